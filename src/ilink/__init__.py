@@ -1,0 +1,1 @@
+"""The whole iLink stack for Python."""

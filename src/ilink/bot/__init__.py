@@ -1,0 +1,1 @@
+"""Bots: handlers over a durable journal."""

@@ -1,0 +1,254 @@
+"""An embedded database: one writer thread that commits in groups, and readers beside it.
+
+SQLite lets one connection write at a time, and with `synchronous=FULL` a commit waits for the disk. So all writes go
+through one thread: whatever was asked for while the last commit ran shares the next one, each piece of work in a
+savepoint of its own, so that one that fails takes nobody with it. A write is answered only after its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from ilink.errors import IlinkError, StoreCorruptError, StoreError, StoreLockedError
+from ilink.storage.private import create_private_file, make_private_folder
+
+__all__ = ["Database", "Work"]
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+"""A unit of work: reads and writes through the connection, and neither commits nor keeps it."""
+
+_log = logging.getLogger(__name__)
+
+_GROUP: int = 256
+"""How many units of work share a commit at most, so that the first of them does not wait long for the last."""
+_READERS: int = 2
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    work: Work[T]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[T]
+    result: T | None = None
+    error: BaseException | None = None
+
+    def settle(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)  # type: ignore[arg-type]  # T may itself be None
+
+
+class Database:
+    """One SQLite file; open it with `async with`.
+
+    Args:
+        path: The file. It and its folder are made, readable by nobody else.
+        schema: The name of the folder of numbered SQL files below `ilink/storage/migrations/sqlite`.
+        synchronous: "FULL" survives a power cut; "NORMAL" survives a crash of the process; "OFF" is for tests.
+    """
+
+    def __init__(self, path: Path, *, schema: str, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> None:
+        self._path = path
+        self._schema = schema
+        self._synchronous = synchronous
+        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._readers: ThreadPoolExecutor | None = None
+        self._local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self._open)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, and close. Later calls raise StoreError."""
+        writer, self._writer = self._writer, None
+        readers, self._readers = self._readers, None
+        if writer is None or readers is None:
+            return
+        self._jobs.put(None)
+        await asyncio.to_thread(writer.join)
+        await asyncio.to_thread(readers.shutdown)
+        for connection in self._reader_connections:
+            connection.close()
+        self._reader_connections.clear()
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a unit of work and return its result once it is committed.
+
+        Raises:
+            StoreError: Nothing of this unit was stored: the disk is full, the file is locked or broken, it is closed.
+
+        Whatever the work itself raises is raised here, with nothing of it stored.
+
+        Cancellation: the work may still run and be committed; it is never stored in part.
+        """
+        if self._writer is None:
+            message = f"the database {self._path} is closed"
+            raise StoreError(message)
+        loop = asyncio.get_running_loop()
+        job: _Job[T] = _Job(work, loop, loop.create_future())
+        self._jobs.put(job)
+        return await job.future
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a unit of work that only reads, beside the writer; it sees every write that was answered before.
+
+        Raises:
+            StoreError: The file is locked, broken or closed.
+        """
+        if self._readers is None:
+            message = f"the database {self._path} is closed"
+            raise StoreError(message)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._run_read, work)
+
+    def _open(self) -> None:
+        make_private_folder(self._path.parent)
+        create_private_file(self._path)
+        try:
+            connection = self._connect()
+            connection.execute("PRAGMA journal_mode = WAL")
+            _migrate(connection, self._schema, self._path)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"{self._path.stem}-read")
+        self._writer = threading.Thread(
+            target=self._write_in_groups, args=(connection,), name=f"{self._path.stem}-write", daemon=True
+        )
+        self._writer.start()
+
+    def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _run_read(self, work: Work[T]) -> T:
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = self._connect(read_only=True)
+                self._reader_connections.append(connection)
+            return work(connection)
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+
+    def _write_in_groups(self, connection: sqlite3.Connection) -> None:
+        with closing(connection):
+            while (job := self._jobs.get()) is not None:
+                group = [job]
+                while len(group) < _GROUP and not self._jobs.empty():
+                    following = self._jobs.get()
+                    if following is None:
+                        self._jobs.put(None)
+                        break
+                    group.append(following)
+                self._commit(connection, group)
+                for loop in {job.loop for job in group}:
+                    _settle_in(loop, [job for job in group if job.loop is loop])
+
+    def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
+        """Run a group of jobs in one transaction; a failed commit fails all of them."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for job in group:
+                self._run_in_savepoint(connection, job)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for job in group:
+                job.error = self._translate(error)
+
+    def _run_in_savepoint(self, connection: sqlite3.Connection, job: _Job[Any]) -> None:
+        connection.execute("SAVEPOINT work")
+        try:
+            job.result = job.work(connection)
+        except Exception as error:  # handed to the caller of write()
+            job.error = self._translate(error) if isinstance(error, sqlite3.Error) else error
+            if not connection.in_transaction:  # a full disk may have rolled the whole group back
+                raise sqlite3.OperationalError(str(error)) from error
+            connection.execute("ROLLBACK TO work")
+        connection.execute("RELEASE work")
+
+    def _translate(self, error: sqlite3.Error) -> IlinkError:
+        words = str(error)
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            return StoreError(f"{self._path}: {words}")
+        if "locked" in words or "busy" in words:
+            return StoreLockedError(f"{self._path} is locked by another process: {words}")
+        if "malformed" in words or "not a database" in words:
+            return StoreCorruptError(f"{self._path} is damaged: {words}; restore it from a backup or move it away")
+        if "full" in words:
+            return StoreError(f"nothing was stored in {self._path}: the disk is full; make room and try again")
+        return StoreError(f"nothing was stored in {self._path}: {words}")
+
+
+def _settle_in(loop: asyncio.AbstractEventLoop, jobs: list[_Job[Any]]) -> None:
+    """Answer the jobs of one event loop with one wake-up; a loop that has been closed has nobody waiting."""
+
+    def settle() -> None:
+        for job in jobs:
+            job.settle()
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:
+        _log.debug("the event loop of %d finished writes is closed", len(jobs))
+
+
+def _migrate(connection: sqlite3.Connection, schema: str, path: Path) -> None:
+    """Bring the file to the newest version, each numbered SQL file in a transaction of its own, under a write lock."""
+    folder = resources.files("ilink.storage") / "migrations" / "sqlite" / schema
+    scripts = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    for number, script in enumerate(scripts, start=1):
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version < number:
+            for statement in _statements(script.read_text("utf-8")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        connection.close()
+        message = f"{path} was written by a newer version of ilink (schema {version}, this one knows {len(scripts)})"
+        raise StoreCorruptError(message)
+
+
+def _statements(script: str) -> list[str]:
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            statements.append(pending)
+            pending = ""
+    return statements

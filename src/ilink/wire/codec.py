@@ -1,0 +1,173 @@
+"""Objects to JSON and back, surviving what other programs put on the wire.
+
+The fast path is one typed pass. What it refuses, a text where a number belongs say, is read again field by field: a
+value that can be read as its field's type is, any other counts as absent and is named in `problems`. Only what is no
+JSON object at all is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+from dataclasses import dataclass
+from functools import cache
+from typing import Generic, TypeGuard, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from ilink.errors import RemoteProtocolError
+
+__all__ = ["Decoded", "decode", "decode_object", "encode", "is_array", "is_object"]
+
+M = TypeVar("M", bound=Struct)
+
+_encoder = msgspec.json.Encoder()
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[M]):
+    """A value as read, the bytes it was read from, and the paths of fields that could not be read."""
+
+    value: M
+    raw: bytes
+    problems: tuple[str, ...] = ()
+
+
+def encode(value: Struct | dict[str, object] | list[object]) -> bytes:
+    """Encode a model or plain data as compact JSON in UTF-8; a text with lone surrogates has them replaced."""
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+
+
+def decode(raw: bytes, model: type[M]) -> Decoded[M]:
+    """Read a JSON object as the model.
+
+    Raises:
+        RemoteProtocolError: The bytes are no JSON object.
+    """
+    try:
+        return Decoded(_decoder(model).decode(raw), raw)
+    except _UNREADABLE:
+        problems: list[str] = []
+        value = _read_struct(decode_object(raw), model, "", problems)
+        return Decoded(value, raw, tuple(problems))
+
+
+def decode_object(raw: bytes) -> dict[str, object]:
+    """Read a JSON object as plain data, more tolerantly than a typed pass: lone surrogates and bad UTF-8 are replaced.
+
+    Raises:
+        RemoteProtocolError: The bytes are no JSON object.
+    """
+    try:
+        value: object = msgspec.json.decode(raw)
+    except _UNREADABLE:
+        try:
+            text = raw.decode("utf-8-sig", "replace")
+            value = json.loads(text)
+            value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        except (ValueError, RecursionError) as error:
+            message = f"expected a JSON object, got {len(raw)} bytes that are no JSON"
+            raise RemoteProtocolError(message) from error
+    if not is_object(value):
+        message = f"expected a JSON object, got a JSON {type(value).__name__}"
+        raise RemoteProtocolError(message)
+    return value
+
+
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    """Tell whether a decoded JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[object]]:
+    """Tell whether a decoded JSON value is an array."""
+    return isinstance(value, list)
+
+
+@cache
+def _decoder(model: type[M]) -> msgspec.json.Decoder[M]:
+    return msgspec.json.Decoder(model)
+
+
+def _read_struct(data: dict[str, object], model: type[M], path: str, problems: list[str]) -> M:
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(model):
+        if field.encode_name in data:
+            where = f"{path}.{field.encode_name}"
+            value = _read(data[field.encode_name], _arms(field.type), where, problems)
+            if value is not UNSET:
+                values[field.name] = value
+    return model(**values)
+
+
+def _read(value: object, arms: tuple[object, ...], path: str, problems: list[str]) -> object:
+    for arm in arms:
+        read = _read_arm(value, arm, path, problems)
+        if read is not UNSET:
+            return read
+    problems.append(path.lstrip("."))
+    return UNSET
+
+
+def _read_arm(value: object, arm: object, path: str, problems: list[str]) -> object:
+    """Read a value as one type; UNSET where it cannot be."""
+    if arm is object:
+        return value
+    if arm is types.NoneType:
+        return None if value is None else UNSET
+    model = _as_model(arm)
+    if model is not None:
+        return _read_struct(value, model, path, problems) if is_object(value) else UNSET
+    if get_origin(arm) is list:
+        if not is_array(value):
+            return UNSET
+        (inner,) = get_args(arm)
+        if inner is Raw:
+            return [
+                Raw(encode(entry)) if is_object(entry) or is_array(entry) else Raw(json.dumps(entry)) for entry in value
+            ]
+        read = (_read(entry, _arms(inner), f"{path}[{n}]", problems) for n, entry in enumerate(value))
+        return [entry for entry in read if entry is not UNSET]
+    return _read_scalar(value, arm)
+
+
+def _as_model(arm: object) -> type[Struct] | None:
+    return arm if isinstance(arm, type) and issubclass(arm, Struct) else None
+
+
+def _read_scalar(value: object, arm: object) -> object:
+    """Read numbers in texts, texts in numbers and whole floats; 0 and 1 as booleans."""
+    if arm is bool:
+        return bool(value) if isinstance(value, bool) or value in (0, 1) else UNSET
+    if isinstance(value, bool):
+        return UNSET
+    if arm is int:
+        if isinstance(value, int):
+            return value
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if isinstance(value, str) and value.strip().lstrip("+-").isascii() and value.strip().lstrip("+-").isdigit():
+            return int(value) if len(value) < 40 else UNSET
+        return UNSET
+    if arm is float:
+        return float(value) if isinstance(value, int | float) else UNSET
+    if arm is str:
+        if isinstance(value, str):
+            return value
+        return str(value) if isinstance(value, int) else UNSET
+    return UNSET
+
+
+@cache
+def _arms(annotation: object) -> tuple[object, ...]:
+    """Return the types a field may have, the ones that keep the value as it came first."""
+    arms = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    known = [arm for arm in (types.NoneType, int, float, bool, str) if arm in arms]
+    return (*known, *(arm for arm in arms if arm is not UnsetType and arm not in known))
