@@ -131,8 +131,12 @@ class Database:
         create_private_file(self._path)
         try:
             connection = self._connect()
-            connection.execute("PRAGMA journal_mode = WAL")
-            _migrate(connection, self._schema, self._path)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                _migrate(connection, self._schema, self._path)
+            except BaseException:
+                connection.close()
+                raise
         except sqlite3.Error as error:
             raise self._translate(error) from error
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"{self._path.stem}-read")
@@ -238,7 +242,6 @@ def _migrate(connection: sqlite3.Connection, schema: str, path: Path) -> None:
         connection.execute("COMMIT")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):
-        connection.close()
         message = f"{path} was written by a newer version of ilink (schema {version}, this one knows {len(scripts)})"
         raise StoreCorruptError(message)
 

@@ -1,0 +1,213 @@
+"""The embedded database: durable, grouped, isolated, and clear when the disk or the file is not as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ilink.errors import StoreCorruptError, StoreError, StoreLockedError
+from ilink.storage import sqlite
+from ilink.storage.sqlite import Database
+
+
+@pytest.fixture
+def schema(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder of migrations of our own, with one table in its first file."""
+    folder = tmp_path / "package" / "migrations" / "sqlite" / "probe"
+    folder.mkdir(parents=True)
+    (folder / "0001_initial.sql").write_text("CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT);\n")
+    monkeypatch.setattr(sqlite.resources, "files", lambda _: tmp_path / "package")
+    return folder
+
+
+@pytest.fixture
+async def database(schema: Path, tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(tmp_path / "data" / "probe.db", schema="probe", synchronous="OFF") as database:
+        yield database
+
+
+def put(key: str, value: str = "") -> sqlite.Work[None]:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (?, ?)", (key, value))
+
+    return work
+
+
+def keys(connection: sqlite3.Connection) -> list[str]:
+    return [key for (key,) in connection.execute("SELECT k FROM t ORDER BY k")]
+
+
+async def test_what_was_written_is_read_by_readers_and_by_the_next_process(database: Database) -> None:
+    await database.write(put("a"))
+    assert await database.read(keys) == ["a"]
+    await database.aclose()
+    async with Database(database.path, schema="probe") as again:
+        assert await again.read(keys) == ["a"]
+
+
+async def test_file_and_its_companions_are_private_from_birth(database: Database) -> None:
+    await database.write(put("a"))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in database.path.parent.iterdir()}
+    assert modes == {"probe.db": 0o600, "probe.db-wal": 0o600, "probe.db-shm": 0o600}
+    assert stat.S_IMODE(database.path.parent.stat().st_mode) == 0o700
+
+
+async def test_writes_asked_for_together_share_commits(database: Database) -> None:
+    gate = threading.Event()
+    commits: list[str] = []
+
+    def wait(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+        gate.wait()
+
+    first = asyncio.create_task(database.write(wait))
+    rest = [asyncio.create_task(database.write(put(f"{number:03}"))) for number in range(100)]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(first, *rest)
+    assert len(commits) <= 3
+    assert len(await database.read(keys)) == 100
+
+
+async def test_one_that_fails_takes_nobody_with_it(database: Database) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        put("lost")(connection)
+        raise LookupError("mine")
+
+    results = await asyncio.gather(
+        database.write(put("a")), database.write(fail), database.write(put("b")), return_exceptions=True
+    )
+    assert isinstance(results[1], LookupError)
+    assert await database.read(keys) == ["a", "b"]
+
+
+async def test_broken_constraint_is_a_store_error_that_names_the_file(database: Database) -> None:
+    await database.write(put("a"))
+    with pytest.raises(StoreError, match=r"probe\.db: UNIQUE"):
+        await database.write(put("a"))
+
+
+async def test_full_disk_stores_nothing_and_the_next_write_works(database: Database) -> None:
+    def limit(pages: int) -> sqlite.Work[None]:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").close()
+
+    await database.write(limit(4))
+    with pytest.raises(StoreError, match="disk is full"):
+        await database.write(put("big", "x" * 1_000_000))
+    await database.write(limit(1_000_000))
+    await database.write(put("small"))
+    assert await database.read(keys) == ["small"]
+
+
+async def test_full_disk_never_answers_a_neighbour_that_was_rolled_back(database: Database) -> None:
+    await database.write(lambda connection: connection.execute("PRAGMA max_page_count = 4").close())
+    results = await asyncio.gather(
+        *(database.write(put(f"{number}", "x" * 2_000)) for number in range(30)), return_exceptions=True
+    )
+    stored = {f"{number}" for number, result in enumerate(results) if result is None}
+    assert any(isinstance(result, StoreError) for result in results)
+    assert set(await database.read(keys)) == stored
+
+
+async def test_cancelled_write_is_whole_or_absent(database: Database) -> None:
+    gate = threading.Event()
+    blocker = asyncio.create_task(database.write(lambda _: gate.wait()))
+    cancelled = asyncio.create_task(database.write(put("a")))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    gate.set()
+    await blocker
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    await database.write(put("b"))
+    assert await database.read(keys) in (["a", "b"], ["b"])
+
+
+async def test_closing_finishes_what_was_asked_for(database: Database) -> None:
+    tasks = [asyncio.create_task(database.write(put(f"{number:03}"))) for number in range(50)]
+    await asyncio.sleep(0)
+    await database.aclose()
+    await asyncio.gather(*tasks)
+    async with Database(database.path, schema="probe") as again:
+        assert len(await again.read(keys)) == 50
+
+
+async def test_closed_database_says_so(database: Database) -> None:
+    await database.aclose()
+    with pytest.raises(StoreError, match="is closed"):
+        await database.write(put("a"))
+    with pytest.raises(StoreError, match="is closed"):
+        await database.read(keys)
+
+
+async def test_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(StoreError, match="readonly"):
+        await database.read(put("a"))
+
+
+async def test_later_migrations_run_once_and_keep_what_is_there(database: Database, schema: Path) -> None:
+    await database.write(put("a"))
+    await database.aclose()
+    (schema / "0002_more.sql").write_text(
+        "ALTER TABLE t ADD COLUMN extra TEXT NOT NULL DEFAULT 'new';\nCREATE INDEX i ON t (extra);\n"
+    )
+    for _ in range(2):
+        async with Database(database.path, schema="probe") as again:
+            rows = await again.read(lambda connection: connection.execute("SELECT k, extra FROM t").fetchall())
+            assert rows == [("a", "new")]
+
+
+async def test_failed_migration_leaves_the_file_as_it_was(database: Database, schema: Path) -> None:
+    await database.aclose()
+    (schema / "0002_bad.sql").write_text("CREATE TABLE u (k TEXT);\nCREATE TABLE t (k TEXT);\n")
+    with pytest.raises(StoreError, match="already exists"):
+        async with Database(database.path, schema="probe"):
+            pass
+    with sqlite3.connect(database.path) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    connection.close()
+    assert tables == {"t"}
+
+
+async def test_file_of_a_newer_version_is_refused(database: Database, schema: Path) -> None:
+    await database.aclose()
+    (schema / "0002_more.sql").write_text("CREATE TABLE u (k TEXT);\n")
+    async with Database(database.path, schema="probe"):
+        pass
+    (schema / "0002_more.sql").unlink()
+    with pytest.raises(StoreCorruptError, match="newer version"):
+        async with Database(database.path, schema="probe"):
+            pass
+
+
+async def test_file_that_is_no_database_is_refused(schema: Path, tmp_path: Path) -> None:
+    path = tmp_path / "broken.db"
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(StoreCorruptError, match="damaged"):
+        async with Database(path, schema="probe"):
+            pass
+
+
+async def test_lock_of_another_process_is_a_typed_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await database.write(lambda connection: connection.execute("PRAGMA busy_timeout = 1").close())
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreLockedError, match="locked by another process"):
+        await database.write(put("a"))
+    other.execute("COMMIT")
+    other.close()
+    await database.write(put("a"))
+    assert await database.read(keys) == ["a"]
+
+
+async def test_file_in_the_place_of_the_folder_is_a_store_error(schema: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    with pytest.raises(StoreError, match="cannot make the folder"):
+        async with Database(tmp_path / "a" / "b.db", schema="probe"):
+            pass
