@@ -1,0 +1,57 @@
+"""Reading what comes with a request, within limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.requests import Request
+
+from ilink.gateway.control.refusals import Refusal
+
+__all__ = ["MAX_JSON", "content_type", "read_json_body"]
+
+MAX_JSON: Final = 1024 * 1024
+"""Bytes of a JSON body; a text may have 16 KiB, so this is plenty."""
+
+
+def content_type(request: Request) -> str:
+    """Return the media type of the body in lower case without parameters, or an empty text."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_json_body(request: Request) -> bytes:
+    """Read a body that is declared as JSON, or as nothing.
+
+    Forms and plain text are refused: they are what a web page can send elsewhere without being asked for permission.
+
+    Raises:
+        Refusal: 415, it is declared as something else; 413, it is too large.
+        ClientDisconnect: The caller left.
+    """
+    declared = content_type(request)
+    if declared not in ("", "application/json") and not declared.endswith("+json"):
+        raise Refusal(415, f"this call takes JSON, not {declared}", hint="send content-type: application/json")
+    return await read_limited(request, MAX_JSON)
+
+
+async def read_limited(request: Request, limit: int) -> bytes:
+    """Read a body of at most so many bytes; one that announces more is refused unread.
+
+    Raises:
+        Refusal: 413.
+        ClientDisconnect: The caller left.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > limit:
+            raise _too_large(limit)
+    return bytes(body)
+
+
+def _too_large(limit: int) -> Refusal:
+    # The rest of the body is not read, so the connection cannot carry another request.
+    return Refusal(413, f"the body is larger than {limit} bytes", hint="send less", headers={"connection": "close"})

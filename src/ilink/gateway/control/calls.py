@@ -1,0 +1,186 @@
+"""The table of calls: each is a function, and its signature says what it takes and answers.
+
+A path parameter is an argument of type text named as in the path; `body` and `query` are arguments whose type is a
+Struct; the return type is the answer. Routing, checking and the OpenAPI document all read the same signature, so none
+of them can drift from the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar, get_type_hints
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from ilink.gateway.control.refusals import Refusal
+
+__all__ = ["Call", "CallTable", "Method"]
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+Handler = Callable[..., Awaitable[Struct | Response | None]]
+H = TypeVar("H", bound=Handler)
+
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of the API.
+
+    Attributes:
+        method: The HTTP method.
+        path: Its path, parameters in braces.
+        summary: The first line of the handler's docstring.
+        handle: The function; its first argument is the API itself.
+        status: The HTTP status of success.
+        refusals: The statuses with which this call may be refused, besides those every call shares.
+        parameters: The names in the path, in order.
+        body: What the JSON body is read as, or None for a call without one.
+        query: What the query is read as, or None for a call without one.
+        answer: What it answers as JSON, or None for an empty answer or one that is no JSON.
+        media_type: The content type of an answer that is no JSON.
+        takes_form: Whether the body may come as multipart/form-data too.
+        is_open: Whether it answers without the key.
+    """
+
+    method: Method
+    path: str
+    summary: str
+    handle: Handler
+    status: int
+    refusals: tuple[int, ...]
+    parameters: tuple[str, ...]
+    body: type[Struct] | None
+    query: type[Struct] | None
+    answer: type[Struct] | None
+    media_type: str | None
+    takes_form: bool
+    is_open: bool
+
+    def read_body(self, raw: bytes) -> Struct:
+        """Read the JSON body; an empty one counts as an empty object.
+
+        Raises:
+            Refusal: 400, it is no JSON; 422, it is not of the call's shape.
+        """
+        assert self.body is not None
+        try:
+            return msgspec.json.decode(raw.strip() or b"{}", type=self.body)
+        except msgspec.ValidationError as error:
+            raise _invalid("the body", error) from error
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise Refusal(400, f"the body is no JSON: {error}", hint="send a JSON object in UTF-8") from error
+
+    def read_query(self, items: list[tuple[str, str]]) -> Struct | None:
+        """Read the query; a call that takes none refuses any field.
+
+        Raises:
+            Refusal: 422, a field is unknown, given twice or of a wrong type.
+        """
+        fields = dict(items)
+        if len(fields) != len(items):
+            names = [name for name, _ in items]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise Refusal(422, f"the query gives `{twice}` twice", hint="give each field once")
+        if self.query is None:
+            if fields:
+                raise Refusal(422, f"unknown field `{next(iter(fields))}` in the query", hint="this call takes none")
+            return None
+        try:
+            return msgspec.convert(fields, self.query, strict=False)
+        except msgspec.ValidationError as error:
+            raise _invalid("the query", error) from error
+
+
+@dataclass(slots=True)
+class CallTable:
+    """Calls by path and method; each handler registers itself with the decorator `call`."""
+
+    calls: list[Call] = field(default_factory=list[Call])
+    _plain: dict[str, dict[str, Call]] = field(default_factory=dict[str, dict[str, Call]])
+    _patterns: list[tuple[re.Pattern[str], dict[str, Call]]] = field(
+        default_factory=list[tuple[re.Pattern[str], dict[str, Call]]]
+    )
+
+    def call(
+        self,
+        method: Method,
+        path: str,
+        *,
+        status: int = 200,
+        refusals: tuple[int, ...] = (),
+        media_type: str | None = None,
+        takes_form: bool = False,
+        is_open: bool = False,
+    ) -> Callable[[H], H]:
+        """Register the decorated function as the handler of a method and path; see `Call` for the arguments."""
+
+        def register(handle: H) -> H:
+            hints = get_type_hints(handle)
+            call = Call(
+                method=method,
+                path=path,
+                summary=(handle.__doc__ or "").strip().splitlines()[0],
+                handle=handle,
+                status=status,
+                refusals=refusals,
+                parameters=tuple(_PARAMETER.findall(path)),
+                body=_struct(hints.get("body")),
+                query=_struct(hints.get("query")),
+                answer=_struct(hints["return"]),
+                media_type=media_type,
+                takes_form=takes_form,
+                is_open=is_open,
+            )
+            self.calls.append(call)
+            self._methods(path)[method] = call
+            return handle
+
+        return register
+
+    def find(self, method: str, path: str) -> tuple[Call, dict[str, str]]:
+        """Return the call for a request and the values of its path parameters.
+
+        Raises:
+            Refusal: 404, no call has this path; 405, none has this method there.
+        """
+        methods, values = self._match(path)
+        if methods is None:
+            raise Refusal(404, f"there is no call {path!r}", hint="the calls are listed at /_sim/openapi.json")
+        call = methods.get("GET" if method == "HEAD" else method)
+        if call is None:
+            allowed = ", ".join(sorted(methods))
+            hint = f"it knows {allowed}"
+            raise Refusal(405, f"{path!r} does not know {method}", hint=hint, headers={"allow": allowed})
+        return call, values
+
+    def _methods(self, path: str) -> dict[str, Call]:
+        if "{" not in path:
+            return self._plain.setdefault(path, {})
+        pattern = re.compile(_PARAMETER.sub(r"(?P<\1>[^/]+)", path))
+        for known, methods in self._patterns:
+            if known.pattern == pattern.pattern:
+                return methods
+        methods: dict[str, Call] = {}
+        self._patterns.append((pattern, methods))
+        return methods
+
+    def _match(self, path: str) -> tuple[dict[str, Call] | None, dict[str, str]]:
+        if (methods := self._plain.get(path)) is not None:
+            return methods, {}
+        for pattern, methods in self._patterns:
+            if match := pattern.fullmatch(path):
+                return methods, match.groupdict()
+        return None, {}
+
+
+def _struct(hint: object) -> type[Struct] | None:
+    return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
+
+
+def _invalid(where: str, error: msgspec.ValidationError) -> Refusal:
+    return Refusal(422, f"{where} is not as this call takes it: {error}", hint="see /_sim/openapi.json")

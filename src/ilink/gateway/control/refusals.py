@@ -1,0 +1,61 @@
+"""Saying no: one error with a status, a code for programs, words for people, and what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+__all__ = ["CODES", "ErrorAnswer", "ErrorBody", "Refusal"]
+
+CODES: Final = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    421: "misdirected",
+    422: "invalid",
+    500: "internal",
+    501: "not_implemented",
+    503: "unavailable",
+}
+"""What a program reads, by HTTP status."""
+
+
+class ErrorBody(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What went wrong: `code` for programs, `message` for people, `hint` says what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class Refusal(Exception):  # noqa: N818  # it is an answer; "error" is what it carries
+    """Raised anywhere below a call; the door of the control API turns it into the answer."""
+
+    def __init__(
+        self, status: int, message: str, *, hint: str = "", code: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.hint = hint
+        self.code = code or CODES[status]
+        self.headers = headers or {}
+
+    def body(self) -> bytes:
+        """Return the answer's JSON."""
+        return msgspec.json.encode(
+            ErrorAnswer(error=ErrorBody(code=self.code, message=self.message, hint=self.hint)),
+        )

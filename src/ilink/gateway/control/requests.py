@@ -1,0 +1,129 @@
+"""What the calls take, field by field; a field that is not named here is refused with its name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+__all__ = [
+    "AdvanceClock",
+    "Confirmation",
+    "KnobValue",
+    "LongWait",
+    "NewConfig",
+    "NewMessage",
+    "NewPerson",
+    "Nothing",
+    "Quote",
+    "Redirect",
+    "Reset",
+    "Scan",
+    "Since",
+    "VerifyCode",
+    "WireFilter",
+]
+
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+KnobValue = bool | int | float | str | None
+"""What a knob may be set to; which of them a knob takes is in its description."""
+
+
+class Request(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What all of them share."""
+
+
+class Nothing(Request):
+    """A body without fields; it may be left out."""
+
+
+class Reset(Request):
+    """Start over; ids, tokens and keys follow from the seed."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
+
+
+class NewConfig(Request):
+    """What changes: a profile sets all its knobs, then the knobs named here are set."""
+
+    profile: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    knobs: dict[str, KnobValue] = {}
+
+
+class NewPerson(Request):
+    """Somebody with a phone."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Scan(Request):
+    """Whose phone scans."""
+
+    user_id: Id
+
+
+class Confirmation(Request):
+    """Tap confirm; with `user_id` that person scans first unless somebody has."""
+
+    user_id: Id | UnsetType = UNSET
+
+
+class VerifyCode(Request):
+    """The digits the phone shows."""
+
+    code: Annotated[str, Meta(pattern=r"^[0-9]{1,12}$")]
+
+
+class Redirect(Request):
+    """Where the client is sent: a host with an optional port."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$")]
+
+
+class Quote(Request):
+    """Which message is quoted, and which of its words if not all."""
+
+    message_id: Id
+    partial: str | UnsetType = UNSET
+
+
+class NewMessage(Request):
+    """What a person says to a bot: a text, or items as they travel; with an optional quote."""
+
+    bot_id: Id
+    text: str | UnsetType = UNSET
+    items: Annotated[list[dict[str, object]], Meta(max_length=100)] | UnsetType = UNSET
+    quote: Quote | UnsetType = UNSET
+
+
+class Since(Request):
+    """Entries after this number only."""
+
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+
+
+class LongWait(Request):
+    """Either entries of a chat, or with `qr=1` a code nobody has scanned; at most `timeout` seconds."""
+
+    bot_id: Id | UnsetType = UNSET
+    user_id: Id | UnsetType = UNSET
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    count: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    direction: Literal["in", "out"] | UnsetType = UNSET
+    qr: bool = False
+    timeout: Annotated[float, Meta(ge=0, le=600)] = 10.0
+
+
+class AdvanceClock(Request):
+    """Go forward, stop or run on; what is left out stays as it is."""
+
+    advance_s: Annotated[float, Meta(ge=0, le=10 * 366 * 86_400)] | UnsetType = UNSET
+    freeze: bool | UnsetType = UNSET
+
+
+class WireFilter(Request):
+    """Which exchanges: after an id, of a bot, of an endpoint."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    bot_id: Id | UnsetType = UNSET
+    endpoint: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET

@@ -1,0 +1,99 @@
+"""What happens in the gateway, as it happens: numbered events that a reader may resume from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final, Literal
+
+__all__ = ["Event", "EventKind", "EventStream"]
+
+EventKind = Literal["message", "typing", "qr", "bot", "wire", "fault", "clock"]
+
+_HISTORY: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        id: Increasing by one, from 1 for each gateway and each reset of it.
+        kind: What it is about.
+        at: When, by the gateway's own clock.
+        data: Ids and states, never texts or secrets: whoever wants more asks for the thing itself.
+    """
+
+    id: int
+    kind: EventKind
+    at: datetime
+    data: dict[str, object]
+
+
+class EventStream:
+    """Keeps the newest events and lets any number of readers follow.
+
+    A reader that falls behind more than the history holds misses the oldest and sees so by a gap in the ids.
+    """
+
+    def __init__(self, *, history: int = _HISTORY) -> None:
+        self._events: deque[Event] = deque(maxlen=history)
+        self._newest = 0
+        self._news: asyncio.Future[None] | None = None
+        self._is_closed = False
+
+    @property
+    def newest(self) -> int:
+        """The id of the newest event, 0 before the first."""
+        return self._newest
+
+    def publish(self, kind: EventKind, at: datetime, data: dict[str, object]) -> None:
+        """Add an event and wake the readers."""
+        self._newest += 1
+        self._events.append(Event(id=self._newest, kind=kind, at=at, data=data))
+        self._wake()
+
+    def after(self, last_id: int) -> list[Event]:
+        """Return what is kept of the events after an id; one from before a restart or reset gives all that is kept."""
+        if last_id > self._newest:
+            last_id = 0
+        missing = min(self._newest - last_id, len(self._events))
+        return list(islice(self._events, len(self._events) - missing, None))
+
+    async def follow(self, last_id: int | None = None) -> AsyncIterator[Event]:
+        """Yield events from after `last_id` on, or only new ones when it is None, until the stream is closed."""
+        position = self._newest if last_id is None else last_id
+        while True:
+            for event in self.after(position):
+                yield event
+                position = event.id
+            if self._newest > position:
+                continue
+            if position > self._newest:
+                position = 0
+                if self._newest:
+                    continue
+            if self._is_closed:
+                return
+            if self._news is None:
+                self._news = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
+
+    def clear(self) -> None:
+        """Forget everything and count from 1 again; readers go on with what comes."""
+        self._events.clear()
+        self._newest = 0
+
+    def aclose_readers(self) -> None:
+        """End every reader once it has read what is there."""
+        self._is_closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None

@@ -1,0 +1,153 @@
+"""Addresses bound before anything is served on them, and the HTTP server behind each."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from ilink.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    import uvicorn
+
+    Message = MutableMapping[str, object]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    AsgiApp = Callable[[MutableMapping[str, object], Receive, Send], Awaitable[None]]
+
+__all__ = ["Listener", "parse_address"]
+
+KEEP_ALIVE: Final = 120
+"""Seconds an idle connection stays open: longer than clients pause between polls, so that they meet a live one."""
+_BACKLOG: Final = 4096
+
+_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT or [IPV6]:PORT; port 0 takes a free one.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    match = _ADDRESS.fullmatch(text.strip())
+    if match is None or int(match["port"]) > 65535:
+        message = f"{text!r} is no address to listen on; write HOST:PORT, such as 127.0.0.1:8080"
+        raise ConfigError(message)
+    return match["six"] or match["name"], int(match["port"])
+
+
+class Listener:
+    """One bound socket; its port is known from the start, and nobody is answered before `start`."""
+
+    def __init__(self, bound: socket.socket, host: str) -> None:
+        self._socket = bound
+        self._server: uvicorn.Server | None = None
+        self.host = host
+        self.port: int = bound.getsockname()[1]
+
+    @classmethod
+    def bind(cls, address: str) -> Self:
+        """Bind an address.
+
+        Raises:
+            ConfigError: It is no address, or it is taken or not one of this machine.
+        """
+        host, port = parse_address(address)
+        try:
+            family, kind, protocol, _, target = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            bound = socket.socket(family, kind, protocol)
+        except OSError as error:
+            raise _cannot_listen(address, error) from error
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(target)
+            bound.listen(_BACKLOG)
+        except OSError as error:
+            bound.close()
+            raise _cannot_listen(address, error) from error
+        return cls(bound, host)
+
+    @property
+    def url(self) -> str:
+        """The address as a URL without a trailing slash; a listener on all addresses is named by the loopback one."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def start(self, app: AsgiApp) -> None:
+        """Serve an application from now on; connections that came before are answered too."""
+        # Loaded here because it takes a tenth of a second, which a wrong argument need not wait for.
+        import uvicorn
+
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        # Started without its main loop, which takes the process's signals and wakes ten times a second for nothing
+        # that is used here.
+        await server.startup(sockets=[self._socket])
+        self._server = server
+
+    def stop_accepting(self) -> None:
+        """Take no new connections, and close each one as soon as its present request is answered."""
+        if self._server is None:
+            self._socket.close()
+            return
+        for server in self._server.servers:
+            server.close()
+        for connection in list(self._server.server_state.connections):
+            connection.shutdown()
+
+    async def aclose(self, *, grace: float) -> None:
+        """Stop, giving requests that run some seconds to be answered; what runs longer is cut."""
+        self.stop_accepting()
+        if self._server is None:
+            return
+        state = self._server.server_state
+        if state.tasks:
+            _, late = await asyncio.wait(list(state.tasks), timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=1.0)
+        await self._let_go(state.connections)
+        self._server = None
+
+    async def _let_go(self, connections: object) -> None:
+        """Let the last bytes of the answers leave, then close what is left."""
+        assert self._server is not None
+        open_connections = self._server.server_state.connections
+        for _ in range(10):
+            if not open_connections:
+                return
+            for connection in list(open_connections):
+                connection.shutdown()
+            await asyncio.sleep(0.01)
+        for connection in list(open_connections):
+            with suppress(AttributeError):  # it went in the meantime
+                connection.transport.abort()
+
+
+def _cannot_listen(address: str, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot listen on {address}: {error.strerror or error}; choose another address or port 0")
