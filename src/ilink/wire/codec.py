@@ -8,15 +8,18 @@ JSON object at all is an error.
 from __future__ import annotations
 
 import json
+import re
 import types
 from dataclasses import dataclass
 from functools import cache
-from typing import Generic, TypeGuard, TypeVar, Union, get_args, get_origin
+from typing import Final, Generic, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from ilink.errors import RemoteProtocolError
+from ilink.wire.redact import excerpt
+from ilink.wire.shapes import is_array, is_object
 
 __all__ = ["Decoded", "decode", "decode_object", "encode", "is_array", "is_object"]
 
@@ -24,6 +27,7 @@ M = TypeVar("M", bound=Struct)
 
 _encoder = msgspec.json.Encoder()
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+_WHOLE_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]{1,39}\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,12 @@ def decode(raw: bytes, model: type[M]) -> Decoded[M]:
     """Read a JSON object as the model.
 
     Raises:
-        RemoteProtocolError: The bytes are no JSON object.
+        RemoteProtocolError: The bytes are no JSON object, or one that is nested too deeply to be read.
     """
     try:
         return Decoded(_decoder(model).decode(raw), raw)
     except _UNREADABLE:
-        problems: list[str] = []
-        value = _read_struct(decode_object(raw), model, "", problems)
-        return Decoded(value, raw, tuple(problems))
+        return _decode_field_by_field(raw, model)
 
 
 def decode_object(raw: bytes) -> dict[str, object]:
@@ -74,26 +76,26 @@ def decode_object(raw: bytes) -> dict[str, object]:
             value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError) as error:
             message = f"expected a JSON object, got {len(raw)} bytes that are no JSON"
-            raise RemoteProtocolError(message) from error
+            raise RemoteProtocolError(message, excerpt=excerpt(raw)) from error
     if not is_object(value):
         message = f"expected a JSON object, got a JSON {type(value).__name__}"
-        raise RemoteProtocolError(message)
+        raise RemoteProtocolError(message, excerpt=excerpt(raw))
     return value
-
-
-def is_object(value: object) -> TypeGuard[dict[str, object]]:
-    """Tell whether a decoded JSON value is an object."""
-    return isinstance(value, dict)
-
-
-def is_array(value: object) -> TypeGuard[list[object]]:
-    """Tell whether a decoded JSON value is an array."""
-    return isinstance(value, list)
 
 
 @cache
 def _decoder(model: type[M]) -> msgspec.json.Decoder[M]:
     return msgspec.json.Decoder(model)
+
+
+def _decode_field_by_field(raw: bytes, model: type[M]) -> Decoded[M]:
+    problems: list[str] = []
+    try:
+        value = _read_struct(decode_object(raw), model, "", problems)
+    except RecursionError as error:
+        message = f"expected a JSON object, got {len(raw)} bytes that are nested too deeply"
+        raise RemoteProtocolError(message, excerpt=excerpt(raw)) from error
+    return Decoded(value, raw, tuple(problems))
 
 
 def _read_struct(data: dict[str, object], model: type[M], path: str, problems: list[str]) -> M:
@@ -108,15 +110,16 @@ def _read_struct(data: dict[str, object], model: type[M], path: str, problems: l
 
 
 def _read(value: object, arms: tuple[object, ...], path: str, problems: list[str]) -> object:
-    for arm in arms:
-        read = _read_arm(value, arm, path, problems)
-        if read is not UNSET:
-            return read
+    for as_it_is in (True, False):
+        for arm in arms:
+            read = _read_arm(value, arm, path, problems, as_it_is=as_it_is)
+            if read is not UNSET:
+                return read
     problems.append(path.lstrip("."))
     return UNSET
 
 
-def _read_arm(value: object, arm: object, path: str, problems: list[str]) -> object:
+def _read_arm(value: object, arm: object, path: str, problems: list[str], *, as_it_is: bool) -> object:
     """Read a value as one type; UNSET where it cannot be."""
     if arm is object:
         return value
@@ -135,6 +138,8 @@ def _read_arm(value: object, arm: object, path: str, problems: list[str]) -> obj
             ]
         read = (_read(entry, _arms(inner), f"{path}[{n}]", problems) for n, entry in enumerate(value))
         return [entry for entry in read if entry is not UNSET]
+    if as_it_is:
+        return value if isinstance(arm, type) and type(value) is arm else UNSET
     return _read_scalar(value, arm)
 
 
@@ -145,29 +150,18 @@ def _as_model(arm: object) -> type[Struct] | None:
 def _read_scalar(value: object, arm: object) -> object:
     """Read numbers in texts, texts in numbers and whole floats; 0 and 1 as booleans."""
     if arm is bool:
-        return bool(value) if isinstance(value, bool) or value in (0, 1) else UNSET
+        return bool(value) if value in (0, 1) else UNSET
     if isinstance(value, bool):
         return UNSET
     if arm is int:
-        if isinstance(value, int):
-            return value
         if isinstance(value, float) and value.is_integer():
             return int(value)
-        if isinstance(value, str) and value.strip().lstrip("+-").isascii() and value.strip().lstrip("+-").isdigit():
-            return int(value) if len(value) < 40 else UNSET
-        return UNSET
-    if arm is float:
-        return float(value) if isinstance(value, int | float) else UNSET
-    if arm is str:
-        if isinstance(value, str):
-            return value
-        return str(value) if isinstance(value, int) else UNSET
-    return UNSET
+        return int(value) if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value) else UNSET
+    return str(value) if arm is str and isinstance(value, int) else UNSET
 
 
 @cache
 def _arms(annotation: object) -> tuple[object, ...]:
-    """Return the types a field may have, the ones that keep the value as it came first."""
+    """Return the types a field may have, absence left out."""
     arms = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    known = [arm for arm in (types.NoneType, int, float, bool, str) if arm in arms]
-    return (*known, *(arm for arm in arms if arm is not UnsetType and arm not in known))
+    return tuple(arm for arm in arms if arm is not UnsetType)

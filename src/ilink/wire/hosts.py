@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -9,6 +10,9 @@ __all__ = ["TENCENT_DOMAINS", "HostPolicy", "join_url"]
 
 TENCENT_DOMAINS: Final = ("weixin.qq.com", "wechat.com")
 """The vendor's domains, with everything below them (protocol §7.14)."""
+
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+"""Names in ASCII, IPv4, and IPv6 without its brackets."""
 
 
 class HostPolicy:
@@ -44,7 +48,10 @@ def join_url(base: str, path: str) -> str:
 
 
 def _origin(url: str) -> tuple[str, str, int] | None:
-    """Return scheme, lower-case host and port; None for what is no http URL or carries a user or a backslash."""
+    """Return scheme, lower-case host and port; None for what is no http URL or carries a user.
+
+    None also for a backslash, a blank or a host outside ASCII: there two readers of URLs differ about the host.
+    """
     if any(character <= " " or character == "\\" for character in url):
         return None
     try:
@@ -54,5 +61,7 @@ def _origin(url: str) -> tuple[str, str, int] | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return None
-    host = parts.hostname.lower().rstrip(".")
-    return parts.scheme, host, port or (443 if parts.scheme == "https" else 80)
+    if not _HOST.fullmatch(parts.hostname):
+        return None
+    default_port = 443 if parts.scheme == "https" else 80
+    return parts.scheme, parts.hostname.removesuffix("."), default_port if port is None else port

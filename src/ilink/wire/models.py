@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from ilink.wire.ids import MessageId
+
 __all__ = [
     "UNSET",
     "Answer",
@@ -44,6 +46,7 @@ __all__ = [
     "WeixinMessage",
     "WireId",
     "given",
+    "read_id",
 ]
 
 T = TypeVar("T")
@@ -164,7 +167,10 @@ class QuotedMessage(WireModel):
 
 
 class MessageItem(WireModel):
-    """One part of a message: exactly the payload that matches `type` (official 2.4.9)."""
+    """One part of a message: exactly the payload that matches `type` (official 2.4.9).
+
+    `button_item_list` is seen in quotes, its shape unknown (observed: ocw#178, ocw#222).
+    """
 
     type: _Int = UNSET
     create_time_ms: _Int = UNSET
@@ -179,6 +185,7 @@ class MessageItem(WireModel):
     video_item: VideoItem | None | UnsetType = UNSET
     tool_call_start_item: ToolCallStartItem | None | UnsetType = UNSET
     tool_call_result_item: ToolCallResultItem | None | UnsetType = UNSET
+    button_item_list: object = UNSET
 
 
 class WeixinMessage(WireModel):
@@ -201,16 +208,20 @@ class WeixinMessage(WireModel):
     run_id: _Text = UNSET
 
 
-class QrCodeRequest(WireModel):
-    """get_bot_qrcode by POST; `local_token_list` holds up to ten stored tokens, newest first (official 2.4.9)."""
+class QrCodeRequest(WireModel, omit_defaults=False):
+    """get_bot_qrcode by POST; `local_token_list` holds up to ten stored tokens, newest first (official 2.4.9).
+
+    An empty list is written out: it asks for new credentials (observed: HKUDS/nanobot#5310).
+    """
 
     local_token_list: list[str] = []
 
 
 class UpdatesRequest(WireModel):
-    """getupdates (seed)."""
+    """getupdates (seed); `sync_buf` is the cursor's deprecated predecessor, never sent (official 2.4.9)."""
 
     get_updates_buf: _Text = UNSET
+    sync_buf: _Text = UNSET
     base_info: BaseInfo | None | UnsetType = UNSET
 
 
@@ -296,6 +307,7 @@ class UpdatesAnswer(Answer):
 
     msgs: list[Raw] | None | UnsetType = UNSET
     get_updates_buf: _Text = UNSET
+    sync_buf: _Text = UNSET
     longpolling_timeout_ms: _Int = UNSET
 
 
@@ -323,3 +335,9 @@ class UploadUrlAnswer(Answer):
 def given(value: T | None | UnsetType, default: T) -> T:
     """Return the value, or the default where the field was absent or null."""
     return default if value is None or isinstance(value, UnsetType) else value
+
+
+def read_id(value: WireId) -> MessageId | None:
+    """Read an id that came as number or text; None where it is absent, null, empty or 0, the wire's ways of "unset"."""
+    text = str(given(value, "")).strip()
+    return MessageId(text) if text not in ("", "0") else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterator
 from typing import Final
 
 __all__ = [
@@ -15,14 +16,14 @@ __all__ = [
     "format_bot_agent",
 ]
 
-DEFAULT_BOT_AGENT: Final = "ilink"
+DEFAULT_BOT_AGENT: Final = "ilink/0.1.0"
 """What is left when nothing in a user agent keeps to the grammar; the official client says "OpenClaw" here."""
 
 MAX_BOT_AGENT_BYTES: Final = 256
 
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _PRODUCT: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}/[A-Za-z0-9_.+-]{1,32}")
 _COMMENT: Final = re.compile(r"\([\x20-\x27\x2a-\x7e]{1,64}\)")
-_TOKEN: Final = re.compile(r"\([^()]*\)|[^\s()]+|[()]")
 
 
 def encode_version(version: str) -> int:
@@ -33,7 +34,7 @@ def encode_version(version: str) -> int:
     """
     parts = [0, 0, 0]
     for place, text in enumerate(version.split(".")[:3]):
-        digits = re.match(r"\d+", text)
+        digits = _DIGITS.match(text)
         if digits is None:
             break
         parts[place] = int(digits.group()) & 0xFF
@@ -66,17 +67,23 @@ def format_bot_agent(text: str) -> str:
         A conforming text; `DEFAULT_BOT_AGENT` if nothing of the given one conforms.
     """
     products: list[str] = []
-    keeps_comment = False
-    for token in _TOKEN.findall(text):
-        if token.startswith("("):
-            comment = "(" + " ".join(token[1:-1].split()) + ")"
-            if keeps_comment and _COMMENT.fullmatch(comment):
-                products[-1] += " " + comment
-            keeps_comment = False
-        else:
-            keeps_comment = _PRODUCT.fullmatch(token) is not None
-            if keeps_comment:
-                products.append(token)
-    while products and len(" ".join(products)) > MAX_BOT_AGENT_BYTES:
+    takes_comment = False
+    for token in _tokens(text):
+        if _COMMENT.fullmatch(token) and takes_comment:
+            products[-1] += " " + token
+        takes_comment = _PRODUCT.fullmatch(token) is not None
+        if takes_comment:
+            products.append(token)
+    while len(" ".join(products)) > MAX_BOT_AGENT_BYTES:
         products.pop()
     return " ".join(products) or DEFAULT_BOT_AGENT
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """Split at blanks; a comment, which may hold blanks, stays one token."""
+    token = ""
+    for word in text.split():
+        token = f"{token} {word}" if token else word
+        if not token.startswith("(") or token.endswith(")"):
+            yield token
+            token = ""
