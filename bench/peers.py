@@ -1,0 +1,185 @@
+"""Installs other people's iLink clients, each at one version and in a folder of its own.
+
+The benchmark measures beside them and the conformance tests drive them; both get them here. `PEERS_HOME` names the
+folder, `.peers` in the repository unless it is set. What was installed once is used again.
+
+    python -m bench.peers            installs all of them
+    python -m bench.peers weilink    installs one
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+__all__ = ["PEERS", "Peer", "PeerUnavailableError", "install", "peers_home"]
+
+_REPOSITORY: Final = Path(__file__).resolve().parent.parent
+_INSTALL_SECONDS: Final = 300
+_NODE_MAJOR: Final = 20
+"""Tencent's client asks for this one or newer."""
+
+
+class PeerUnavailableError(Exception):
+    """A client cannot be had on this machine; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One client: the name and version under which its registry has it."""
+
+    name: str
+    version: str
+    kind: Literal["python", "node"] = "python"
+
+    @property
+    def package(self) -> str:
+        """The name in the registry; a scoped one of npm has a shorter name here."""
+        return f"@tencent-weixin/{self.name}" if self.kind == "node" else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPeer:
+    """A client that is on this machine.
+
+    Attributes:
+        peer: Which one.
+        program: The interpreter that runs its drivers.
+        folder: Its environment, or the unpacked package.
+    """
+
+    peer: Peer
+    program: Path
+    folder: Path
+
+
+PEERS: Final[dict[str, Peer]] = {
+    peer.name: peer
+    for peer in (
+        Peer("wechatbot-sdk", "0.3.0"),
+        Peer("weilink", "0.6.2"),
+        Peer("openclaw-weixin", "2.4.9", kind="node"),
+        Peer("openilink-sdk-python", "0.1.1"),
+        Peer("wechat-link", "0.4.0"),
+        Peer("wechat-clawbot", "0.3.0"),
+        Peer("wechat-clawbot-sdk", "0.4.0"),
+        Peer("weixin-channel-sdk", "0.2.0"),
+        Peer("weixin-bot-sdk", "0.2.0"),
+    )
+}
+
+
+def peers_home() -> Path:
+    """Return the folder the clients live in."""
+    return Path(os.environ.get("PEERS_HOME") or _REPOSITORY / ".peers").resolve()
+
+
+def install(name: str) -> InstalledPeer:
+    """Return a client ready to run, installing it if it is not there yet.
+
+    Raises:
+        PeerUnavailableError: Its runtime is missing, or its package cannot be fetched.
+    """
+    peer = PEERS[name]
+    folder = peers_home() / f"{peer.name}-{peer.version}"
+    if peer.kind == "node":
+        program = _node()
+        if not folder.is_dir():
+            _publish(_unpack_node_package, peer, folder)
+        return InstalledPeer(peer, program, folder)
+    if not folder.is_dir():
+        _publish(_make_environment, peer, folder)
+    return InstalledPeer(peer, _python_of(folder), folder)
+
+
+def _publish(make: Callable[[Peer, Path], Path], peer: Peer, folder: Path) -> None:
+    """Build beside the final place and move there at the end, so that half an installation is never found."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{peer.name}-", dir=folder.parent) as scratch:
+        built = make(peer, Path(scratch))
+        try:
+            built.rename(folder)
+        except OSError:
+            # Another process was faster, and its installation is as good.
+            if not folder.is_dir():
+                raise
+
+
+def _make_environment(peer: Peer, scratch: Path) -> Path:
+    environment = scratch / "environment"
+    _run([sys.executable, "-m", "venv", str(environment)])
+    _run(
+        [
+            str(_python_of(environment)),
+            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            f"{peer.package}=={peer.version}",
+        ]
+    )
+    return environment
+
+
+def _python_of(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def _unpack_node_package(peer: Peer, scratch: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        message = "npm is not installed"
+        raise PeerUnavailableError(message)
+    _run([npm, "pack", "--silent", "--pack-destination", str(scratch), f"{peer.package}@{peer.version}"])
+    (archive,) = scratch.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(scratch, filter="data")
+    return scratch / "package"
+
+
+def _node() -> Path:
+    node = shutil.which("node")
+    if node is None:
+        message = "Node.js is not installed"
+        raise PeerUnavailableError(message)
+    version = _run([node, "--version"]).strip()
+    major = re.match(r"v(\d+)", version)
+    if major is None or int(major.group(1)) < _NODE_MAJOR:
+        message = f"Node.js {_NODE_MAJOR} or newer is needed, {node} is {version}"
+        raise PeerUnavailableError(message)
+    return Path(node)
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        message = f"{command[0]} did not finish within {_INSTALL_SECONDS} s"
+        raise PeerUnavailableError(message) from error
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        message = f"{Path(command[0]).name} failed: {words[-1] if words else f'exit {done.returncode}'}"
+        raise PeerUnavailableError(message)
+    return done.stdout
+
+
+def main(names: list[str]) -> int:
+    """Install the named clients, or all; return 1 if one of them could not be had."""
+    failed = 0
+    for name in names or PEERS:
+        try:
+            print(f"{name}: {install(name).folder}")
+        except PeerUnavailableError as error:
+            failed = 1
+            print(f"{name}: {error}", file=sys.stderr)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
