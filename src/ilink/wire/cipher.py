@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from Crypto.Cipher import AES
-
 from ilink.errors import DecryptionError
 
 if TYPE_CHECKING:
@@ -53,6 +51,9 @@ class _BlockStream:
     """Runs a block cipher over chunks of any size and keeps at most one block back."""
 
     def __init__(self, key: MediaKey) -> None:
+        # Late: it takes 50 ms to load, and most programs only ever move text.
+        from Crypto.Cipher import AES
+
         self._cipher: EcbMode = AES.new(key.raw, AES.MODE_ECB)
         self._carry = bytearray()
 
