@@ -1,0 +1,213 @@
+"""A blob is whole or absent, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from ilink.errors import ConfigError, StoreError
+from ilink.storage.blobs import BlobStore, FolderBlobs
+from ilink.storage.files import BATCH_BYTES, Batches, PartialFile, in_thread
+
+
+@pytest.fixture
+async def blobs(tmp_path: Path) -> FolderBlobs:
+    store = FolderBlobs(tmp_path / "blobs")
+    await store.clean()
+    return store
+
+
+async def put(store: BlobStore, name: str, *chunks: bytes, at: float = 1000.0) -> int:
+    async with store.create(name, at=at) as writer:
+        for chunk in chunks:
+            await writer.write(chunk)
+        return await writer.commit()
+
+
+async def get(store: BlobStore, name: str, start: int = 0, end: int | None = None) -> bytes:
+    async with store.open(name, start, end) as reader:
+        return b"".join([chunk async for chunk in reader.chunks()])
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 1, BATCH_BYTES - 1, BATCH_BYTES, 2 * BATCH_BYTES + 7])
+async def test_bytes_come_back(blobs: FolderBlobs, size: int) -> None:
+    data = os.urandom(size)
+    assert await put(blobs, "one", *(data[n : n + 70_001] for n in range(0, size, 70_001))) == size
+    assert await get(blobs, "one") == data
+    async with blobs.open("one") as reader:
+        assert reader.size == size
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 3), (2, None), (5, 100), (10, 20), (0, 0)])
+async def test_ranges_are_cut_to_the_blob(blobs: FolderBlobs, start: int, end: int | None) -> None:
+    await put(blobs, "ten", b"0123456789")
+    assert await get(blobs, "ten", start, end) == b"0123456789"[start:end]
+
+
+async def test_blob_that_is_not_committed_never_exists(blobs: FolderBlobs, tmp_path: Path) -> None:
+    async with blobs.create("one", at=1.0) as writer:
+        await writer.write(bytes(3 * BATCH_BYTES))
+    assert files(tmp_path) == []
+    with pytest.raises(StoreError, match="no blob"):
+        await get(blobs, "one")
+
+
+async def test_reader_goes_on_when_its_blob_is_replaced_and_deleted(blobs: FolderBlobs) -> None:
+    await put(blobs, "one", b"a" * (2 * BATCH_BYTES))
+    async with blobs.open("one") as reader:
+        chunks: AsyncIterator[bytes] = reader.chunks()
+        first = await anext(chunks)
+        await put(blobs, "one", b"b")
+        await blobs.delete("one")
+        assert first + await anext(chunks) == b"a" * (2 * BATCH_BYTES)
+
+
+async def test_full_disk_is_an_error_and_leaves_nothing(
+    blobs: FolderBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    room = BATCH_BYTES
+
+    def write(descriptor: int, data: memoryview) -> int:
+        nonlocal room
+        if room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = real(descriptor, data[:room])
+        room -= written
+        return written
+
+    await put(blobs, "old", b"kept")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        with pytest.raises(StoreError, match="No space"):
+            await put(blobs, "old", *[bytes(300_000)] * 8)
+    assert [path.name for path in files(tmp_path)] == ["old"]
+    assert await get(blobs, "old") == b"kept"
+
+
+async def test_cancelled_writer_leaves_no_file_and_no_descriptor(blobs: FolderBlobs, tmp_path: Path) -> None:
+    await put(blobs, "warm-up", b"x")
+    before = open_descriptors()
+    for steps in range(12):
+        task = asyncio.create_task(put(blobs, "one", *[bytes(BATCH_BYTES)] * 3))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert open_descriptors() == before
+        assert [path.name for path in files(tmp_path)] == ["warm-up"]
+
+
+async def test_cancelled_reader_leaves_no_descriptor(blobs: FolderBlobs) -> None:
+    await put(blobs, "one", bytes(3 * BATCH_BYTES))
+    before = open_descriptors()
+    for steps in range(12):
+        task = asyncio.create_task(get(blobs, "one"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert open_descriptors() == before
+
+
+async def test_age_goes_by_the_moment_that_was_given(blobs: FolderBlobs) -> None:
+    await put(blobs, "old", b"1", at=100.0)
+    await put(blobs, "new", b"2", at=200.0)
+    assert await blobs.delete_before(150.0) == ["old"]
+    assert await get(blobs, "new") == b"2"
+    assert await blobs.delete_before(150.0) == []
+
+
+async def test_leftovers_of_a_dead_process_are_removed(blobs: FolderBlobs, tmp_path: Path) -> None:
+    await put(blobs, "one", b"kept")
+    (tmp_path / "blobs" / ".partial" / ".one.123.part").write_bytes(b"half")
+    await blobs.clean()
+    assert [path.name for path in files(tmp_path)] == ["one"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "../etc/passwd", "a/b", ".hidden", "a" * 129, "nul\0", "ab\n"])
+async def test_names_that_could_leave_the_folder_are_refused(blobs: FolderBlobs, name: str) -> None:
+    with pytest.raises(ConfigError):
+        await put(blobs, name, b"x")
+    with pytest.raises(ConfigError):
+        await blobs.delete(name)
+
+
+async def test_blobs_are_private(blobs: FolderBlobs, tmp_path: Path) -> None:
+    await put(blobs, "one", b"x")
+    (path,) = files(tmp_path)
+    assert path.stat().st_mode & 0o077 == 0
+    assert (tmp_path / "blobs").stat().st_mode & 0o077 == 0
+
+
+async def test_cancelled_work_in_a_thread_has_ended_when_the_cancellation_comes_out() -> None:
+    ended = False
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        nonlocal ended
+        loop.call_soon_threadsafe(begun.set)
+        import time
+
+        time.sleep(0.05)
+        ended = True
+
+    task = asyncio.create_task(in_thread(work))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended
+
+
+async def test_failing_batch_comes_out_of_the_next_call() -> None:
+    def work(*chunks: bytes) -> None:
+        raise StoreError("full")
+
+    async with Batches(work) as batches:
+        await batches.put(bytes(BATCH_BYTES))
+        with pytest.raises(StoreError, match="full"):
+            await batches.drain()
+
+
+def test_partial_file_replaces_only_by_commit(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"old")
+    file = PartialFile(path)
+    file.open()
+    file.write(b"n", memoryview(b"ew"))
+    assert path.read_bytes() == b"old"
+    file.commit()
+    file.discard()
+    assert path.read_bytes() == b"new"
+    assert files(tmp_path) == [path]
+
+
+def test_partial_file_names_what_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="gone"):
+        PartialFile(tmp_path / "gone" / "x").open()
+    (tmp_path / "folder").mkdir()
+    file = PartialFile(tmp_path / "folder")
+    file.open()
+    with pytest.raises(StoreError, match="folder"):
+        file.commit()
+    file.discard()
+    assert files(tmp_path) == []
