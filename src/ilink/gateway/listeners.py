@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from ilink.errors import ConfigError
@@ -25,6 +24,9 @@ __all__ = ["Listener", "parse_address"]
 KEEP_ALIVE: Final = 120
 """Seconds an idle connection stays open: longer than clients pause between polls, so that they meet a live one."""
 _BACKLOG: Final = 4096
+_TURNS: Final = 100
+_TURN: Final = 0.005
+"""How often, and every how many seconds, closing connections are looked at before they are cut."""
 
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
 
@@ -109,10 +111,14 @@ class Listener:
         await server.startup(sockets=[self._socket])
         self._server = server
 
+    def release(self) -> None:
+        """Close the socket of a listener that was never started; harmless otherwise."""
+        if self._server is None:
+            self._socket.close()
+
     def stop_accepting(self) -> None:
         """Take no new connections, and close each one as soon as its present request is answered."""
         if self._server is None:
-            self._socket.close()
             return
         for server in self._server.servers:
             server.close()
@@ -122,31 +128,29 @@ class Listener:
     async def aclose(self, *, grace: float) -> None:
         """Stop, giving requests that run some seconds to be answered; what runs longer is cut."""
         self.stop_accepting()
-        if self._server is None:
+        server, self._server = self._server, None
+        if server is None:
             return
-        state = self._server.server_state
-        if state.tasks:
-            _, late = await asyncio.wait(list(state.tasks), timeout=grace)
+        tasks = list(server.server_state.tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=1.0)
-        await self._let_go(state.connections)
-        self._server = None
+            await asyncio.gather(*late, return_exceptions=True)
+        await _let_go(server)
 
-    async def _let_go(self, connections: object) -> None:
-        """Let the last bytes of the answers leave, then close what is left."""
-        assert self._server is not None
-        open_connections = self._server.server_state.connections
-        for _ in range(10):
-            if not open_connections:
-                return
-            for connection in list(open_connections):
-                connection.shutdown()
-            await asyncio.sleep(0.01)
-        for connection in list(open_connections):
-            with suppress(AttributeError):  # it went in the meantime
-                connection.transport.abort()
+
+async def _let_go(server: uvicorn.Server) -> None:
+    """Let the last bytes of the answers leave, then cut the connections that are left."""
+    connections = server.server_state.connections
+    for _ in range(_TURNS):
+        for connection in list(connections):
+            connection.shutdown()
+        if not connections:
+            return
+        await asyncio.sleep(_TURN)
+    for connection in list(connections):
+        connection.transport.abort()
 
 
 def _cannot_listen(address: str, error: OSError) -> ConfigError:

@@ -1,1 +1,16 @@
-"""What tests of bots import."""
+"""Testing programs that speak iLink: a gateway in the test's own process, and people who talk to bots on it.
+
+    async with LocalGateway() as gateway:
+        alice = await gateway.person("alice")
+        ...                                   # start the program under test with gateway.api_url
+        await alice.befriend()                # scans its login code and confirms
+        await alice.says("hi")
+        assert await alice.hears() == "You said: hi"
+
+With pytest the fixture `ilink_gateway` is such a gateway, a new one for each test.
+"""
+
+from ilink.testing.gateway import GatewayClock, LocalGateway
+from ilink.testing.person import Person
+
+__all__ = ["GatewayClock", "LocalGateway", "Person"]

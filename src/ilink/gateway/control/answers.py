@@ -1,54 +1,35 @@
-"""What the calls answer, field by field. Times are aware and in UTC; ids are texts."""
+"""What the calls answer where a view of the gateway is not the whole answer already."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
-from ilink.gateway.control.requests import KnobValue
+from ilink.gateway.views import BotView, CodeView, Entry, PersonView, WireEntry
 
 __all__ = [
     "BotList",
-    "BotView",
     "Bound",
-    "ClockView",
     "CodeList",
-    "CodeView",
-    "ConfigView",
-    "EntryView",
     "Health",
     "Info",
-    "ItemView",
-    "MailboxView",
-    "MediaView",
-    "PendingMessage",
+    "LoginLink",
     "PersonList",
-    "PersonView",
-    "Said",
-    "TicketView",
     "Transcript",
-    "TypingView",
-    "WindowView",
-    "WireEntry",
     "WireLog",
 ]
 
 
-class Answer(Struct, kw_only=True):
-    """What all of them share."""
-
-
-class Health(Answer):
+class Health(Struct, kw_only=True):
     """The process answers."""
 
-    status: Literal["ok"] = "ok"
     version: str
+    status: Literal["ok"] = "ok"
 
 
-class Info(Answer):
-    """The fields of the ready line; the key is told to those only who presented it."""
+class Info(Struct, kw_only=True, frozen=True):
+    """The fields of the ready line."""
 
     version: str
     api_url: str
@@ -59,185 +40,44 @@ class Info(Answer):
     pid: int
 
 
-class PersonView(Answer):
-    """Somebody with a phone."""
+class LoginLink(Struct, kw_only=True):
+    """A link that signs one browser in, once."""
 
-    user_id: str
-    name: str
+    url: str
 
 
-class PersonList(Answer):
+class PersonList(Struct, kw_only=True):
     """Everybody, oldest first."""
 
     people: list[PersonView]
 
 
-class CodeView(Answer):
-    """One login code; `user_id` is who scanned it."""
-
-    qrcode: str
-    status: str
-    expires_at: datetime
-    user_id: str | None
-
-
-class CodeList(Answer):
+class CodeList(Struct, kw_only=True):
     """Login codes, newest first."""
 
     codes: list[CodeView]
 
 
-class Bound(Answer):
+class Bound(Struct, kw_only=True):
     """A confirmed code: the bot, and whose it is."""
 
     bot_id: str
     user_id: str
 
 
-class BotView(Answer):
-    """One bot; `head_seq` is the newest message in its mailbox, `acked_seq` the newest it has acknowledged."""
-
-    bot_id: str
-    owner_user_id: str
-    state: str
-    generation: int
-    last_poll_at: datetime | None
-    waiting_polls: int
-    head_seq: int
-    acked_seq: int
-
-
-class BotList(Answer):
+class BotList(Struct, kw_only=True):
     """Bots, oldest first."""
 
     bots: list[BotView]
 
 
-class PendingMessage(Answer):
-    """A message that waits in a mailbox."""
-
-    message_id: str
-    seq: int
-    user_id: str
-    state: str
-    at: datetime
-
-
-class WindowView(Answer):
-    """What a bot may still send to a person; `sends` counts since the person wrote."""
-
-    user_id: str
-    is_open: bool
-    opened_at: datetime
-    closes_at: datetime
-    sends: int
-    allowance: int
-
-
-class TicketView(Answer):
-    """A typing ticket, without its text."""
-
-    user_id: str
-    issued_at: datetime
-    expires_at: datetime | None
-
-
-class MailboxView(Answer):
-    """A look into a bot's mailbox that consumes nothing."""
-
-    bot_id: str
-    head_seq: int
-    acked_seq: int
-    waiting_polls: int
-    pending: list[PendingMessage]
-    windows: list[WindowView]
-    typing_tickets: list[TicketView]
-
-
-class Said(Answer):
-    """A person's message is stored."""
-
-    message_id: str
-    seq: int
-
-
-class MediaView(Answer):
-    """One blob; size and hashes are of the decrypted bytes."""
-
-    media_id: str
-    size: int
-    sha256: str
-    md5: str
-    mime: str
-    name: str | None
-    aes_key_form: str
-
-
-class ItemView(Answer, omit_defaults=True):
-    """One part of a message: its type and what belongs to it."""
-
-    type: int
-    text: str | UnsetType = UNSET
-    media: MediaView | UnsetType = UNSET
-
-
-class EntryView(Answer):
-    """One line of a chat; `in` is from the person to the bot. A refused send is a line too."""
-
-    n: int
-    direction: Literal["in", "out"]
-    message_id: str | None
-    client_id: str | None
-    at: datetime
-    state: str
-    why: str | None
-    items: list[dict[str, object]]
-    raw: dict[str, object]
-
-
-class Transcript(Answer):
+class Transcript(Struct, kw_only=True):
     """Lines of a chat, oldest first."""
 
-    messages: list[EntryView]
+    messages: list[Entry]
 
 
-class TypingView(Answer):
-    """Whether the bot is shown as typing, and since when."""
-
-    typing: bool
-    since: datetime | None
-
-
-class ConfigView(Answer):
-    """The profile, and every knob with its present value."""
-
-    profile: str
-    knobs: dict[str, KnobValue]
-
-
-class ClockView(Answer):
-    """The gateway's time."""
-
-    now: datetime
-    frozen: bool
-
-
-class WireEntry(Answer):
-    """One exchange on the protocol listener, secrets masked."""
-
-    id: int
-    at: datetime
-    endpoint: str
-    bot_id: str | None
-    status: int
-    ret: int | None
-    held_ms: float
-    request: object
-    response: object
-    findings: list[str]
-
-
-class WireLog(Answer):
-    """Exchanges, oldest first."""
+class WireLog(Struct, kw_only=True):
+    """Exchanges on the protocol listener, oldest first."""
 
     entries: list[WireEntry]

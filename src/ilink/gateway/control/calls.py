@@ -10,18 +10,20 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar, get_type_hints
+from types import NoneType
+from typing import Final, Literal, Self, TypeGuard, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
 from ilink.gateway.control.refusals import Refusal
+from ilink.gateway.control.requests import Nothing
 
 __all__ = ["Call", "CallTable", "Method"]
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
-Handler = Callable[..., Awaitable[Struct | Response | None]]
+Handler = Callable[..., Awaitable[object]]
 H = TypeVar("H", bound=Handler)
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -41,10 +43,12 @@ class Call:
         parameters: The names in the path, in order.
         body: What the JSON body is read as, or None for a call without one.
         query: What the query is read as, or None for a call without one.
-        answer: What it answers as JSON, or None for an empty answer or one that is no JSON.
+        answers: What it answers as JSON, one of these; none for an empty answer or one that is no JSON.
         media_type: The content type of an answer that is no JSON.
         takes_form: Whether the body may come as multipart/form-data too.
         is_open: Whether it answers without the key.
+        waits: Whether it may take long, so that it must end when its caller hangs up.
+        arguments: The names of the handler's arguments; one named `request` is given the request itself.
     """
 
     method: Method
@@ -56,10 +60,12 @@ class Call:
     parameters: tuple[str, ...]
     body: type[Struct] | None
     query: type[Struct] | None
-    answer: type[Struct] | None
+    answers: tuple[type[object], ...]
     media_type: str | None
     takes_form: bool
     is_open: bool
+    waits: bool
+    arguments: frozenset[str]
 
     def read_body(self, raw: bytes) -> Struct:
         """Read the JSON body; an empty one counts as an empty object.
@@ -106,6 +112,14 @@ class CallTable:
         default_factory=list[tuple[re.Pattern[str], dict[str, Call]]]
     )
 
+    @classmethod
+    def joined(cls, *tables: CallTable) -> Self:
+        """Return a table of all calls of several."""
+        table = cls()
+        for call in (call for other in tables for call in other.calls):
+            table._add(call)
+        return table
+
     def call(
         self,
         method: Method,
@@ -116,6 +130,7 @@ class CallTable:
         media_type: str | None = None,
         takes_form: bool = False,
         is_open: bool = False,
+        waits: bool = False,
     ) -> Callable[[H], H]:
         """Register the decorated function as the handler of a method and path; see `Call` for the arguments."""
 
@@ -129,15 +144,16 @@ class CallTable:
                 status=status,
                 refusals=refusals,
                 parameters=tuple(_PARAMETER.findall(path)),
-                body=_struct(hints.get("body")),
+                body=_struct(hints.get("body")) or (Nothing if method in ("POST", "PUT") else None),
                 query=_struct(hints.get("query")),
-                answer=_struct(hints["return"]),
+                answers=_answers(hints["return"]),
                 media_type=media_type,
                 takes_form=takes_form,
                 is_open=is_open,
+                waits=waits,
+                arguments=frozenset(hints) - {"return"},
             )
-            self.calls.append(call)
-            self._methods(path)[method] = call
+            self._add(call)
             return handle
 
         return register
@@ -158,6 +174,10 @@ class CallTable:
             raise Refusal(405, f"{path!r} does not know {method}", hint=hint, headers={"allow": allowed})
         return call, values
 
+    def _add(self, call: Call) -> None:
+        self.calls.append(call)
+        self._methods(call.path)[call.method] = call
+
     def _methods(self, path: str) -> dict[str, Call]:
         if "{" not in path:
             return self._plain.setdefault(path, {})
@@ -165,9 +185,8 @@ class CallTable:
         for known, methods in self._patterns:
             if known.pattern == pattern.pattern:
                 return methods
-        methods: dict[str, Call] = {}
-        self._patterns.append((pattern, methods))
-        return methods
+        self._patterns.append((pattern, {}))
+        return self._patterns[-1][1]
 
     def _match(self, path: str) -> tuple[dict[str, Call] | None, dict[str, str]]:
         if (methods := self._plain.get(path)) is not None:
@@ -180,6 +199,15 @@ class CallTable:
 
 def _struct(hint: object) -> type[Struct] | None:
     return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
+
+
+def _answers(hint: object) -> tuple[type[object], ...]:
+    arms: tuple[object, ...] = get_args(hint) or (hint,)
+    return tuple(arm for arm in arms if _is_answer(arm))
+
+
+def _is_answer(arm: object) -> TypeGuard[type[object]]:
+    return isinstance(arm, type) and not issubclass(arm, NoneType | Response)
 
 
 def _invalid(where: str, error: msgspec.ValidationError) -> Refusal:

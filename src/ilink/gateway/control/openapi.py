@@ -10,7 +10,6 @@ import msgspec
 from msgspec import Struct
 
 from ilink.gateway.control.calls import Call, CallTable
-from ilink.gateway.control.forms import FORM_SCHEMA
 from ilink.gateway.control.refusals import CODES, ErrorAnswer
 
 __all__ = ["draw_openapi"]
@@ -30,8 +29,10 @@ def draw_openapi(table: CallTable, *, has_key: bool) -> bytes:
         table: The calls.
         has_key: Whether this listener asks for a key; if so, every call that needs it says so.
     """
-    types = {struct for call in table.calls for struct in (call.body, call.answer) if struct is not None}
-    ordered = sorted({*types, ErrorAnswer}, key=lambda struct: struct.__name__)
+    types: set[type[object]] = {ErrorAnswer}
+    for call in table.calls:
+        types.update(call.answers if call.body is None else (call.body, *call.answers))
+    ordered = sorted(types, key=_name)
     _, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
     paths: dict[str, Drawing] = {}
     for call in table.calls:
@@ -67,7 +68,7 @@ def _operation(call: Call, *, has_key: bool) -> Drawing:
     if parameters:
         operation["parameters"] = parameters
     if call.body is not None:
-        operation["requestBody"] = _request_body(call, call.body)
+        operation["requestBody"] = _request_body(call.body)
     if asks_key:
         operation["security"] = [{"key": []}]
     return operation
@@ -87,18 +88,17 @@ def _query_parameters(query: type[Struct]) -> list[Drawing]:
     ]
 
 
-def _request_body(call: Call, body: type[Struct]) -> Drawing:
+def _request_body(body: type[Struct]) -> Drawing:
     content: Drawing = {_JSON: {"schema": _reference(body)}}
-    if call.takes_form:
-        content["multipart/form-data"] = {"schema": FORM_SCHEMA}
     is_required = any(field.required for field in msgspec.structs.fields(body))
     return {"required": is_required, "content": content}
 
 
 def _responses(call: Call, *, asks_key: bool) -> Drawing:
     success: Drawing = {"description": CODES.get(call.status, "done")}
-    if call.answer is not None:
-        success["content"] = {_JSON: {"schema": _reference(call.answer)}}
+    if call.answers:
+        schemas = [_reference(answer) for answer in call.answers]
+        success["content"] = {_JSON: {"schema": schemas[0] if len(schemas) == 1 else {"oneOf": schemas}}}
     elif call.media_type is not None:
         success["content"] = {call.media_type: {"schema": {"type": "string"}}}
     statuses = {*_SHARED, 422, *call.refusals}
@@ -113,5 +113,9 @@ def _responses(call: Call, *, asks_key: bool) -> Drawing:
     return {str(call.status): success} | refused
 
 
-def _reference(struct: type[Struct]) -> Drawing:
-    return {"$ref": _REFERENCE.format(name=struct.__name__)}
+def _name(drawn: type[object]) -> str:
+    return drawn.__name__
+
+
+def _reference(drawn: type[object]) -> Drawing:
+    return {"$ref": _REFERENCE.format(name=_name(drawn))}

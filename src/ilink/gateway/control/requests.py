@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 __all__ = [
     "AdvanceClock",
     "Confirmation",
+    "EventPosition",
     "KnobValue",
     "LongWait",
     "NewConfig",
@@ -127,3 +128,9 @@ class WireFilter(Request):
     since: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     bot_id: Id | UnsetType = UNSET
     endpoint: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class EventPosition(Request):
+    """The number of the last event that was seen."""
+
+    last_event_id: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET

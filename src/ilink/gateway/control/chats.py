@@ -1,0 +1,95 @@
+"""Calls about bots, what is said to them and what they say."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from ilink.gateway.control.answers import BotList, Transcript
+from ilink.gateway.control.calls import CallTable
+from ilink.gateway.control.refusals import Refusal
+from ilink.gateway.control.requests import LongWait, NewMessage, Since
+from ilink.gateway.control.state import ControlState
+from ilink.gateway.views import CodeView, MailboxView, Posted, Quote, TypingView
+from ilink.wire.ids import AccountId, UserId
+
+__all__ = ["calls"]
+
+calls = CallTable()
+
+
+@calls.call("GET", "/_sim/bots")
+async def list_bots(control: ControlState) -> BotList:
+    """List bots, oldest first."""
+    return BotList(bots=await control.gateway.bots())
+
+
+@calls.call("GET", "/_sim/bots/{bot_id}/mailbox", refusals=(404,))
+async def show_mailbox(control: ControlState, bot_id: str) -> MailboxView:
+    """Look into a bot's mailbox without consuming anything."""
+    return await control.gateway.mailbox(AccountId(bot_id))
+
+
+@calls.call("POST", "/_sim/bots/{bot_id}/expire", status=204, refusals=(404,))
+async def expire_bot(control: ControlState, bot_id: str) -> None:
+    """Make a bot's token stale: it answers -14 from now on."""
+    await control.gateway.expire_bot(AccountId(bot_id))
+
+
+@calls.call("POST", "/_sim/people/{user_id}/messages", status=201, refusals=(404, 409))
+async def say(control: ControlState, user_id: str, body: NewMessage) -> Posted:
+    """Let a person write to a bot: a text, or items as they travel, with an optional quote."""
+    if (body.text is UNSET) == (body.items is UNSET):
+        raise Refusal(422, "a message has either `text` or `items`", hint="give one of the two")
+    return await control.gateway.post_message(
+        UserId(user_id),
+        AccountId(body.bot_id),
+        text=None if body.text is UNSET else body.text,
+        items=None if body.items is UNSET else body.items,
+        quote=None if body.quote is UNSET else _quote(body.quote.message_id, body.quote.partial),
+    )
+
+
+@calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/transcript", refusals=(404,))
+async def show_transcript(control: ControlState, bot_id: str, user_id: str, query: Since) -> Transcript:
+    """Return what was said in a chat, oldest first, refused sends included."""
+    entries = await control.gateway.transcript(AccountId(bot_id), UserId(user_id), after=query.after)
+    return Transcript(messages=entries)
+
+
+@calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/typing", refusals=(404,))
+async def show_typing(control: ControlState, bot_id: str, user_id: str) -> TypingView:
+    """Tell whether the person sees the bot typing."""
+    return control.gateway.typing(AccountId(bot_id), UserId(user_id))
+
+
+@calls.call("GET", "/_sim/wait", refusals=(404,), waits=True)
+async def wait(control: ControlState, query: LongWait) -> Transcript | CodeView:
+    """Wait until a chat has `count` entries after a number, or with `qr=1` until a code can be scanned.
+
+    At the timeout a chat's entries are what there is; without a code the answer is 404.
+    """
+    if query.qr:
+        return await _wait_for_code(control, query.timeout)
+    if query.bot_id is UNSET:
+        raise Refusal(422, "the query lacks `bot_id`", hint="name a bot and a person, or say qr=1")
+    entries = await control.gateway.wait_entries(
+        AccountId(query.bot_id),
+        None if query.user_id is UNSET else UserId(query.user_id),
+        after=query.after,
+        count=query.count,
+        direction=None if query.direction is UNSET else query.direction,
+        timeout=query.timeout,
+    )
+    return Transcript(messages=entries)
+
+
+async def _wait_for_code(control: ControlState, timeout: float) -> CodeView:
+    code = await control.gateway.wait_code(timeout=timeout)
+    if code is None:
+        message = f"no login code that could be scanned came within {timeout:g} s"
+        raise Refusal(404, message, hint="start a login against the gateway's api_url")
+    return code
+
+
+def _quote(message_id: str, partial: str | object) -> Quote:
+    return Quote(message_id=message_id, partial=partial if isinstance(partial, str) else None)

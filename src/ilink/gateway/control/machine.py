@@ -1,0 +1,114 @@
+"""Calls about the gateway itself: health, settings, time, the wire, and starting over."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ilink.gateway.control.answers import Health, Info, LoginLink, WireLog
+from ilink.gateway.control.calls import CallTable
+from ilink.gateway.control.refusals import Refusal
+from ilink.gateway.control.requests import AdvanceClock, NewConfig, Reset, WireFilter
+from ilink.gateway.control.state import ControlState
+from ilink.gateway.views import ClockView, ConfigView
+
+__all__ = ["calls"]
+
+calls = CallTable()
+
+
+@calls.call("GET", "/_sim/health")
+async def health(control: ControlState) -> Health:
+    """Tell that the process answers, and its version."""
+    return Health(version=control.info.version)
+
+
+@calls.call("GET", "/_sim/info")
+async def info(control: ControlState, request: Request) -> Info:
+    """Return the fields of the ready line; the key only to those who presented it."""
+    if control.guard.knows_bearer(request.headers.get("authorization")):
+        return control.info
+    # A browser that signed in by a link holds a cookie that its scripts cannot read; the key stays away from them too.
+    return replace(control.info, control_key=None)
+
+
+@calls.call("POST", "/_sim/login-links", status=201, refusals=(409,))
+async def add_login_link(control: ControlState) -> LoginLink:
+    """Make a link that signs one browser in, once, without showing it the key."""
+    if not control.guard.has_key:
+        raise Refusal(409, "this listener has no key, so every browser on this machine may call", hint="open the page")
+    return LoginLink(url=f"{control.info.control_url}/login?code={control.guard.new_login_code()}")
+
+
+@calls.call("POST", "/_sim/reset", status=204)
+async def reset(control: ControlState, body: Reset) -> None:
+    """Forget everything; ids, tokens and keys follow from the seed."""
+    await control.gateway.reset(None if body.seed is UNSET else body.seed)
+
+
+@calls.call("GET", "/_sim/config")
+async def show_config(control: ControlState) -> ConfigView:
+    """Return the profile and the value of every knob."""
+    return control.gateway.config()
+
+
+@calls.call("PUT", "/_sim/config")
+async def configure(control: ControlState, body: NewConfig) -> ConfigView:
+    """Choose a profile, then set single knobs; all or nothing, and knobs that are not named keep their value."""
+    return await control.gateway.configure(
+        profile=None if body.profile is UNSET else body.profile, knobs=dict(body.knobs)
+    )
+
+
+@calls.call("GET", "/_sim/clock")
+async def show_clock(control: ControlState) -> ClockView:
+    """Return the gateway's own time."""
+    return control.gateway.clock()
+
+
+@calls.call("POST", "/_sim/clock")
+async def set_clock(control: ControlState, body: AdvanceClock) -> ClockView:
+    """Go forward, stop, or run on; it drives codes, windows, tickets, tokens, links and retention."""
+    if body.advance_s is UNSET and body.freeze is UNSET:
+        raise Refusal(422, "the body has neither `advance_s` nor `freeze`", hint="say what the clock shall do")
+    if body.advance_s is not UNSET:
+        await control.gateway.advance_clock(body.advance_s)
+    if body.freeze is not UNSET:
+        await control.gateway.freeze_clock(frozen=body.freeze)
+    return control.gateway.clock()
+
+
+@calls.call("GET", "/_sim/wire")
+async def show_wire(control: ControlState, query: WireFilter) -> WireLog:
+    """Return exchanges on the protocol listener, oldest first, secrets masked."""
+    entries = control.gateway.wire_log(
+        since=query.since,
+        bot_id=None if query.bot_id is UNSET else query.bot_id,
+        endpoint=None if query.endpoint is UNSET else query.endpoint,
+    )
+    return WireLog(entries=entries)
+
+
+@calls.call("GET", "/healthz", media_type="text/plain", is_open=True)
+async def healthz(_control: ControlState) -> Response:
+    """Tell that the process answers."""
+    return Response("ok\n", media_type="text/plain")
+
+
+@calls.call("GET", "/readyz", media_type="text/plain", refusals=(503,), is_open=True)
+async def readyz(control: ControlState) -> Response:
+    """Tell whether the store takes writes."""
+    if not await control.gateway.is_writable():
+        raise Refusal(503, "the store takes no writes", hint="look at the disk of the data folder")
+    return Response("ready\n", media_type="text/plain")
+
+
+@calls.call("GET", "/metrics", media_type="text/plain")
+async def metrics(control: ControlState) -> Response:
+    """Return counters and gauges as Prometheus reads them."""
+    # Loaded late: it takes a while, and most gateways are never scraped.
+    from ilink.gateway.control.metrics import CONTENT_TYPE, render_metrics
+
+    return Response(await render_metrics(control), headers={"content-type": CONTENT_TYPE})

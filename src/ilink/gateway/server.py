@@ -1,0 +1,230 @@
+"""The gateway as a program: two listeners in one process, from the first bind to the last byte stored.
+
+async with GatewayServer(ServerOptions()) as server:     # inside a running event loop
+    server.info.api_url ...
+    await server.gateway.add_person("alice")
+
+run(ServerOptions(ready_json=True))                       # a whole process, until SIGTERM or Ctrl-C
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, Literal, Self
+
+import msgspec
+
+from ilink.errors import ConfigError
+from ilink.gateway.control.answers import Info
+from ilink.gateway.control.app import ControlApp
+from ilink.gateway.control.guard import Guard, is_loopback
+from ilink.gateway.control.state import ControlState
+from ilink.gateway.http import ProtocolApp
+from ilink.gateway.listeners import Listener, parse_address
+from ilink.gateway.service import Gateway
+from ilink.storage.locks import ProcessLock
+from ilink.storage.private import make_private_folder
+
+__all__ = ["GatewayServer", "ServerOptions", "run"]
+
+_GRACE: Final = 5.0
+"""Seconds that running requests get when the gateway stops; held polls are answered at once and need none of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How a gateway is started.
+
+    Attributes:
+        listen: HOST:PORT for bots; port 0 takes a free one.
+        control_listen: HOST:PORT for people, tests and the phone page; beyond loopback only with a key.
+        control_key: What callers of the control API must present, or None.
+        control_names: Further names the control listener is called by, such as that of a proxy in front of it.
+        data: A folder that keeps the state; None for a temporary one that goes away with the server.
+        profile: A named set of knobs.
+        knobs: Knobs that differ from the profile.
+        seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
+        synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
+        ready_json: Whether `run` prints the ready line on standard output.
+    """
+
+    listen: str = "127.0.0.1:0"
+    control_listen: str = "127.0.0.1:0"
+    control_key: str | None = None
+    control_names: tuple[str, ...] = ()
+    data: Path | None = None
+    profile: str = "observed"
+    knobs: Mapping[str, object] = field(default_factory=dict[str, object])
+    seed: int | None = None
+    synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL"
+    ready_json: bool = False
+
+
+class GatewayServer:
+    """A gateway on its two listeners; open it with `async with`. Nothing is bound or written before that.
+
+    Attributes:
+        gateway: Everything the gateway knows and does, without HTTP.
+        info: Where it listens: the fields of the ready line.
+    """
+
+    gateway: Gateway
+    info: Info
+
+    def __init__(self, options: ServerOptions | None = None) -> None:
+        self._options = options or ServerOptions()
+        self._stack = AsyncExitStack()
+        self._guard: Guard | None = None
+
+    async def __aenter__(self) -> Self:
+        """Bind, open the store, serve.
+
+        Raises:
+            ConfigError: An address or key will not do; nothing was written.
+            StoreLockedError: Another process uses the data folder; the error names it.
+        """
+        options = self._options
+        _check_key(options)
+        async with AsyncExitStack() as stack:
+            folder = _open_folder(stack, options.data)
+            protocol = Listener.bind(options.listen)
+            stack.callback(protocol.release)
+            control = Listener.bind(options.control_listen)
+            stack.callback(control.release)
+            self.info = _describe(protocol, control, options.control_key)
+            self.gateway = await stack.enter_async_context(
+                Gateway(
+                    folder,
+                    api_url=self.info.api_url,
+                    cdn_url=self.info.cdn_url,
+                    seed=options.seed,
+                    profile=options.profile,
+                    knobs=options.knobs,
+                    synchronous=options.synchronous,
+                )
+            )
+            self._guard = Guard(
+                host=control.host, port=control.port, key=options.control_key, names=options.control_names
+            )
+            state = ControlState(gateway=self.gateway, info=self.info, guard=self._guard)
+            stack.push_async_callback(self._stop, protocol, control)
+            await protocol.start(ProtocolApp(self.gateway))
+            await control.start(ControlApp(state))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    @property
+    def login_url(self) -> str:
+        """The page's address for a browser; with a key it is a link that signs one browser in, once."""
+        assert self._guard is not None
+        if not self._guard.has_key:
+            return self.info.phone_url
+        return f"{self.info.control_url}/login?code={self._guard.new_login_code()}"
+
+    async def _stop(self, protocol: Listener, control: Listener) -> None:
+        """Answer whoever waits, let running requests finish, and close the listeners; the store closes after."""
+        protocol.stop_accepting()
+        control.stop_accepting()
+        # Only now: whoever polls again at once finds the door closed, not a poll that is held anew.
+        self.gateway.stop_waiting()
+        self.gateway.events.aclose_readers()
+        await asyncio.gather(protocol.aclose(grace=_GRACE), control.aclose(grace=_GRACE))
+
+
+def run(options: ServerOptions) -> int:
+    """Serve until SIGTERM or Ctrl-C, then store everything and return 0, the exit code.
+
+    With `ready_json`, exactly one line of JSON goes to standard output when both listeners answer.
+
+    Raises:
+        ConfigError: An option will not do.
+        StoreLockedError: Another process uses the data folder; the error names it.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(options))
+    return 0
+
+
+async def _serve(options: ServerOptions) -> None:
+    stopping = asyncio.Event()
+    _on_signals(stopping.set)
+    async with GatewayServer(options) as server:
+        _announce(server, is_json=options.ready_json)
+        await stopping.wait()
+
+
+def _announce(server: GatewayServer, *, is_json: bool) -> None:
+    if is_json:
+        sys.stdout.write(msgspec.json.encode(server.info).decode() + "\n")
+        sys.stdout.flush()
+        return
+    sys.stderr.write(f"iLink API  {server.info.api_url}\nphone page {server.login_url}\n")
+    sys.stderr.flush()
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop_soon(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows
+            signal.signal(number, stop_soon)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's event loop where the platform has it, else None for the standard one."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _open_folder(stack: AsyncExitStack, data: Path | None) -> Path:
+    if data is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ilink-gateway-")))
+    folder = make_private_folder(data)
+    stack.enter_context(ProcessLock(folder / "gateway.lock", subject=f"the data folder {folder}"))
+    return folder
+
+
+def _check_key(options: ServerOptions) -> None:
+    key = options.control_key
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        message = "the control key must be visible ASCII characters without blanks, since it travels in a header"
+        raise ConfigError(message)
+    host, _ = parse_address(options.control_listen)
+    if key is None and not is_loopback(host):
+        message = (
+            f"the control API on {options.control_listen} could be called from other machines without a key; "
+            "give a control key, or listen on 127.0.0.1"
+        )
+        raise ConfigError(message)
+
+
+def _describe(protocol: Listener, control: Listener, key: str | None) -> Info:
+    return Info(
+        version=version("ilink"),
+        api_url=protocol.url,
+        cdn_url=f"{protocol.url}/c2c",
+        control_url=control.url,
+        phone_url=f"{control.url}/",
+        control_key=key,
+        pid=os.getpid(),
+    )
