@@ -37,7 +37,7 @@ Direction = Literal["in", "out"]
 """`in` is from a person to a bot, `out` from a bot to a person."""
 
 EntryState = Literal["stored", "handed_out", "acked", "shown", "not_shown", "refused"]
-"""The first three are an incoming message's, the others an outgoing one's; `stored` also while `deliver.delay_s` runs."""
+"""The first three are an incoming message's, the others an outgoing one's; `stored` also while a delay runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

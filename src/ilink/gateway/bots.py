@@ -1,0 +1,264 @@
+"""The bots: who they belong to, whether their token works, and how far they have read."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
+from typing import Final
+
+from ilink.gateway.clock import as_datetime
+from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.problems import UnknownThingError
+from ilink.gateway.state import GatewayState
+from ilink.gateway.views import BotView
+from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
+from ilink.wire.ids import Secret
+
+__all__ = ["Bot", "Bots", "token_of"]
+
+_FIRST_GENERATION: Final = 1
+
+
+class Bot:
+    """A bot in memory: the stored facts, and who waits for its mail now."""
+
+    __slots__ = (
+        "acked_seq",
+        "bot_id",
+        "conflicts",
+        "created_ms",
+        "generation",
+        "handed_seq",
+        "head_seq",
+        "holds",
+        "is_asleep",
+        "is_notified",
+        "last_call_ms",
+        "last_poll_ms",
+        "number",
+        "owner_user_id",
+        "repeats",
+        "revoke_ms",
+        "state",
+        "token_hash",
+    )
+
+    def __init__(self, record: BotRecord, *, now_ms: int) -> None:
+        self.number = record.number
+        self.bot_id = record.bot_id
+        self.owner_user_id = record.owner_user_id
+        self.state: BotState = record.state
+        self.generation = record.generation
+        self.created_ms = record.created_ms
+        self.token_hash = record.token_hash
+        self.revoke_ms = record.revoke_ms
+        self.head_seq = record.head_seq
+        self.handed_seq = record.handed_seq
+        self.acked_seq = record.acked_seq
+        self.last_poll_ms = record.last_poll_ms
+        self.is_notified = record.is_notified
+        self.last_call_ms = now_ms
+        self.is_asleep = False
+        self.holds: tuple[Hold, ...] = ()
+        self.conflicts: tuple[float, ...] = ()
+        self.repeats: list[MailRecord] = []
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has read, for the store."""
+        return Progress(
+            bot=self.number, handed_seq=self.handed_seq, acked_seq=self.acked_seq, last_poll_ms=self.last_poll_ms
+        )
+
+    def end_holds(self, ending: Ending) -> None:
+        """End every poll of it that is held."""
+        for hold in self.holds:
+            hold.end(ending)
+
+
+class Bots:
+    """Every bot that was asked for since the start, and the rules of binding."""
+
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
+        self._bots: dict[str, Bot] = {}
+
+    def forget(self) -> None:
+        """Forget everything in memory, after the store was cleared."""
+        self._bots.clear()
+
+    async def find(self, bot_id: str) -> Bot | None:
+        """Return a bot, from memory or the store."""
+        bot = self._bots.get(bot_id)
+        if bot is not None:
+            return bot
+        record = await self._state.store.bot(bot_id)
+        return None if record is None else self._keep(record)
+
+    async def get(self, bot_id: str) -> Bot:
+        """Return a bot.
+
+        Raises:
+            UnknownThingError: There is none.
+        """
+        bot = await self.find(bot_id)
+        if bot is None:
+            raise UnknownThingError("bot", bot_id)
+        return bot
+
+    async def all(self) -> list[Bot]:
+        """Return all bots, oldest first."""
+        return [self._keep(record) for record in await self._state.store.bots()]
+
+    async def by_token(self, token: str) -> Bot | None:
+        """Return the bot whose token this is, whether it still works or not; compared in constant time."""
+        bot_id, colon, _ = token.rpartition(":")
+        if not colon:
+            return None
+        bot = self._bots.get(bot_id) or await self.find(bot_id)
+        if bot is None or not hmac.compare_digest(_hash(token), bot.token_hash):
+            return None
+        return bot
+
+    def why_stale(self, bot: Bot) -> str | None:
+        """Say why a bot's token does not work, or None when it does."""
+        now_ms = self._state.clock.now_ms()
+        if bot.state == "expired":
+            return "the bot was expired"
+        if bot.revoke_ms is not None and now_ms >= bot.revoke_ms:
+            return "a newer login of the owner replaced the bot"
+        ttl = self._state.knobs.number("token.ttl_s")
+        if ttl is not None and now_ms >= bot.created_ms + ttl * 1000:
+            return "the token is older than token.ttl_s"
+        return None
+
+    async def live_ones(self, owner_user_id: str) -> list[Bot]:
+        """Return the bots of a person whose tokens work."""
+        records = await self._state.store.live_bots(owner_user_id)
+        return [bot for bot in map(self._keep, records) if self.why_stale(bot) is None]
+
+    async def bind(self, code: CodeRecord, owner_user_id: str) -> Bot:
+        """Make the bot of a confirmed code, and let the owner's earlier ones die."""
+        now_ms = self._state.clock.now_ms()
+        bot_id = self._state.ids.bot()
+        record = BotRecord(
+            number=0,
+            bot_id=bot_id,
+            owner_user_id=owner_user_id,
+            state="live",
+            generation=_FIRST_GENERATION,
+            created_ms=now_ms,
+            token_hash=_hash(token_of(bot_id, code.secret).reveal()),
+            revoke_ms=None,
+            head_seq=0,
+            handed_seq=0,
+            acked_seq=0,
+            last_poll_ms=None,
+            is_notified=False,
+        )
+        knobs = self._state.knobs
+        revoke_ms = now_ms + int(knobs.seconds("bind.revoke_delay_s") * 1000) if knobs.flag("bind.single") else None
+        confirmed = replace(code, bot_id=bot_id)
+        number, replaced = await self._state.store.bind(record, confirmed, revoke_others_ms=revoke_ms)
+        bot = self._keep(replace(record, number=number))
+        if revoke_ms is not None:
+            for replaced_id in replaced:
+                self._replace(replaced_id, revoke_ms)
+        self._tell(bot)
+        return bot
+
+    async def expire(self, bot_id: str) -> None:
+        """Make a bot's token stale, held polls included.
+
+        Raises:
+            UnknownThingError: There is no such bot.
+        """
+        bot = await self.get(bot_id)
+        await self._state.store.expire_bot(bot_id)
+        bot.state = "expired"
+        bot.end_holds(Ending.REVOKED)
+        self._tell(bot)
+
+    async def set_notified(self, bot: Bot, *, is_notified: bool) -> None:
+        """Note that notifystart or notifystop came."""
+        await self._state.store.set_notified(bot.number, is_notified=is_notified)
+        bot.is_notified = is_notified
+        if is_notified and self._state.knobs.flag("session.revive_by_notify"):
+            bot.is_asleep = False
+        self._tell(bot)
+
+    def touch(self, bot: Bot) -> None:
+        """Note a call of a bot, and that it slept too long if it did."""
+        now_ms = self._state.clock.now_ms()
+        idle = self._state.knobs.number("session.idle_s")
+        if idle is None:
+            bot.is_asleep = False
+        elif now_ms - bot.last_call_ms > idle * 1000:
+            bot.is_asleep = True
+        bot.last_call_ms = now_ms
+
+    async def store_progress(self) -> None:
+        """Store how far every bot has read: what was handed out since the last acknowledgement is known only here."""
+        for bot in self._bots.values():
+            if bot.handed_seq > bot.acked_seq or bot.last_poll_ms is not None:
+                await self._state.store.advance(bot.progress)
+
+    def view(self, bot: Bot) -> BotView:
+        """Return what is shown of a bot."""
+        state = bot.state
+        if state == "live" and self.why_stale(bot) is not None:
+            state = "expired"
+        return BotView(
+            bot_id=bot.bot_id,
+            owner_user_id=bot.owner_user_id,
+            state=state,
+            generation=bot.generation,
+            last_poll_at=None if bot.last_poll_ms is None else as_datetime(bot.last_poll_ms),
+            waiting_polls=len(bot.holds),
+            head_seq=bot.head_seq,
+            handed_seq=max(bot.handed_seq, bot.acked_seq),
+            acked_seq=bot.acked_seq,
+            is_notified=bot.is_notified,
+        )
+
+    def _keep(self, record: BotRecord) -> Bot:
+        """Return the bot in memory, which is newer than any record; two who ask at once get the same."""
+        bot = self._bots.get(record.bot_id)
+        if bot is None:
+            bot = self._bots[record.bot_id] = Bot(record, now_ms=self._state.clock.now_ms())
+            if bot.revoke_ms is not None:
+                self._revoke_at(bot, bot.revoke_ms)
+        return bot
+
+    def _replace(self, bot_id: str, revoke_ms: int) -> None:
+        bot = self._bots.get(bot_id)
+        if bot is not None:
+            bot.state = "replaced"
+            bot.revoke_ms = revoke_ms
+            self._revoke_at(bot, revoke_ms)
+            self._tell(bot)
+
+    def _revoke_at(self, bot: Bot, revoke_ms: int) -> None:
+        if self._state.clock.now_ms() >= revoke_ms:
+            bot.end_holds(Ending.REVOKED)
+        else:
+            self._state.clock.at(revoke_ms / 1000, lambda: bot.end_holds(Ending.REVOKED))
+
+    def _tell(self, bot: Bot) -> None:
+        data: dict[str, object] = {"bot_id": bot.bot_id, "owner_user_id": bot.owner_user_id, "state": bot.state}
+        self._state.publish("bot", data)
+
+
+def token_of(bot_id: str, secret: bytes) -> Secret:
+    """Return a bot's token, `<bot id>:<secret>` (peer: ilink-hub).
+
+    It follows from the code's secret, so that `confirmed` can be repeated while the token itself is stored nowhere.
+    """
+    digest = hmac.digest(secret, bot_id.encode(), hashlib.sha256)
+    return Secret(f"{bot_id}:{base64.urlsafe_b64encode(digest).decode().rstrip('=')}")
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

@@ -1,0 +1,60 @@
+"""How the gateway says no to a bot: the protocol's numbers and words, in the slots the knobs choose."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ilink.gateway.knobs import Knobs
+from ilink.wire.models import Answer
+from ilink.wire.results import PARAMETER_ERROR, STALE_TOKEN
+
+__all__ = ["SESSION_TIMEOUT", "Reply", "refuse", "required", "stale", "window_words"]
+
+SESSION_TIMEOUT: Final = "session timeout"
+"""The words of -14 (observed: qwen-code#2908)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """An answer to a bot.
+
+    Attributes:
+        body: The JSON object.
+        status: The HTTP status; anything but 200 only where a knob or HTTP itself asks for it.
+        findings: What the protocol says should have been otherwise.
+        on_sent: To be awaited once the answer was written to a caller who was still there.
+    """
+
+    body: Answer
+    status: int = 200
+    findings: tuple[str, ...] = ()
+    on_sent: Callable[[], Awaitable[None]] | None = None
+
+
+def refuse(knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = ()) -> Reply:
+    """Refuse with a number and words; no words leave `errmsg` out."""
+    slot = knobs.choice("errors.slot")
+    answer = Answer(ret=0 if slot == "errcode" else code)
+    if slot != "ret" or code == STALE_TOKEN:
+        answer.errcode = code
+    if errmsg:
+        answer.errmsg = errmsg
+    return Reply(body=answer, findings=findings)
+
+
+def required(knobs: Knobs, field: str) -> Reply:
+    """Refuse because a field is missing, naming it (observed: cc-connect#1339)."""
+    return refuse(knobs, PARAMETER_ERROR, f"{field} required")
+
+
+def stale(knobs: Knobs, *, why: str = "") -> Reply:
+    """Refuse because the token does not work, or not any more."""
+    return refuse(knobs, STALE_TOKEN, SESSION_TIMEOUT, findings=(why,) if why else ())
+
+
+def window_words(knobs: Knobs, words: str) -> str:
+    """Return what stands in `errmsg` beside -2 for a closed window or a rate."""
+    style = knobs.choice("errors.errmsg_style")
+    return {"named": words, "empty": "", "unknown_error": "unknown error"}[style]

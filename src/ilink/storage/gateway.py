@@ -1,0 +1,441 @@
+"""What the gateway keeps, and the seam behind which it is kept.
+
+Every method is one unit of work: it has happened wholly when it returns, and not at all when it raises. The rules
+stay in the gateway: where one must decide on what is stored, it is handed in as a pure function and runs inside the
+unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+__all__ = [
+    "BotRecord",
+    "ChatFacts",
+    "ChatRecord",
+    "CodeRecord",
+    "ContextTokenRecord",
+    "EntryRecord",
+    "GatewayStore",
+    "Judgement",
+    "MailDraft",
+    "MailRecord",
+    "PersonRecord",
+    "Progress",
+    "SendDraft",
+    "SendOutcome",
+    "StoredMail",
+    "TicketRecord",
+    "TokenFacts",
+    "UploadTicketRecord",
+]
+
+BotState = Literal["live", "replaced", "expired"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRecord:
+    """A person."""
+
+    user_id: str
+    name: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotRecord:
+    """A bot as it is stored; `number` is given by the store."""
+
+    number: int
+    bot_id: str
+    owner_user_id: str
+    state: BotState
+    generation: int
+    created_ms: int
+    token_hash: bytes
+    revoke_ms: int | None
+    head_seq: int
+    handed_seq: int
+    acked_seq: int
+    last_poll_ms: int | None
+    is_notified: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeRecord:
+    """A login code.
+
+    Attributes:
+        status: In the wire's spelling; `expired` is stored only when somebody ended it.
+        secret: What the token of its bot follows from.
+        known_bots: The bots whose live tokens the client sent along, in their order.
+        digits: What the client has to send, while it has to.
+        attempts: How often it sent something else.
+    """
+
+    qrcode: str
+    url: str
+    secret: bytes
+    status: str
+    created_ms: int
+    expires_ms: int
+    known_bots: tuple[str, ...]
+    user_id: str | None = None
+    digits: str | None = None
+    attempts: int = 0
+    redirect_host: str | None = None
+    bot_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailDraft:
+    """A person's message on its way into a mailbox.
+
+    Attributes:
+        bot: The bot's number in the store.
+        user_id: Who writes.
+        client_id: The sender's id.
+        at_ms: When.
+        context_token: The token that goes with it.
+        build: Makes the message's bytes once its entry's number and its seq are known.
+    """
+
+    bot: int
+    user_id: str
+    client_id: str
+    at_ms: int
+    context_token: str
+    build: Callable[[int, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMail:
+    """Where a message went: the entry's number, and its place in the mailbox."""
+
+    n: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailRecord:
+    """A message in a mailbox, as it travels."""
+
+    seq: int
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFacts:
+    """What is known of the context token that came with a send."""
+
+    issued_ms: int
+    is_used: bool
+    is_latest: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatFacts:
+    """What a rule may know when it judges a send.
+
+    Attributes:
+        is_person: Whether the recipient exists.
+        last_inbound_ms: When the person last wrote to this bot, or None.
+        sends: What counted since then.
+        token: The context token's facts, or None when none came or it was never given for this chat.
+        recent: When the newest sends were, newest first: as many as the draft asked for.
+    """
+
+    is_person: bool
+    last_inbound_ms: int | None
+    sends: int
+    token: TokenFacts | None
+    recent: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What becomes of a send.
+
+    Attributes:
+        state: `shown`, `not_shown`, `refused`.
+        why: The reason, for people.
+        ret: The protocol's number of a refusal.
+        errmsg: Its words.
+        counts: Whether it counts toward the allowance.
+        is_confirmed: Whether the answer carries the message's id.
+        is_stored: Whether the transcript keeps it.
+        uses_token: Whether the context token is used up.
+        shown_ms: When it is shown.
+        cut: How many characters of a text are shown, or None for all.
+        findings: What the protocol says should have been otherwise.
+    """
+
+    state: Literal["shown", "not_shown", "refused"]
+    why: str | None = None
+    ret: int = 0
+    errmsg: str = ""
+    counts: bool = True
+    is_confirmed: bool = True
+    is_stored: bool = True
+    uses_token: bool = False
+    shown_ms: int | None = None
+    cut: int | None = None
+    findings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendDraft:
+    """A bot's message on its way to a person.
+
+    Attributes:
+        bot: The bot's number in the store.
+        user_id: To whom.
+        client_id: The bot's id of it.
+        context_token: The token that came with it, or an empty text.
+        at_ms: When.
+        wire: The request as it came.
+        is_idempotent: Whether an earlier send with the same client id answers this one.
+        recent: How many earlier sends the rule wants to know the times of.
+        recent_refused: Whether refused ones are among those.
+    """
+
+    bot: int
+    user_id: str
+    client_id: str
+    context_token: str
+    at_ms: int
+    wire: bytes
+    is_idempotent: bool
+    recent: int = 0
+    recent_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendOutcome:
+    """What became of a send; `n` is None when nothing was stored."""
+
+    n: int | None
+    judgement: Judgement
+    is_repeat: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRecord:
+    """One line of a transcript as it is stored; an incoming one's state follows from the mailbox's progress."""
+
+    n: int
+    bot: int
+    user_id: str
+    is_outgoing: bool
+    seq: int | None
+    client_id: str
+    at_ms: int
+    state: str
+    shown_ms: int | None
+    why: str | None
+    cut: int | None
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRecord:
+    """What a chat's window is made of."""
+
+    user_id: str
+    last_inbound_ms: int
+    sends: int
+    context_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextTokenRecord:
+    """A context token that was given out."""
+
+    token: str
+    user_id: str
+    issued_ms: int
+    is_used: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketRecord:
+    """A typing ticket that was given out."""
+
+    ticket: str
+    bot: int
+    user_id: str
+    issued_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadTicketRecord:
+    """A permission to upload one blob, as getuploadurl gave it; sizes in bytes, MD5 and key in hexadecimal."""
+
+    param: str
+    bot: int
+    user_id: str
+    filekey: str
+    media_type: int
+    plain_bytes: int
+    plain_md5: str
+    cipher_bytes: int
+    aes_key: str
+    is_thumbnail: bool
+    issued_ms: int
+    used_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a bot has read; only numbers that grew are stored."""
+
+    bot: int
+    handed_seq: int
+    acked_seq: int
+    last_poll_ms: int | None
+
+
+class GatewayStore(Protocol):
+    """Where the gateway keeps its state. Every method raises StoreError when nothing was stored."""
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, and close."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget everything but the meta values, and count from the beginning again."""
+        ...
+
+    async def meta(self) -> dict[str, str]:
+        """Return all meta values."""
+        ...
+
+    async def put_meta(self, values: dict[str, str]) -> None:
+        """Set meta values."""
+        ...
+
+    async def add_person(self, person: PersonRecord) -> None:
+        """Add a person."""
+        ...
+
+    async def people(self) -> list[PersonRecord]:
+        """Return all people, oldest first."""
+        ...
+
+    async def person(self, user_id: str) -> PersonRecord | None:
+        """Return a person; ids are case-sensitive."""
+        ...
+
+    async def bots(self) -> list[BotRecord]:
+        """Return all bots, oldest first."""
+        ...
+
+    async def bot(self, bot_id: str) -> BotRecord | None:
+        """Return a bot."""
+        ...
+
+    async def live_bots(self, owner_user_id: str) -> list[BotRecord]:
+        """Return the live bots of a person."""
+        ...
+
+    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> tuple[int, list[str]]:
+        """Add a bot, store its code, and replace the owner's other live bots from a time on.
+
+        Returns:
+            The new bot's number, and the ids of the replaced ones. `revoke_others_ms=None` replaces none.
+        """
+        ...
+
+    async def expire_bot(self, bot_id: str) -> None:
+        """Make a bot `expired`."""
+        ...
+
+    async def set_notified(self, bot: int, *, is_notified: bool) -> None:
+        """Note that notifystart or notifystop came."""
+        ...
+
+    async def put_code(self, code: CodeRecord) -> None:
+        """Store a code as it is now."""
+        ...
+
+    async def codes(self) -> list[CodeRecord]:
+        """Return all codes, newest first."""
+        ...
+
+    async def drop_codes(self, *, expired_before_ms: int) -> None:
+        """Forget the codes that ran out before a time, and the secrets of their tokens with them."""
+        ...
+
+    async def append(self, mail: MailDraft) -> StoredMail:
+        """Put a message into a mailbox and open the chat's window anew."""
+        ...
+
+    async def read_mail(
+        self, bot: int, *, after_seq: int, not_before_ms: int, most: int, most_bytes: int
+    ) -> list[MailRecord]:
+        """Return the next messages of a mailbox in order; at least one when there is one, whatever its size."""
+        ...
+
+    async def advance(self, progress: Progress) -> None:
+        """Store how far a bot has read; nothing ever goes back."""
+        ...
+
+    async def send(self, draft: SendDraft, judge: Callable[[ChatFacts], Judgement]) -> SendOutcome:
+        """Judge a send on what is stored, and store what became of it."""
+        ...
+
+    async def entries(
+        self, bot: int, *, user_id: str | None, after: int, limit: int, is_outgoing: bool | None = None
+    ) -> list[EntryRecord]:
+        """Return entries of a bot in order, of one chat or all."""
+        ...
+
+    async def entry(self, n: int) -> EntryRecord | None:
+        """Return one entry."""
+        ...
+
+    async def pending(self, bot: int, *, after_seq: int, limit: int) -> tuple[int, list[EntryRecord]]:
+        """Return how many messages of a mailbox come after a seq, and the first of them."""
+        ...
+
+    async def chats(self, bot: int) -> list[ChatRecord]:
+        """Return the chats in which a person has written to the bot."""
+        ...
+
+    async def chat(self, bot: int, user_id: str) -> ChatRecord | None:
+        """Return one chat."""
+        ...
+
+    async def context_tokens(self, bot: int, *, limit: int) -> list[ContextTokenRecord]:
+        """Return the newest context tokens of a bot."""
+        ...
+
+    async def add_context_token(self, bot: int, user_id: str, token: str, *, at_ms: int) -> None:
+        """Give a chat a newer context token."""
+        ...
+
+    async def add_ticket(self, ticket: TicketRecord) -> None:
+        """Store a typing ticket."""
+        ...
+
+    async def ticket(self, ticket: str) -> TicketRecord | None:
+        """Return a typing ticket."""
+        ...
+
+    async def tickets(self, bot: int, *, limit: int) -> list[TicketRecord]:
+        """Return the newest typing tickets of a bot."""
+        ...
+
+    async def add_upload_tickets(self, tickets: Sequence[UploadTicketRecord]) -> None:
+        """Store permissions to upload."""
+        ...
+
+    async def upload_ticket(self, param: str) -> UploadTicketRecord | None:
+        """Return a permission to upload."""
+        ...
+
+    async def use_upload_ticket(self, param: str, *, at_ms: int) -> None:
+        """Note that a permission to upload was used."""
+        ...

@@ -1,0 +1,557 @@
+"""The gateway's state in SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from ilink.storage.gateway import (
+    BotRecord,
+    ChatFacts,
+    ChatRecord,
+    CodeRecord,
+    ContextTokenRecord,
+    EntryRecord,
+    Judgement,
+    MailDraft,
+    MailRecord,
+    PersonRecord,
+    Progress,
+    SendDraft,
+    SendOutcome,
+    StoredMail,
+    TicketRecord,
+    TokenFacts,
+    UploadTicketRecord,
+)
+from ilink.storage.sqlite import Database
+
+__all__ = ["SqliteGatewayStore"]
+
+Row = tuple[Any, ...]
+"""A row; what its columns hold is said where it is read."""
+
+_SELECT_BOT: Final = (
+    "SELECT id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq, handed_seq,"
+    " acked_seq, last_poll_ms, is_notified FROM bot"
+)
+_SELECT_CODE: Final = (
+    "SELECT qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits, attempts, redirect_host,"
+    " bot_id FROM code"
+)
+_PUT_CODE: Final = (
+    "INSERT OR REPLACE INTO code (qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits,"
+    " attempts, redirect_host, bot_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT_ENTRY: Final = (
+    "SELECT n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire FROM entry"
+)
+_ADD_SEND: Final = (
+    "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
+    " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?)"
+)
+_SELECT_CHAT: Final = "SELECT user_id, last_inbound_ms, sends, context_token FROM chat"
+_SELECT_TICKET: Final = "SELECT ticket, bot, user_id, issued_ms FROM typing_ticket"
+_SELECT_UPLOAD: Final = (
+    "SELECT param, bot, user_id, filekey, media_type, plain_bytes, plain_md5, cipher_bytes, aes_key, is_thumbnail,"
+    " issued_ms, used_ms FROM upload_ticket"
+)
+_CLEAR: Final = (
+    "DELETE FROM person",
+    "DELETE FROM bot",
+    "DELETE FROM code",
+    "DELETE FROM entry",
+    "DELETE FROM chat",
+    "DELETE FROM context_token",
+    "DELETE FROM typing_ticket",
+    "DELETE FROM upload_ticket",
+    "DELETE FROM sqlite_sequence",
+)
+
+
+class SqliteGatewayStore:
+    """One file, written by one process; open it with `async with`.
+
+    Args:
+        path: The file.
+        synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
+    """
+
+    def __init__(self, path: Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> None:
+        self._database = Database(path, schema="gateway", synchronous=synchronous)
+
+    async def __aenter__(self) -> Self:
+        await self._database.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, and close."""
+        await self._database.aclose()
+
+    async def clear(self) -> None:
+        """Forget everything but the meta values, and count from the beginning again."""
+
+        def work(db: sqlite3.Connection) -> None:
+            for statement in _CLEAR:
+                db.execute(statement)
+
+        await self._database.write(work)
+
+    async def meta(self) -> dict[str, str]:
+        """Return all meta values."""
+        return dict(await self._database.read(lambda db: db.execute("SELECT name, value FROM meta").fetchall()))
+
+    async def put_meta(self, values: dict[str, str]) -> None:
+        """Set meta values."""
+        await self._write_many("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", list(values.items()))
+
+    async def add_person(self, person: PersonRecord) -> None:
+        """Add a person."""
+        await self._write(
+            "INSERT INTO person (user_id, name, created_ms) VALUES (?, ?, ?)",
+            (person.user_id, person.name, person.created_ms),
+        )
+
+    async def people(self) -> list[PersonRecord]:
+        """Return all people, oldest first."""
+        rows = await self._rows("SELECT user_id, name, created_ms FROM person ORDER BY id")
+        return [PersonRecord(user_id=user_id, name=name, created_ms=at) for user_id, name, at in rows]
+
+    async def person(self, user_id: str) -> PersonRecord | None:
+        """Return a person; ids are case-sensitive."""
+        rows = await self._rows("SELECT user_id, name, created_ms FROM person WHERE user_id = ?", (user_id,))
+        return PersonRecord(user_id=rows[0][0], name=rows[0][1], created_ms=rows[0][2]) if rows else None
+
+    async def bots(self) -> list[BotRecord]:
+        """Return all bots, oldest first."""
+        return [_bot(row) for row in await self._rows(_SELECT_BOT + " ORDER BY id")]
+
+    async def bot(self, bot_id: str) -> BotRecord | None:
+        """Return a bot."""
+        rows = await self._rows(_SELECT_BOT + " WHERE bot_id = ?", (bot_id,))
+        return _bot(rows[0]) if rows else None
+
+    async def live_bots(self, owner_user_id: str) -> list[BotRecord]:
+        """Return the live bots of a person."""
+        query = _SELECT_BOT + " WHERE owner_user_id = ? AND state = 'live' ORDER BY id"
+        return [_bot(row) for row in await self._rows(query, (owner_user_id,))]
+
+    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> tuple[int, list[str]]:
+        """Add a bot, store its code, and replace the owner's other live bots from a time on."""
+
+        def work(db: sqlite3.Connection) -> tuple[int, list[str]]:
+            replaced: list[str] = []
+            if revoke_others_ms is not None:
+                rows = db.execute(
+                    "UPDATE bot SET state = 'replaced', revoke_ms = ? WHERE owner_user_id = ? AND state = 'live'"
+                    " RETURNING bot_id",
+                    (revoke_others_ms, bot.owner_user_id),
+                ).fetchall()
+                replaced = [bot_id for (bot_id,) in rows]
+            cursor = db.execute(
+                "INSERT INTO bot (bot_id, owner_user_id, state, generation, created_ms, token_hash)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (bot.bot_id, bot.owner_user_id, bot.state, bot.generation, bot.created_ms, bot.token_hash),
+            )
+            _put_code(db, code)
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid, replaced
+
+        return await self._database.write(work)
+
+    async def expire_bot(self, bot_id: str) -> None:
+        """Make a bot `expired`."""
+        await self._write("UPDATE bot SET state = 'expired' WHERE bot_id = ?", (bot_id,))
+
+    async def set_notified(self, bot: int, *, is_notified: bool) -> None:
+        """Note that notifystart or notifystop came."""
+        await self._write("UPDATE bot SET is_notified = ? WHERE id = ?", (is_notified, bot))
+
+    async def put_code(self, code: CodeRecord) -> None:
+        """Store a code as it is now."""
+        await self._database.write(lambda db: _put_code(db, code))
+
+    async def codes(self) -> list[CodeRecord]:
+        """Return all codes, newest first."""
+        rows = await self._rows(_SELECT_CODE + " ORDER BY created_ms DESC")
+        return [_code(row) for row in rows]
+
+    async def drop_codes(self, *, expired_before_ms: int) -> None:
+        """Forget the codes that ran out before a time, and the secrets of their tokens with them."""
+        await self._write("DELETE FROM code WHERE expires_ms < ?", (expired_before_ms,))
+
+    async def append(self, mail: MailDraft) -> StoredMail:
+        """Put a message into a mailbox and open the chat's window anew."""
+
+        def work(db: sqlite3.Connection) -> StoredMail:
+            (seq,) = db.execute(
+                "UPDATE bot SET head_seq = head_seq + 1 WHERE id = ? RETURNING head_seq", (mail.bot,)
+            ).fetchone()
+            cursor = db.execute(
+                "INSERT INTO entry (bot, user_id, direction, seq, client_id, at_ms, state, wire)"
+                " VALUES (?, ?, 0, ?, ?, ?, 'stored', x'')",
+                (mail.bot, mail.user_id, seq, mail.client_id, mail.at_ms),
+            )
+            n = cursor.lastrowid
+            assert n is not None
+            db.execute("UPDATE entry SET wire = ? WHERE n = ?", (mail.build(n, seq), n))
+            db.execute(
+                "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, 0, ?)"
+                " ON CONFLICT DO UPDATE SET last_inbound_ms = excluded.last_inbound_ms, sends = 0,"
+                " context_token = excluded.context_token",
+                (mail.bot, mail.user_id, mail.at_ms, mail.context_token),
+            )
+            _add_token(db, mail.bot, mail.user_id, mail.context_token, mail.at_ms)
+            return StoredMail(n, seq)
+
+        return await self._database.write(work)
+
+    async def read_mail(
+        self, bot: int, *, after_seq: int, not_before_ms: int, most: int, most_bytes: int
+    ) -> list[MailRecord]:
+        """Return the next messages of a mailbox in order; at least one when there is one, whatever its size."""
+
+        def work(db: sqlite3.Connection) -> list[MailRecord]:
+            rows = db.execute(
+                "SELECT seq, wire FROM entry WHERE bot = ? AND seq > ? AND at_ms >= ? ORDER BY seq LIMIT ?",
+                (bot, after_seq, not_before_ms, most),
+            )
+            batch: list[MailRecord] = []
+            room = most_bytes
+            for seq, wire in rows:
+                room -= len(wire)
+                if room < 0 and batch:
+                    break
+                batch.append(MailRecord(seq, wire))
+            return batch
+
+        return await self._database.read(work)
+
+    async def advance(self, progress: Progress) -> None:
+        """Store how far a bot has read; nothing ever goes back."""
+        await self._write(
+            "UPDATE bot SET handed_seq = max(handed_seq, ?), acked_seq = max(acked_seq, ?),"
+            " last_poll_ms = coalesce(?, last_poll_ms) WHERE id = ?",
+            (progress.handed_seq, progress.acked_seq, progress.last_poll_ms, progress.bot),
+        )
+
+    async def send(self, draft: SendDraft, judge: Callable[[ChatFacts], Judgement]) -> SendOutcome:
+        """Judge a send on what is stored, and store what became of it."""
+
+        def work(db: sqlite3.Connection) -> SendOutcome:
+            if draft.is_idempotent and draft.client_id:
+                earlier = _first_accepted(db, draft.bot, draft.client_id)
+                if earlier is not None:
+                    return SendOutcome(earlier[0], Judgement(state=earlier[1]), is_repeat=True)
+            judgement = judge(_chat_facts(db, draft))
+            if not judgement.is_stored:
+                return SendOutcome(None, judgement)
+            n = _add_send(db, draft, judgement)
+            if judgement.counts:
+                db.execute(
+                    "UPDATE chat SET sends = sends + 1 WHERE bot = ? AND user_id = ?", (draft.bot, draft.user_id)
+                )
+            if judgement.uses_token:
+                db.execute("UPDATE context_token SET is_used = 1 WHERE token = ?", (draft.context_token,))
+            return SendOutcome(n, judgement)
+
+        return await self._database.write(work)
+
+    async def entries(
+        self, bot: int, *, user_id: str | None, after: int, limit: int, is_outgoing: bool | None = None
+    ) -> list[EntryRecord]:
+        """Return entries of a bot in order, of one chat or all."""
+        where = " WHERE bot = ? AND n > ?"
+        parameters: list[int | str] = [bot, after]
+        if user_id is not None:
+            where += " AND user_id = ?"
+            parameters.append(user_id)
+        if is_outgoing is not None:
+            where += " AND direction = ?"
+            parameters.append(int(is_outgoing))
+        rows = await self._rows(_SELECT_ENTRY + where + " ORDER BY n LIMIT ?", (*parameters, limit))
+        return [_entry(row) for row in rows]
+
+    async def entry(self, n: int) -> EntryRecord | None:
+        """Return one entry."""
+        rows = await self._rows(_SELECT_ENTRY + " WHERE n = ?", (n,))
+        return _entry(rows[0]) if rows else None
+
+    async def pending(self, bot: int, *, after_seq: int, limit: int) -> tuple[int, list[EntryRecord]]:
+        """Return how many messages of a mailbox come after a seq, and the first of them."""
+        ((depth,),) = await self._rows("SELECT count(*) FROM entry WHERE bot = ? AND seq > ?", (bot, after_seq))
+        query = _SELECT_ENTRY + " WHERE bot = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return depth, [_entry(row) for row in await self._rows(query, (bot, after_seq, limit))]
+
+    async def chats(self, bot: int) -> list[ChatRecord]:
+        """Return the chats in which a person has written to the bot."""
+        query = _SELECT_CHAT + " WHERE bot = ? ORDER BY user_id"
+        return [_chat(row) for row in await self._rows(query, (bot,))]
+
+    async def chat(self, bot: int, user_id: str) -> ChatRecord | None:
+        """Return one chat."""
+        query = _SELECT_CHAT + " WHERE bot = ? AND user_id = ?"
+        rows = await self._rows(query, (bot, user_id))
+        return _chat(rows[0]) if rows else None
+
+    async def context_tokens(self, bot: int, *, limit: int) -> list[ContextTokenRecord]:
+        """Return the newest context tokens of a bot."""
+        query = (
+            "SELECT token, user_id, issued_ms, is_used FROM context_token WHERE bot = ? ORDER BY issued_ms DESC LIMIT ?"
+        )
+        return [
+            ContextTokenRecord(token=token, user_id=user_id, issued_ms=at, is_used=bool(used))
+            for token, user_id, at, used in await self._rows(query, (bot, limit))
+        ]
+
+    async def add_context_token(self, bot: int, user_id: str, token: str, *, at_ms: int) -> None:
+        """Give a chat a newer context token."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("UPDATE chat SET context_token = ? WHERE bot = ? AND user_id = ?", (token, bot, user_id))
+            _add_token(db, bot, user_id, token, at_ms)
+
+        await self._database.write(work)
+
+    async def add_ticket(self, ticket: TicketRecord) -> None:
+        """Store a typing ticket."""
+        await self._write(
+            "INSERT INTO typing_ticket (ticket, bot, user_id, issued_ms) VALUES (?, ?, ?, ?)",
+            (ticket.ticket, ticket.bot, ticket.user_id, ticket.issued_ms),
+        )
+
+    async def ticket(self, ticket: str) -> TicketRecord | None:
+        """Return a typing ticket."""
+        query = _SELECT_TICKET + " WHERE ticket = ?"
+        rows = await self._rows(query, (ticket,))
+        return _ticket(rows[0]) if rows else None
+
+    async def tickets(self, bot: int, *, limit: int) -> list[TicketRecord]:
+        """Return the newest typing tickets of a bot."""
+        query = _SELECT_TICKET + " WHERE bot = ? ORDER BY issued_ms DESC LIMIT ?"
+        return [_ticket(row) for row in await self._rows(query, (bot, limit))]
+
+    async def add_upload_tickets(self, tickets: Sequence[UploadTicketRecord]) -> None:
+        """Store permissions to upload."""
+        await self._write_many(
+            "INSERT INTO upload_ticket (param, bot, user_id, filekey, media_type, plain_bytes, plain_md5, cipher_bytes,"
+            " aes_key, is_thumbnail, issued_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    ticket.param,
+                    ticket.bot,
+                    ticket.user_id,
+                    ticket.filekey,
+                    ticket.media_type,
+                    ticket.plain_bytes,
+                    ticket.plain_md5,
+                    ticket.cipher_bytes,
+                    ticket.aes_key,
+                    ticket.is_thumbnail,
+                    ticket.issued_ms,
+                    ticket.used_ms,
+                )
+                for ticket in tickets
+            ],
+        )
+
+    async def upload_ticket(self, param: str) -> UploadTicketRecord | None:
+        """Return a permission to upload."""
+        rows = await self._rows(_SELECT_UPLOAD + " WHERE param = ?", (param,))
+        return _upload_ticket(rows[0]) if rows else None
+
+    async def use_upload_ticket(self, param: str, *, at_ms: int) -> None:
+        """Note that a permission to upload was used."""
+        await self._write("UPDATE upload_ticket SET used_ms = coalesce(used_ms, ?) WHERE param = ?", (at_ms, param))
+
+    async def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(statement, values)
+
+        await self._database.write(work)
+
+    async def _write_many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany(statement, rows)
+
+        await self._database.write(work)
+
+    async def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Row]:
+        return await self._database.read(lambda db: db.execute(query, values).fetchall())
+
+
+def _put_code(db: sqlite3.Connection, code: CodeRecord) -> None:
+    values = (
+        code.qrcode,
+        code.url,
+        code.secret,
+        code.status,
+        code.created_ms,
+        code.expires_ms,
+        json.dumps(code.known_bots),
+        code.user_id,
+        code.digits,
+        code.attempts,
+        code.redirect_host,
+        code.bot_id,
+    )
+    db.execute(_PUT_CODE, values)
+
+
+def _add_token(db: sqlite3.Connection, bot: int, user_id: str, token: str, at_ms: int) -> None:
+    db.execute(
+        "INSERT OR IGNORE INTO context_token (token, bot, user_id, issued_ms) VALUES (?, ?, ?, ?)",
+        (token, bot, user_id, at_ms),
+    )
+
+
+def _first_accepted(
+    db: sqlite3.Connection, bot: int, client_id: str
+) -> tuple[int, Literal["shown", "not_shown"]] | None:
+    """Return the number and state of the first accepted send with a client id."""
+    row = db.execute(
+        "SELECT n, state FROM entry WHERE bot = ? AND client_id = ? AND direction = 1 AND state != 'refused' LIMIT 1",
+        (bot, client_id),
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def _add_send(db: sqlite3.Connection, draft: SendDraft, judgement: Judgement) -> int:
+    cursor = db.execute(
+        _ADD_SEND,
+        (
+            draft.bot,
+            draft.user_id,
+            draft.client_id,
+            draft.at_ms,
+            judgement.state,
+            judgement.shown_ms,
+            judgement.why,
+            judgement.cut,
+            draft.wire,
+        ),
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _chat_facts(db: sqlite3.Connection, draft: SendDraft) -> ChatFacts:
+    chat = db.execute(
+        "SELECT last_inbound_ms, sends, context_token FROM chat WHERE bot = ? AND user_id = ?",
+        (draft.bot, draft.user_id),
+    ).fetchone()
+    if chat is None:
+        person = db.execute("SELECT 1 FROM person WHERE user_id = ?", (draft.user_id,)).fetchone()
+        return ChatFacts(is_person=person is not None, last_inbound_ms=None, sends=0, token=None, recent=())
+    last_inbound_ms, sends, latest = chat
+    return ChatFacts(
+        is_person=True,
+        last_inbound_ms=last_inbound_ms,
+        sends=sends,
+        token=_token_facts(db, draft, latest),
+        recent=_recent_sends(db, draft) if draft.recent else (),
+    )
+
+
+def _token_facts(db: sqlite3.Connection, draft: SendDraft, latest: str) -> TokenFacts | None:
+    if not draft.context_token:
+        return None
+    row = db.execute(
+        "SELECT issued_ms, is_used FROM context_token WHERE token = ? AND bot = ? AND user_id = ?",
+        (draft.context_token, draft.bot, draft.user_id),
+    ).fetchone()
+    if row is None:
+        return None
+    return TokenFacts(issued_ms=row[0], is_used=bool(row[1]), is_latest=draft.context_token == latest)
+
+
+def _recent_sends(db: sqlite3.Connection, draft: SendDraft) -> tuple[int, ...]:
+    rows = db.execute(
+        "SELECT at_ms FROM entry WHERE bot = ? AND user_id = ? AND direction = 1 AND (state != 'refused' OR ?)"
+        " ORDER BY n DESC LIMIT ?",
+        (draft.bot, draft.user_id, draft.recent_refused, draft.recent),
+    )
+    return tuple(at for (at,) in rows)
+
+
+def _bot(row: Row) -> BotRecord:
+    return BotRecord(
+        number=row[0],
+        bot_id=row[1],
+        owner_user_id=row[2],
+        state=row[3],
+        generation=row[4],
+        created_ms=row[5],
+        token_hash=row[6],
+        revoke_ms=row[7],
+        head_seq=row[8],
+        handed_seq=row[9],
+        acked_seq=row[10],
+        last_poll_ms=row[11],
+        is_notified=bool(row[12]),
+    )
+
+
+def _code(row: Row) -> CodeRecord:
+    return CodeRecord(
+        qrcode=row[0],
+        url=row[1],
+        secret=row[2],
+        status=row[3],
+        created_ms=row[4],
+        expires_ms=row[5],
+        known_bots=tuple(json.loads(row[6])),
+        user_id=row[7],
+        digits=row[8],
+        attempts=row[9],
+        redirect_host=row[10],
+        bot_id=row[11],
+    )
+
+
+def _entry(row: Row) -> EntryRecord:
+    return EntryRecord(
+        n=row[0],
+        bot=row[1],
+        user_id=row[2],
+        is_outgoing=bool(row[3]),
+        seq=row[4],
+        client_id=row[5],
+        at_ms=row[6],
+        state=row[7],
+        shown_ms=row[8],
+        why=row[9],
+        cut=row[10],
+        wire=row[11],
+    )
+
+
+def _chat(row: Row) -> ChatRecord:
+    return ChatRecord(user_id=row[0], last_inbound_ms=row[1], sends=row[2], context_token=row[3])
+
+
+def _ticket(row: Row) -> TicketRecord:
+    return TicketRecord(ticket=row[0], bot=row[1], user_id=row[2], issued_ms=row[3])
+
+
+def _upload_ticket(row: Row) -> UploadTicketRecord:
+    return UploadTicketRecord(
+        param=row[0],
+        bot=row[1],
+        user_id=row[2],
+        filekey=row[3],
+        media_type=row[4],
+        plain_bytes=row[5],
+        plain_md5=row[6],
+        cipher_bytes=row[7],
+        aes_key=row[8],
+        is_thumbnail=bool(row[9]),
+        issued_ms=row[10],
+        used_ms=row[11],
+    )
