@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 from ilink.errors import ConfigError, StoreError
-from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, in_thread
+from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.storage.private import make_private_folder
 
 __all__ = ["BlobReader", "BlobStore", "BlobWriter", "FolderBlobs"]
@@ -124,7 +123,8 @@ class FolderBlobs:
         reader = _FileReader(self._path(name), start, end)
         try:
             await in_thread(reader.open)
-            yield reader
+            async with reader.ahead:
+                yield reader
         finally:
             reader.close()
 
@@ -181,6 +181,7 @@ class _FileReader:
         self._end = end
         self._size = 0
         self._descriptor: int | None = None
+        self.ahead = ReadAhead(self.read)
 
     @property
     def size(self) -> int:
@@ -200,21 +201,21 @@ class _FileReader:
         if descriptor is not None:
             os.close(descriptor)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        end = self._size if self._end is None else min(self._end, self._size)
-        while self._position < end:
-            chunk = await in_thread(partial(self._read, min(BATCH_BYTES, end - self._position)))
-            self._position += len(chunk)
-            yield chunk
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self.ahead
 
-    def _read(self, wanted: int) -> bytes:
+    def read(self) -> bytes:
         assert self._descriptor is not None, "opened before"
+        end = self._size if self._end is None else min(self._end, self._size)
+        if self._position >= end:
+            return b""
         try:
-            chunk = os.read(self._descriptor, wanted)
+            chunk = os.read(self._descriptor, min(BATCH_BYTES, end - self._position))
         except OSError as error:
             message = f"cannot read the blob {self._path.name}: {error.strerror or error}"
             raise StoreError(message) from error
         if not chunk:
             message = f"the blob {self._path.name} was cut while it was read"
             raise StoreError(message)
+        self._position += len(chunk)
         return chunk

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 from ilink.errors import StoreError
 
-__all__ = ["BATCH_BYTES", "Batches", "Bytes", "PartialFile", "in_thread"]
+__all__ = ["BATCH_BYTES", "Batches", "Bytes", "PartialFile", "ReadAhead", "in_thread"]
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Sized)
 
 Bytes = bytes | bytearray | memoryview
 
@@ -22,16 +23,18 @@ BATCH_BYTES: Final = 1 << 20
 """How much is gathered for one trip to a thread: the trip then costs little, and two batches little memory."""
 
 
-async def in_thread(work: Callable[[], T]) -> T:
+async def in_thread(work: Callable[[], T], *, stop: Callable[[], None] | None = None) -> T:
     """Run blocking work in a thread and return its result.
 
     Cancellation: takes effect when the work has ended, because the work still uses the caller's files until then. So
-    the work must be short.
+    the work is short, or `stop` makes it end soon.
     """
     running = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        if stop is not None:
+            stop()
         await _settle(running)
         raise
 
@@ -179,6 +182,50 @@ class Batches:
             # Shielded: a cancelled caller leaves the batch to `__aexit__`, which waits for it.
             await asyncio.shield(self._running)
             self._running = None
+
+
+class ReadAhead(Generic[B]):
+    """Calls a function in a thread for one chunk after another, one ahead of whoever takes them.
+
+        async with ReadAhead(read) as chunks:
+            async for chunk in chunks:
+                ...
+
+    Args:
+        read: Returns the next chunk, and an empty one at the end. What it raises comes out of the loop.
+
+    Holds one chunk beside the one that was taken. Leaving waits for a call that still runs, so that what it reads from
+    can be closed then.
+    """
+
+    def __init__(self, read: Callable[[], B]) -> None:
+        self._read = read
+        self._running: asyncio.Future[B] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await _settle(running)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> B:
+        if self._running is None:
+            raise StopAsyncIteration
+        chunk = await asyncio.shield(self._running)
+        self._running = None
+        if not chunk:
+            raise StopAsyncIteration
+        self._start()
+        return chunk
+
+    def _start(self) -> None:
+        self._running = asyncio.get_running_loop().run_in_executor(None, self._read)
 
 
 def _refused(verb: str, path: Path, error: OSError) -> StoreError:

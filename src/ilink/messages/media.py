@@ -1,0 +1,294 @@
+"""Files in messages: what an incoming item points to, and the item that an uploaded file becomes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from ilink.errors import DecryptionError
+from ilink.wire import models
+from ilink.wire.cipher import ciphertext_size
+from ilink.wire.enums import ItemType, MediaType
+from ilink.wire.keys import KeyForm, MediaKey, read_key
+from ilink.wire.models import CdnMedia, MessageItem, WeixinMessage, given
+
+__all__ = [
+    "MediaKind",
+    "MediaReference",
+    "UploadedMedia",
+    "kind_of",
+    "media_references",
+    "read_reference",
+    "safe_file_name",
+]
+
+ENCRYPT_TYPE: Final = 1
+"""What the official client says with everything it sends (official 2.4.9); its meaning to the server is unknown."""
+
+_MAX_NAME_BYTES: Final = 200
+_MD5: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
+_RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)")
+
+_SHOWN_PICTURES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/heic"})
+"""What a phone shows as a picture (assumed); any other one is sent as a file, where it can at least be opened."""
+
+
+class MediaKind(StrEnum):
+    """What a phone shows a file as."""
+
+    IMAGE = "image"
+    VOICE = "voice"
+    FILE = "file"
+    VIDEO = "video"
+
+    @property
+    def media_type(self) -> MediaType:
+        """The kind's number in getuploadurl."""
+        return MediaType[self.name]
+
+    @property
+    def item_type(self) -> ItemType:
+        """The kind's number as an item."""
+        return ItemType[self.name]
+
+
+def kind_of(mime: str) -> MediaKind:
+    """Return how a file of this content type is best sent: sound goes as a file, since phones show no sent voice."""
+    if mime in _SHOWN_PICTURES:
+        return MediaKind.IMAGE
+    return MediaKind.VIDEO if mime.startswith("video/") else MediaKind.FILE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaReference:
+    """Where the bytes of one file of a message are, and what is known of them before they are fetched.
+
+    Attributes:
+        kind: What the phone shows it as.
+        param: The CDN's parameter for it, or None.
+        full_url: The complete address, or None; used only where its host is allowed.
+        key_texts: The keys as they came, the one that wins first; empty for a picture that is not encrypted.
+        size: Its size in bytes when the item says so in plain bytes, which only files do.
+        md5: The MD5 of the plain bytes in lower-case hexadecimal, or None.
+        name: The name its sender gave it, unchecked; see `safe_name`.
+        is_quoted: Whether it belongs to the message that is quoted, not to the one that quotes.
+    """
+
+    kind: MediaKind
+    param: str | None = field(default=None, repr=False)
+    full_url: str | None = field(default=None, repr=False)
+    key_texts: tuple[str, ...] = field(default=(), repr=False)
+    size: int | None = None
+    md5: str | None = None
+    name: str = ""
+    is_quoted: bool = False
+
+    @property
+    def key(self) -> MediaKey | None:
+        """The key; None for a picture without one, whose bytes are plain (official 2.4.9).
+
+        Raises:
+            DecryptionError: Something else than a picture has no key, or none of the keys can be read.
+        """
+        refusal: DecryptionError | None = None
+        for text in self.key_texts:
+            try:
+                return read_key(text)[0]
+            except DecryptionError as error:
+                refusal = error
+        if refusal is None and self.kind is MediaKind.IMAGE:
+            return None
+        raise refusal or DecryptionError(f"this {self.kind} came without a key, so it cannot be decrypted")
+
+    @property
+    def safe_name(self) -> str:
+        """Its name, or its kind where it has none, as a file name that cannot leave a folder."""
+        return safe_file_name(self.name, default=self.kind.value)
+
+
+def media_references(message: WeixinMessage) -> tuple[MediaReference, ...]:
+    """Return every file of a message in its order, those of what it quotes last. Never raises."""
+    items = given(message.item_list, [])
+    own = [reference for item in items if (reference := read_reference(item)) is not None]
+    return (*own, *_quoted_references(items))
+
+
+def _quoted_references(items: list[MessageItem]) -> Iterator[MediaReference]:
+    for item in items:
+        quoted = given(item.ref_msg, None)
+        inner = None if quoted is None else given(quoted.message_item, None)
+        reference = None if inner is None else read_reference(inner, is_quoted=True)
+        if reference is not None:
+            yield reference
+
+
+def read_reference(item: MessageItem, *, is_quoted: bool = False) -> MediaReference | None:
+    """Return what an item points to; None for one without a file. Never raises."""
+    match given(item.type, None):
+        case ItemType.IMAGE:
+            image = given(item.image_item, models.ImageItem())
+            # The hexadecimal key wins where both are there (seed, official 2.4.9).
+            return _reference(MediaKind.IMAGE, image.media, given(image.aeskey, ""), is_quoted=is_quoted)
+        case ItemType.VOICE:
+            voice = given(item.voice_item, models.VoiceItem())
+            return _reference(MediaKind.VOICE, voice.media, is_quoted=is_quoted)
+        case ItemType.FILE:
+            file = given(item.file_item, models.FileItem())
+            return _reference(
+                MediaKind.FILE,
+                file.media,
+                size=_size(given(file.len, "")),
+                md5=given(file.md5, ""),
+                name=given(file.file_name, ""),
+                is_quoted=is_quoted,
+            )
+        case ItemType.VIDEO:
+            video = given(item.video_item, models.VideoItem())
+            return _reference(MediaKind.VIDEO, video.media, md5=given(video.video_md5, ""), is_quoted=is_quoted)
+        case _:
+            return None
+
+
+def _reference(
+    kind: MediaKind,
+    media: CdnMedia | None | models.UnsetType,
+    *keys: str,
+    size: int | None = None,
+    md5: str = "",
+    name: str = "",
+    is_quoted: bool,
+) -> MediaReference | None:
+    pointer = given(media, CdnMedia())
+    param, full_url = given(pointer.encrypt_query_param, ""), given(pointer.full_url, "").strip()
+    if not param and not full_url:
+        return None
+    return MediaReference(
+        kind=kind,
+        param=param or None,
+        full_url=full_url or None,
+        key_texts=tuple(text for text in (*keys, given(pointer.aes_key, "")) if text.strip()),
+        size=size,
+        md5=md5.lower() if _MD5.match(md5) else None,
+        name=name,
+        is_quoted=is_quoted,
+    )
+
+
+def _size(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedMedia:
+    """A file that lies encrypted on the CDN, ready to be sent.
+
+    Attributes:
+        kind: What the phone shows it as.
+        param: The reference that the CDN answered the upload with.
+        key: What it is encrypted with.
+        size: Plain bytes.
+        md5: The MD5 of the plain bytes in hexadecimal.
+        mime: Its content type.
+        name: The file name that the phone shows.
+        thumbnail: The small picture that was uploaded with it, or None.
+    """
+
+    kind: MediaKind
+    param: str = field(repr=False)
+    key: MediaKey
+    size: int
+    md5: str
+    mime: str
+    name: str
+    thumbnail: UploadedThumbnail | None = None
+
+    @property
+    def reference(self) -> MediaReference:
+        """The same as who receives it sees it."""
+        return MediaReference(
+            kind=self.kind,
+            param=self.param,
+            key_texts=(self.key.spell(KeyForm.BASE64_HEX),),
+            size=self.size,
+            md5=self.md5,
+            name=self.name,
+        )
+
+    def to_item(self) -> MessageItem:
+        """Return the item that shows it, in the shapes that phones were seen to show (protocol §5.3).
+
+        Pictures and videos announce the size of the ciphertext, files that of the plain bytes as text (official 2.4.9).
+        Nothing else goes in: further fields make the display unreliable (peer: dsh-bridge).
+        """
+        media = self._pointer(self.param)
+        match self.kind:
+            case MediaKind.IMAGE:
+                image = models.ImageItem(media=media, mid_size=ciphertext_size(self.size))
+                if self.thumbnail is not None:
+                    image.thumb_media = self._pointer(self.thumbnail.param)
+                    image.thumb_size = ciphertext_size(self.thumbnail.size)
+                    image.thumb_width, image.thumb_height = self.thumbnail.width, self.thumbnail.height
+                return MessageItem(type=ItemType.IMAGE, image_item=image)
+            case MediaKind.VIDEO:
+                video = models.VideoItem(media=media, video_size=ciphertext_size(self.size))
+                if self.thumbnail is not None:
+                    video.thumb_media = self._pointer(self.thumbnail.param)
+                    video.thumb_size = ciphertext_size(self.thumbnail.size)
+                    video.thumb_width, video.thumb_height = self.thumbnail.width, self.thumbnail.height
+                return MessageItem(type=ItemType.VIDEO, video_item=video)
+            case MediaKind.FILE | MediaKind.VOICE:
+                file = models.FileItem(media=media, file_name=self.name, len=str(self.size))
+                return MessageItem(type=ItemType.FILE, file_item=file)
+
+    def _pointer(self, param: str) -> CdnMedia:
+        return CdnMedia(
+            encrypt_query_param=param, aes_key=self.key.spell(KeyForm.BASE64_HEX), encrypt_type=ENCRYPT_TYPE
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedThumbnail:
+    """A small picture beside a picture or video, encrypted with the same key (protocol §5.5; assumed).
+
+    Attributes:
+        param: The reference that the CDN answered its upload with.
+        size: Plain bytes.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    param: str = field(repr=False)
+    size: int
+    width: int
+    height: int
+
+
+def safe_file_name(name: str, *, default: str = "file") -> str:
+    """Return a name that is one file in the folder it is put in, on every system, and still looks like the original.
+
+    Folders, control and direction characters, and what Windows refuses are taken out; its end, which programs choose
+    by, survives when it is cut to 200 bytes.
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    kept = "".join(
+        "_" if character in '<>:"|?*' else character
+        for character in last
+        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    )
+    kept = kept.strip(" .")
+    if not kept:
+        return default
+    if _RESERVED.match(kept):
+        kept = f"_{kept}"
+    return _shorten(kept)
+
+
+def _shorten(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    end = dot + suffix if stem and len(suffix.encode()) <= 20 else ""
+    body = name[: len(name) - len(end)].encode()[: _MAX_NAME_BYTES - len(end.encode())]
+    return body.decode("utf-8", "ignore").rstrip(" .") + end
