@@ -1,0 +1,87 @@
+/** The control API: one function per call that the page makes. */
+
+/** The gateway said no, or could not be reached (`status` 0). */
+export class ApiError extends Error {
+  constructor(message, { status, code = "", hint = "" }) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+export const api = {
+  info: () => get("/_sim/info"),
+  config: () => get("/_sim/config"),
+  people: async () => (await get("/_sim/people")).people,
+  addPerson: (name) => post("/_sim/people", { name }),
+  codes: async () => (await get("/_sim/qr")).codes,
+  scan: (code, userId) => post(`/_sim/qr/${part(code)}/scan`, { user_id: userId }),
+  confirm: (code) => post(`/_sim/qr/${part(code)}/confirm`, {}),
+  requireCode: (code, digits) => post(`/_sim/qr/${part(code)}/require-code`, { code: digits }),
+  cancel: (code) => post(`/_sim/qr/${part(code)}/cancel`, {}),
+  expireCode: (code) => post(`/_sim/qr/${part(code)}/expire`, {}),
+  bots: async () => (await get("/_sim/bots")).bots,
+  mailbox: (botId) => get(`/_sim/bots/${part(botId)}/mailbox`),
+  expireBot: (botId) => post(`/_sim/bots/${part(botId)}/expire`, {}),
+  say: (userId, botId, text) => post(`/_sim/people/${part(userId)}/messages`, { bot_id: botId, text }),
+  transcript: async (botId, userId, after) =>
+    (await get(`/_sim/chats/${part(botId)}/${part(userId)}/transcript`, { after })).messages,
+  typing: (botId, userId) => get(`/_sim/chats/${part(botId)}/${part(userId)}/typing`),
+  wire: async (since) => (await get("/_sim/wire", since === null ? {} : { since })).entries,
+};
+
+/** Where the bytes of a media item are. */
+export function mediaUrl(media) {
+  return `/_sim/media/${part(media.media_id)}`;
+}
+
+function get(path, query = {}) {
+  const search = new URLSearchParams(query).toString();
+  return call("GET", search ? `${path}?${search}` : path);
+}
+
+function post(path, body) {
+  return call("POST", path, body);
+}
+
+function part(value) {
+  return encodeURIComponent(value);
+}
+
+async function call(method, path, body) {
+  const request = { method, headers: { accept: "application/json" } };
+  if (body !== undefined) {
+    request.body = JSON.stringify(body);
+    request.headers["content-type"] = "application/json";
+  }
+  let answer;
+  try {
+    answer = await fetch(path, request);
+  } catch (error) {
+    throw new ApiError(error.message, { status: 0, code: "unreachable" });
+  }
+  const text = await answer.text();
+  const value = readJson(text);
+  if (!answer.ok) {
+    const { code = "", message = `HTTP ${answer.status}`, hint = "" } = value?.error ?? {};
+    throw new ApiError(message, { status: answer.status, code, hint });
+  }
+  return value;
+}
+
+function readJson(text) {
+  if (!text) return null;
+  try {
+    return JSON.parse(text, keepBigIntegers);
+  } catch {
+    return null;
+  }
+}
+
+/** Ids above 2^53 arrive as numbers in raw wire bodies; their digits are kept where the browser offers them. */
+function keepBigIntegers(_key, value, context) {
+  const isRounded = typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value);
+  return isRounded && context?.source ? context.source : value;
+}

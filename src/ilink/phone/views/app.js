@@ -1,0 +1,168 @@
+import { html, nothing } from "../vendor/lit/index.js";
+import { repeat } from "../vendor/lit/directives/repeat.js";
+import { LANGUAGES, language, t } from "../language.js";
+import { store } from "../store.js";
+import { personAvatar } from "./avatar.js";
+import { icon } from "./icons.js";
+import { View } from "./view.js";
+import "./person-dialog.js";
+import "./phone.js";
+import "./panel.js";
+import "./tray.js";
+
+/** The width of a phone and the space beside it; the style sheet's numbers. */
+const PHONE = 404;
+const NARROW = 760;
+
+class App extends View {
+  #resizes = new ResizeObserver(() => this.#measure());
+
+  firstUpdated() {
+    this.#resizes.observe(this.querySelector(".stage"));
+  }
+
+  #measure() {
+    const width = this.querySelector(".stage").clientWidth;
+    store.setRoom(innerWidth < NARROW ? 1 : Math.max(1, Math.floor(width / PHONE)));
+  }
+
+  updated() {
+    const unread = store.people.reduce((sum, person) => sum + store.unreadOf(person.user_id), 0);
+    document.title = unread > 0 ? `(${unread}) ${t("app.title")}` : t("app.title");
+  }
+
+  render() {
+    return html`
+      <header class="topbar">
+        <h1 class="brand"><img src="icon.svg" alt="" width="28" height="28" /><span>ilink</span></h1>
+        ${this.#people()}
+        <div class="tools">
+          ${this.#link()}
+          ${this.#panelButton("bots", "bot")} ${this.#panelButton("wire", "wire")}
+          ${this.#languages()} ${this.#theme()}
+        </div>
+      </header>
+      <main class="workshop" ?data-panel=${store.panel !== null}>
+        <code-tray></code-tray>
+        <section class="stage" aria-label=${t("app.phones")}>${this.#phones()}</section>
+        <side-panel></side-panel>
+      </main>
+      <person-dialog></person-dialog>
+      <div class="notices" role="alert">${repeat(store.notices, (notice) => notice.id, notice)}</div>
+    `;
+  }
+
+  #people() {
+    if (store.people.length === 0) return html`<div class="people"></div>`;
+    return html`
+      <nav class="people" aria-label=${t("people.title")}>
+        <ul>
+          ${repeat(store.people, (person) => person.user_id, (person) => this.#person(person))}
+          <li>
+            <button class="new-person" @click=${() => this.querySelector("person-dialog").open()}>
+              ${icon("plus")}<span>${t("people.new")}</span>
+            </button>
+          </li>
+        </ul>
+      </nav>
+    `;
+  }
+
+  #person(person) {
+    const unread = store.unreadOf(person.user_id);
+    const isOpen = store.phones.includes(person.user_id);
+    return html`
+      <li>
+        <button
+          class="person"
+          aria-pressed=${isOpen}
+          title=${t("people.open", { name: person.name })}
+          @click=${() => store.openPhone(person.user_id)}
+        >
+          ${personAvatar(person)}<span class="name">${person.name}</span>
+          ${unread > 0
+            ? html`<span class="badge"><span aria-hidden="true">${unread}</span>
+                <span class="unseen">${t("chats.unread", { count: unread })}</span></span>`
+            : nothing}
+        </button>
+      </li>
+    `;
+  }
+
+  #phones() {
+    if (!store.isReady) return html`<p class="loading" role="status">${t("app.loading")}</p>`;
+    if (store.phones.length === 0) return html`<person-phone></person-phone>`;
+    return repeat(
+      store.phones,
+      (userId) => userId,
+      (userId) => html`<person-phone .userId=${userId} data-user-id=${userId}></person-phone>`,
+    );
+  }
+
+  #link() {
+    return html`
+      <span class="link" data-link=${store.link} role="status" title=${t(`link.${store.link}.hint`)}>
+        <span class="dot"></span><span class="words">${t(`link.${store.link}`)}</span>
+      </span>
+    `;
+  }
+
+  #panelButton(name, picture) {
+    const isOpen = store.panel === name;
+    return html`
+      <button
+        class="tool"
+        aria-pressed=${isOpen}
+        title=${t(`panel.${name}`)}
+        @click=${() => store.showPanel(isOpen ? null : name)}
+      >
+        ${icon(picture)}<span class="words">${t(`panel.${name}`)}</span>
+      </button>
+    `;
+  }
+
+  #languages() {
+    return html`
+      <label class="language">
+        <span class="unseen">${t("app.language")}</span>
+        <select @change=${(event) => store.setLanguage(event.target.value)}>
+          ${Object.entries(LANGUAGES).map(
+            ([name, title]) => html`<option value=${name} lang=${name} ?selected=${name === language()}>${title}</option>`,
+          )}
+        </select>
+      </label>
+    `;
+  }
+
+  #theme() {
+    const next = isDark() ? "light" : "dark";
+    return html`
+      <button class="tool" title=${t(`app.theme.${next}`)} aria-label=${t(`app.theme.${next}`)} @click=${() => this.#setTheme(next)}>
+        ${icon(isDark() ? "sun" : "moon")}
+      </button>
+    `;
+  }
+
+  #setTheme(name) {
+    document.documentElement.dataset.theme = name;
+    localStorage.setItem("ilink.theme", name);
+    this.requestUpdate();
+  }
+}
+
+function isDark() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function notice(one) {
+  return html`
+    <div class="notice">
+      ${icon("warn")}
+      <p>${one.text}${one.hint ? html`<br /><small>${one.hint}</small>` : nothing}</p>
+      <button class="bare" aria-label=${t("notice.dismiss")} @click=${() => store.dismiss(one)}>${icon("close")}</button>
+    </div>
+  `;
+}
+
+customElements.define("phone-app", App);

@@ -1,0 +1,87 @@
+import { html, nothing } from "../vendor/lit/index.js";
+import { repeat } from "../vendor/lit/directives/repeat.js";
+import { t } from "../language.js";
+import { store } from "../store.js";
+import { ago, fullTime, left } from "../times.js";
+import { botAvatar, personAvatar } from "./avatar.js";
+import { icon } from "./icons.js";
+import { View } from "./view.js";
+
+/** Bots as the gateway sees them: whether they poll, what waits for them, and what they may still send. */
+class BotsPanel extends View {
+  #tick = null;
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#tick = setInterval(() => this.requestUpdate(), 1000);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearInterval(this.#tick);
+  }
+
+  render() {
+    const bots = [...store.bots].reverse().sort((a, b) => Number(b.state === "live") - Number(a.state === "live"));
+    if (bots.length === 0) {
+      return html`<div class="nothing">${icon("bot")}<h3>${t("bots.none.title")}</h3><p>${t("bots.none.text")}</p></div>`;
+    }
+    return html`<ul class="bots">${repeat(bots, (bot) => bot.bot_id, (bot) => this.#bot(bot))}</ul>`;
+  }
+
+  #bot(bot) {
+    const box = store.mailboxes.get(bot.bot_id);
+    const isLive = bot.state === "live";
+    const state = !isLive ? bot.state : bot.waiting_polls > 0 ? "polling" : "live";
+    return html`
+      <li class="bot" data-bot-id=${bot.bot_id} data-state=${state}>
+        <header>
+          ${botAvatar(bot.bot_id)}
+          <div>
+            <h3>${store.botName(bot.bot_id)}</h3>
+            <p class="id">${bot.bot_id}</p>
+          </div>
+          <span class="tag" data-state=${state}>${t(`bot.state.${state}`)}</span>
+        </header>
+        <dl class="facts">
+          ${fact("bots.polls", bot.waiting_polls, t("bots.polls.hint"))}
+          ${fact("bots.depth", box?.depth ?? Math.max(0, bot.head_seq - bot.acked_seq), t("bots.depth.hint"))}
+          ${fact("bots.last_poll", bot.last_poll_at ? ago(Date.parse(bot.last_poll_at), store.now()) : t("bots.never"),
+            bot.last_poll_at ? fullTime(Date.parse(bot.last_poll_at)) : "")}
+          ${fact("bots.generation", bot.generation, t("bots.generation.hint"))}
+          ${fact("bots.head", `${bot.acked_seq} / ${bot.head_seq}`, t("bots.head.hint"))}
+          ${fact("bots.tickets", box?.typing_tickets.length ?? 0, t("bots.tickets.hint"))}
+        </dl>
+        ${isLive ? box?.windows.map((one) => this.#window(one)) : nothing}
+        ${isLive
+          ? html`<footer><button class="plain small" title=${t("bots.expire.hint")} @click=${() => store.expireBot(bot.bot_id)}>${t("bots.expire")}</button></footer>`
+          : nothing}
+      </li>
+    `;
+  }
+
+  #window(one) {
+    const person = store.person(one.user_id);
+    if (!person) return nothing;
+    const allowance = one.sends + one.sends_left;
+    const words = one.is_open
+      ? t("bots.window.open", { left: one.closes_at ? left(Date.parse(one.closes_at), store.now()) : "∞", sends: one.sends_left })
+      : t("bots.window.closed");
+    return html`
+      <div class="window" data-open=${one.is_open} title=${t("bots.window.hint")}>
+        ${personAvatar(person)}
+        <div>
+          <p><span class="name">${person.name}</span><span>${words}</span></p>
+          <meter min="0" max=${allowance || 1} low=${allowance * 0.3} optimum=${allowance || 1} .value=${one.is_open ? one.sends_left : 0}
+            aria-label=${t("bots.window.meter", { name: person.name })}></meter>
+        </div>
+      </div>
+    `;
+  }
+}
+
+function fact(key, value, hint) {
+  return html`<div title=${hint}><dt>${t(key)}</dt><dd>${value}</dd></div>`;
+}
+
+customElements.define("bots-panel", BotsPanel);

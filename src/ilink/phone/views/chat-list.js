@@ -1,0 +1,83 @@
+import { html, nothing } from "../vendor/lit/index.js";
+import { repeat } from "../vendor/lit/directives/repeat.js";
+import { t } from "../language.js";
+import { store } from "../store.js";
+import { fullTime, listTime } from "../times.js";
+import { botAvatar, personAvatar } from "./avatar.js";
+import { copyButton } from "./copy.js";
+import { icon } from "./icons.js";
+import { entrySummary } from "./items.js";
+import { View } from "./view.js";
+
+/** A person's chats, newest first. */
+class ChatList extends View {
+  static properties = { userId: {} };
+
+  render() {
+    const person = store.person(this.userId);
+    const chats = store.chatsOf(this.userId);
+    return html`
+      <div class="screen">
+        <header class="bar">
+          ${personAvatar(person)}
+          <h2>${t("chats.title")}</h2>
+          <span class="owner" title=${person.user_id}>${person.name}</span>
+        </header>
+        ${chats.length > 0
+          ? html`<ul class="chats">${repeat(chats, ({ bot }) => bot.bot_id, (entry) => this.#row(entry))}</ul>`
+          : this.#empty()}
+      </div>
+    `;
+  }
+
+  #row({ bot, chat }) {
+    const { last, unread } = chat;
+    const name = store.botName(bot.bot_id);
+    return html`
+      <li>
+        <button class="row" data-bot-id=${bot.bot_id} @click=${() => this.#open(bot.bot_id)}>
+          ${botAvatar(bot.bot_id)}
+          ${unread > 0
+            ? html`<span class="badge"><span aria-hidden="true">${unread}</span>
+                <span class="unseen">${t("chats.unread", { count: unread })}</span></span>`
+            : nothing}
+          <span class="top">
+            <span class="name">${name}</span>
+            ${bot.state === "live" ? nothing : html`<span class="tag">${t(`bot.state.${bot.state}`)}</span>`}
+            ${last
+              ? html`<time datetime=${last.at} title=${fullTime(Date.parse(last.at))}>${listTime(Date.parse(last.at), store.now())}</time>`
+              : nothing}
+          </span>
+          <span class="last">
+            ${chat.isTyping
+              ? html`<span class="typing-words">${t("chat.typing")}</span>`
+              : last
+                ? entrySummary(last)
+                : html`<span class="id">${bot.bot_id}</span>`}
+          </span>
+        </button>
+      </li>
+    `;
+  }
+
+  #empty() {
+    const command = store.info ? `ILINK_BASE_URL=${store.info.api_url} ilink run bot.py` : "";
+    const isCode = store.visibleCodes.some((code) => store.isOpenCode(code));
+    return html`
+      <div class="nothing">
+        ${icon(isCode ? "qr" : "bot")}
+        <h3>${t(isCode ? "chats.code.title" : "chats.none.title")}</h3>
+        <p>${t(isCode ? "chats.code.text" : "chats.none.text")}</p>
+        ${isCode || !command
+          ? nothing
+          : html`<div class="command"><code>${command}</code>${copyButton(command, t("chats.none.copy"))}</div>`}
+      </div>
+    `;
+  }
+
+  async #open(botId) {
+    store.openChat(this.userId, botId);
+  }
+}
+
+customElements.define("chat-list", ChatList);

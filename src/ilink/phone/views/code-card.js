@@ -1,0 +1,128 @@
+import { html, nothing } from "../vendor/lit/index.js";
+import { t } from "../language.js";
+import { store } from "../store.js";
+import { countdown } from "../times.js";
+import { personAvatar } from "./avatar.js";
+import { icon } from "./icons.js";
+import { qrPicture } from "./qr-picture.js";
+import { View } from "./view.js";
+
+/** What may still be done about a code in each status. */
+const SCANNED = new Set(["scaned", "need_verifycode", "verify_code_blocked"]);
+
+/** A login code: its picture, who scanned it, and what the person may do next. */
+class CodeCard extends View {
+  static properties = { code: {}, chosen: { state: true } };
+
+  #tick = null;
+
+  constructor() {
+    super();
+    this.chosen = null;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#tick = setInterval(() => this.requestUpdate(), 1000);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearInterval(this.#tick);
+  }
+
+  /** The person who scans: the one chosen on the card, else the one whose phone is in hand. */
+  get #scanner() {
+    return store.person(this.chosen ?? store.activePerson) ?? store.people[0] ?? null;
+  }
+
+  render() {
+    const { code } = this;
+    const isOpen = store.isOpenCode(code);
+    return html`
+      <article class="card code" data-status=${code.status} data-qrcode=${code.qrcode} aria-label=${t("code.title")}>
+        <header>
+          <h2>${t("code.title")}</h2>
+          ${isOpen
+            ? html`<span class="left" title=${t("code.expires")}>${icon("clock")}${countdown(Date.parse(code.expires_at), store.now())}</span>`
+            : nothing}
+        </header>
+        <div class="picture">
+          ${qrPicture(code.url, t("code.picture"))}
+          ${code.status === "wait" ? nothing : this.#stamp()}
+        </div>
+        <p class="status" role="status">${this.#words()}</p>
+        ${isOpen ? this.#actions() : nothing}
+      </article>
+    `;
+  }
+
+  #stamp() {
+    const person = store.person(this.code.user_id);
+    const isGood = SCANNED.has(this.code.status) || this.code.status === "confirmed" || this.code.status === "binded_redirect";
+    return html`<span class="stamp" data-good=${isGood}>${person && isGood ? personAvatar(person) : nothing}${icon(isGood ? "check" : "close")}</span>`;
+  }
+
+  #words() {
+    const { code } = this;
+    const name = store.person(code.user_id)?.name ?? t("phone.nobody");
+    if (code.status === "need_verifycode") {
+      return html`${t("code.status.need_verifycode")} <strong class="digits">${code.verify_code}</strong>`;
+    }
+    if (code.status === "scaned_but_redirect") return t("code.status.scaned_but_redirect", { host: code.redirect_host ?? "" });
+    return t(`code.status.${code.status}`, { name });
+  }
+
+  #actions() {
+    const { code } = this;
+    if (code.status === "wait") return this.#scan();
+    const canConfirm = code.status === "scaned";
+    return html`
+      <div class="actions">
+        ${canConfirm ? html`<button class="primary" @click=${() => store.confirm(code)}>${icon("check")}${t("code.confirm")}</button>` : nothing}
+        <button class="plain" @click=${() => store.cancelCode(code)}>${t("code.cancel")}</button>
+      </div>
+      ${canConfirm ? this.#more() : nothing}
+    `;
+  }
+
+  #scan() {
+    const scanner = this.#scanner;
+    if (!scanner) return html`<p class="hint">${t("code.nobody")}</p>`;
+    return html`
+      <div class="scan">
+        ${store.people.length > 1 ? this.#scanners(scanner) : nothing}
+        <button class="primary wide" @click=${() => store.scan(this.code, scanner.user_id)}>
+          ${icon("qr")}${t("code.scan", { name: scanner.name })}
+        </button>
+      </div>
+      ${this.#more()}
+    `;
+  }
+
+  #scanners(scanner) {
+    return html`
+      <label><span>${t("code.who")}</span>
+        <select @change=${(event) => (this.chosen = event.target.value)}>
+          ${store.people.map(
+            (person) => html`<option value=${person.user_id} ?selected=${person === scanner}>${person.name}</option>`,
+          )}
+        </select>
+      </label>
+    `;
+  }
+
+  #more() {
+    return html`
+      <details class="more">
+        <summary>${t("code.more")}</summary>
+        <div>
+          <button class="plain small" title=${t("code.verify.hint")} @click=${() => store.requireVerifyCode(this.code)}>${t("code.verify")}</button>
+          <button class="plain small" title=${t("code.expire.hint")} @click=${() => store.expireCode(this.code)}>${t("code.expire")}</button>
+        </div>
+      </details>
+    `;
+  }
+}
+
+customElements.define("code-card", CodeCard);
