@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from ilink.errors import ConfigError
@@ -56,7 +56,7 @@ def split_text(text: str, *, limit: int = DEFAULT_LIMIT) -> list[str]:
     if room < limit // 2:
         fences, room = [], limit
     starts = [0, *_cuts(text, room), len(text)]
-    parts = [_balanced(text, start, end, fences) for start, end in zip(starts, starts[1:], strict=False)]
+    parts = [_balanced(text, start, end, fences) for start, end in pairwise(starts)]
     return [part for part in parts if part.strip()]
 
 
@@ -82,8 +82,11 @@ def _cuts(text: str, room: int) -> list[int]:
 
 
 def _find_borders(text: str) -> list[tuple[int, float]]:
-    """Return the places behind borders with what a cut there costs, in order."""
-    return sorted((match.end(), cost) for border, cost in _BORDERS for match in border.finditer(text))
+    """Return the places behind borders with what a cut there costs, in order; none inside of a line with a fence."""
+    fences = {place for line in _FENCE.finditer(text) for place in range(line.start() + 1, line.end() + 1)}
+    return sorted(
+        (match.end(), cost) for border, cost in _BORDERS for match in border.finditer(text) if match.end() not in fences
+    )
 
 
 def _before_joiners(text: str, place: int, first: int) -> int:
@@ -112,8 +115,8 @@ def _find_fences(text: str) -> list[tuple[int, int, str]]:
 def _balanced(text: str, start: int, end: int, fences: list[tuple[int, int, str]]) -> str:
     """Return one part, the code block it begins in opened again, the one it ends in closed."""
     inner = text[start:end]
-    before = next((opener for first, last, opener in fences if first < start < last), None)
-    after = next((opener for first, last, opener in fences if first < end < last), None)
+    before = next((opener for first, last, opener in fences if first <= start <= last), None)
+    after = next((opener for first, last, opener in fences if first <= end <= last and end < len(text)), None)
     inner = inner.strip("\n") if before is not None else inner.strip()
     head = "" if before is None else f"{before}\n"
     return f"{head}{inner}" if after is None else f"{head}{inner}\n{_closer(after)}"

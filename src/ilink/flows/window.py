@@ -133,7 +133,7 @@ def refused(window: Window, at_ms: int) -> Window:
     """Take a refusal that lasts until the user writes; one within the 24 hours teaches the allowance."""
     if window.is_closed:
         return window
-    teaches = window.heard_ms is not None and not _is_over(window, at_ms) and 0 < window.sent
+    teaches = window.heard_ms is not None and not _is_over(window, at_ms) and window.sent > 0
     return replace(
         window,
         is_closed=True,

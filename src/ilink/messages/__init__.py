@@ -1,1 +1,66 @@
-"""What a bot author sees: messages, and the receipts of what was sent."""
+"""What a bot author sees: messages, their parts, and receipts of what was sent."""
+
+from __future__ import annotations
+
+from ilink.messages.incoming import (
+    AnyMessage,
+    FileMessage,
+    ImageMessage,
+    Message,
+    OtherMessage,
+    Quote,
+    TextMessage,
+    VideoMessage,
+    VoiceMessage,
+)
+from ilink.messages.items import (
+    FileItem,
+    ImageItem,
+    Item,
+    TextItem,
+    ToolItem,
+    UnknownItem,
+    VideoItem,
+    VoiceItem,
+)
+from ilink.messages.outgoing import OutgoingMessage, SendReceipt
+from ilink.messages.receipts import (
+    Accepted,
+    AcceptedUnconfirmed,
+    Deferred,
+    DeferredWhy,
+    Expired,
+    Receipt,
+    Rejected,
+    Unknown,
+)
+
+__all__ = [
+    "Accepted",
+    "AcceptedUnconfirmed",
+    "AnyMessage",
+    "Deferred",
+    "DeferredWhy",
+    "Expired",
+    "FileItem",
+    "FileMessage",
+    "ImageItem",
+    "ImageMessage",
+    "Item",
+    "Message",
+    "OtherMessage",
+    "OutgoingMessage",
+    "Quote",
+    "Receipt",
+    "Rejected",
+    "SendReceipt",
+    "TextItem",
+    "TextMessage",
+    "ToolItem",
+    "Unknown",
+    "UnknownItem",
+    "VideoItem",
+    "VideoMessage",
+    "VoiceItem",
+    "VoiceMessage",
+]

@@ -1,0 +1,297 @@
+"""What a bot author sees: one message of one user, by its kind."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from ilink.errors import ConfigError, RemoteProtocolError
+from ilink.messages.items import (
+    FileItem,
+    ImageItem,
+    Item,
+    TextItem,
+    VideoItem,
+    VoiceItem,
+    read_item,
+    read_items,
+)
+from ilink.messages.receipts import Receipt
+from ilink.wire.codec import decode
+from ilink.wire.ids import AccountId, MessageId, Secret, UserId
+from ilink.wire.models import PartialText, WeixinMessage, given, read_id
+from ilink.wire.quotes import find_quote, quoted_message_id
+
+__all__ = [
+    "AnyMessage",
+    "FileMessage",
+    "ImageMessage",
+    "Message",
+    "OtherMessage",
+    "Quote",
+    "TextMessage",
+    "Turn",
+    "VideoMessage",
+    "VoiceMessage",
+    "read_message",
+    "read_update",
+]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Turn(Protocol):
+    """One run of a handler: where the answers of its message go."""
+
+    async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Receipt:
+        """Answer the message this turn is about."""
+        ...
+
+    def typing(self) -> AbstractAsyncContextManager[None]:
+        """Show that an answer is being written, until the block ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a message refers to.
+
+    Attributes:
+        message_id: The quoted message; None on phones that send only its content.
+        title: A summary the phone made; often empty.
+        item: The quoted part itself; None on newer phones, which send only the id (official 2.4.9).
+        partial: Which of its words were selected; None for all of it.
+    """
+
+    message_id: MessageId | None
+    title: str
+    item: Item | None
+    partial: PartialText | None
+
+    @property
+    def text(self) -> str:
+        """The quoted text as far as the message itself carries it."""
+        return self.item.text if isinstance(self.item, TextItem) else self.title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message a user sent. Handlers get one of its kinds: `TextMessage`, `ImageMessage` and so on.
+
+    Attributes:
+        account: The bot it was sent to.
+        user: Who sent it; the case of the id is kept.
+        id: The server's id; None when the server gave none.
+        text: What was written: all text parts, line by line; for a voice message WeChat's transcript.
+        items: All parts, in order, unknown ones too.
+        sequence: Its place in the journal. `key` names the message for good, across repeated runs.
+        attempt: Which run of a handler this is, from 1; above 1 an earlier one failed or was cut off.
+        context_token: The opaque value for answering.
+        wire: The protocol's own object.
+        raw: The bytes as they came, with fields nobody has documented.
+    """
+
+    account: AccountId
+    user: UserId
+    id: MessageId | None
+    text: str
+    items: tuple[Item, ...]
+    sequence: int = 0
+    attempt: int = 1
+    context_token: Secret | None = None
+    wire: WeixinMessage = field(repr=False, compare=False)
+    raw: bytes = field(repr=False, compare=False)
+    turn: Turn | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """The same for every run of a handler for this message, to make effects outside of the bot idempotent."""
+        return f"{self.account}:{self.sequence}"
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """When the user sent it, aware, in UTC; None when the server did not say."""
+        return _moment(given(self.wire.create_time_ms, None))
+
+    @property
+    def quote(self) -> Quote | None:
+        """What it refers to; None when it is no reply."""
+        quoted = find_quote(given(self.wire.item_list, []))
+        if quoted is None:
+            return None
+        embedded = given(quoted.message_item, None)
+        return Quote(
+            message_id=quoted_message_id(quoted),
+            title=given(quoted.title, ""),
+            item=None if embedded is None else read_item(embedded),
+            partial=given(quoted.partial_text, None),
+        )
+
+    async def reply(self, text: str, *, wait: float | None = None, progress: bool = False) -> Receipt:
+        """Answer in this conversation; long texts go out in as few parts as possible.
+
+        Without `wait` the reply is stored and sent together with the success of the handler: a handler that fails or
+        is cut off has said nothing, and one that runs again says nothing twice. With `wait` it is stored and sent at
+        once, also if the handler fails later; run again, it is the same reply and is not sent again.
+
+        Args:
+            text: What to say; not empty.
+            wait: Seconds to wait for the final receipt; None to go on at once.
+            progress: This is only a line on the way: it makes room for final answers when few messages are left.
+
+        Returns:
+            What is known of it. Until it is final that is `Deferred`, which names what it waits for.
+
+        Raises:
+            ConfigError: The text is empty, or the message did not come through a running bot.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so there is nowhere to reply"
+            raise ConfigError(message)
+        return await self.turn.reply(text, wait=wait, is_progress=progress)
+
+    def typing(self) -> AbstractAsyncContextManager[None]:
+        """Show the user that an answer is being written: `async with message.typing(): …`.
+
+        It ends with the block, whatever happens in it; where typing cannot be shown, nothing happens.
+
+        Raises:
+            ConfigError: The message did not come through a running bot.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so nobody can be shown typing"
+            raise ConfigError(message)
+        return self.turn.typing()
+
+
+class TextMessage(Message):
+    """A message that is a text."""
+
+    __slots__ = ()
+
+
+class ImageMessage(Message):
+    """A message with a picture, and perhaps a text beside it."""
+
+    __slots__ = ()
+
+    @property
+    def image(self) -> ImageItem:
+        """The first picture."""
+        return next(item for item in self.items if isinstance(item, ImageItem))
+
+
+class VoiceMessage(Message):
+    """A message that is a voice recording; `text` is WeChat's transcript, if it made one."""
+
+    __slots__ = ()
+
+    @property
+    def voice(self) -> VoiceItem:
+        """The first recording."""
+        return next(item for item in self.items if isinstance(item, VoiceItem))
+
+
+class FileMessage(Message):
+    """A message with a file."""
+
+    __slots__ = ()
+
+    @property
+    def file(self) -> FileItem:
+        """The first file."""
+        return next(item for item in self.items if isinstance(item, FileItem))
+
+
+class VideoMessage(Message):
+    """A message with a video."""
+
+    __slots__ = ()
+
+    @property
+    def video(self) -> VideoItem:
+        """The first video."""
+        return next(item for item in self.items if isinstance(item, VideoItem))
+
+
+class OtherMessage(Message):
+    """A message without any part of a known kind."""
+
+    __slots__ = ()
+
+
+AnyMessage = TextMessage | ImageMessage | VoiceMessage | FileMessage | VideoMessage | OtherMessage
+"""The kinds of messages. Matches over it end in `assert_never`."""
+
+_KINDS: Final[dict[type, type[AnyMessage]]] = {
+    ImageItem: ImageMessage,
+    VoiceItem: VoiceMessage,
+    FileItem: FileMessage,
+    VideoItem: VideoMessage,
+}
+
+
+def read_update(raw: bytes) -> WeixinMessage | None:
+    """Return one update as the protocol's object; None when it is no JSON object. Never raises."""
+    try:
+        return decode(raw, WeixinMessage).value
+    except RemoteProtocolError:
+        return None
+
+
+def read_message(
+    raw: bytes,
+    wire: WeixinMessage,
+    *,
+    account: AccountId,
+    sequence: int = 0,
+    attempt: int = 1,
+    turn: Turn | None = None,
+) -> AnyMessage:
+    """Return what a bot author sees of an update. Never raises, whatever is in it.
+
+    Its kind is that of its first media part, else text, else other.
+    """
+    items = read_items(wire, raw)
+    token = given(wire.context_token, "")
+    return _kind(items)(
+        account=account,
+        user=UserId(given(wire.from_user_id, "")),
+        id=read_id(wire.message_id),
+        text=_text(items),
+        items=items,
+        sequence=sequence,
+        attempt=attempt,
+        context_token=Secret(token) if token else None,
+        wire=wire,
+        raw=raw,
+        turn=turn,
+    )
+
+
+def _kind(items: tuple[Item, ...]) -> type[AnyMessage]:
+    has_text = False
+    for item in items:
+        if isinstance(item, TextItem):
+            has_text = True
+        elif (kind := _KINDS.get(type(item))) is not None:
+            return kind
+    return TextMessage if has_text else OtherMessage
+
+
+def _text(items: tuple[Item, ...]) -> str:
+    if len(items) == 1 and isinstance(items[0], TextItem):
+        return items[0].text
+    lines = [item.text for item in items if isinstance(item, TextItem)]
+    return "\n".join(lines) if lines else next((item.transcript for item in items if isinstance(item, VoiceItem)), "")
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    if not milliseconds:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None

@@ -1,0 +1,391 @@
+"""What a bot writes down before it acts on it: the updates it received and the messages it is going to send.
+
+The seam every journal stands behind; one class of tests holds for all of them. A journal belongs to one account. Times
+are milliseconds since 1970, passed in.
+
+What is promised: an update and the cursor behind it are stored together or not at all. An update whose identity is
+known is not stored again. Completing an update stores its outgoing messages and its conversation's state in the same
+step, once: the newest run of the process that took the journal over last wins, every other one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+from ilink.flows.window import Window
+from ilink.wire.ids import ClientId, Cursor, MessageId, Secret, UserId
+
+__all__ = [
+    "Adopted",
+    "Arrival",
+    "Completed",
+    "Counts",
+    "Draft",
+    "InboxState",
+    "Ingested",
+    "Journal",
+    "Letter",
+    "OutboxState",
+    "Outcome",
+    "Outgoing",
+    "Position",
+    "WindowEvent",
+]
+
+
+class InboxState(IntEnum):
+    """What became of an update."""
+
+    WAITING = 0
+    DONE = 1
+    DEAD = 2
+    """It failed too often or cannot be read; it stays until somebody replays or drops it."""
+    IGNORED = 3
+    """Nobody wanted it: its sender is not listened to, or it is too old."""
+
+
+class OutboxState(IntEnum):
+    """What became of an outgoing message."""
+
+    WAITING = 0
+    ACCEPTED = 1
+    UNCONFIRMED = 2
+    REJECTED = 3
+    UNKNOWN = 4
+    EXPIRED = 5
+    IN_FLIGHT = 6
+    """Written down just before it is sent, where a second attempt is not allowed; after a crash it is unknown."""
+    ASKED = 7
+    """Its outcome is unknown and it waits for a decision; it holds its conversation up until then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One update as it is to be stored.
+
+    Attributes:
+        raw: The bytes as they came.
+        identity: By what it is recognised when it comes again.
+        conversation: Its lane.
+        user: Who sent it; empty when that cannot be read.
+        context_token: The one it carried.
+        state: WAITING, or what it is at once.
+        error: Why it is dead or ignored at once.
+        opens: Whether it opens the window of its user.
+    """
+
+    raw: bytes
+    identity: str
+    conversation: str
+    user: UserId
+    context_token: Secret | None = None
+    state: InboxState = InboxState.WAITING
+    error: str | None = None
+    opens: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What became of a batch.
+
+    Attributes:
+        sequences: One for each arrival; None for those that had been stored before.
+        has_moved: Whether the cursor was stored; not when another process or a newer login took over, whose cursor it
+            is now. The updates are stored in any case.
+    """
+
+    sequences: tuple[int | None, ...]
+    has_moved: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A stored update.
+
+    Attributes:
+        sequence: Its place.
+        conversation: Its lane.
+        user: Who sent it.
+        raw: The bytes as they came.
+        claim: Names the run that may complete it.
+        attempts: How many runs failed.
+        interrupted: How many runs died with their process.
+        due_ms: Not before.
+        received_ms: When it was stored.
+        state: What became of it.
+        error: Why it failed last.
+    """
+
+    sequence: int
+    conversation: str
+    user: UserId
+    raw: bytes = field(repr=False)
+    claim: int = 0
+    attempts: int = 0
+    interrupted: int = 0
+    due_ms: int = 0
+    received_ms: int = 0
+    state: InboxState = InboxState.WAITING
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One outgoing message as it is to be stored.
+
+    Attributes:
+        client_id: Names it for good; a second one with the same name is not stored.
+        conversation: Its lane.
+        user: Who it is for.
+        item: The one item, as it goes on the wire.
+        cause: The update it answers.
+        is_progress: Whether it makes room for others when few messages are left.
+        run_id: Ties the messages of one turn together.
+        expires_ms: When it is not worth sending any more.
+    """
+
+    client_id: ClientId
+    conversation: str
+    user: UserId
+    item: bytes = field(repr=False)
+    cause: int | None = None
+    is_progress: bool = False
+    run_id: str | None = None
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A stored outgoing message.
+
+    Attributes:
+        out_sequence: Its place; messages of one conversation are sent in this order.
+        draft: What is sent.
+        state: What became of it.
+        attempts: How often it was tried.
+        message_id: The server's id.
+        code: The number it was refused with.
+        reason: Why it was refused, or is unknown or expired.
+    """
+
+    out_sequence: int
+    draft: Draft
+    state: OutboxState = OutboxState.WAITING
+    attempts: int = 0
+    message_id: MessageId | None = None
+    code: int | None = None
+    reason: str | None = None
+
+
+class WindowEvent(IntEnum):
+    """What a send taught about its user's window."""
+
+    NOTHING = 0
+    ACCEPTED = 1
+    REFUSED = 2
+    LIMITED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one attempt to send.
+
+    Attributes:
+        out_sequence: Which message.
+        user: Who it was for.
+        state: WAITING when it is tried again later.
+        event: What it taught about the window.
+        retry_after_ms: How long the server wants a pause, with LIMITED.
+        was_tried: Whether this was an attempt.
+        message_id: The server's id.
+        code: The number it was refused with.
+        reason: Why.
+    """
+
+    out_sequence: int
+    user: UserId
+    state: OutboxState
+    event: WindowEvent = WindowEvent.NOTHING
+    retry_after_ms: int | None = None
+    was_tried: bool = True
+    message_id: MessageId | None = None
+    code: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """The answer to a completion.
+
+    Attributes:
+        is_accepted: Whether this run's effects are stored; otherwise none of them is, because another run's are, or
+            will be.
+        outgoing: Its messages that wait to be sent, in order.
+    """
+
+    is_accepted: bool
+    outgoing: tuple[Outgoing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """The journal belongs to this process now.
+
+    Attributes:
+        epoch: How many processes had it before, and this one.
+        was_open: Whether the last one ended without giving it back.
+    """
+
+    epoch: int
+    was_open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where reading stopped."""
+
+    cursor: Cursor
+    hint_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How much there is."""
+
+    waiting: int
+    dead: int
+    outgoing: int
+    duplicates: int
+
+
+class Journal(Protocol):
+    """The journal of one account.
+
+    Every call raises StoreError when the store does not take or give what was asked; nothing of it is stored then.
+    Cancelling a call that writes leaves open whether it was stored, never a part of it.
+    """
+
+    async def adopt(self, now_ms: int) -> Adopted:
+        """Take the journal over from whoever had it; they can complete nothing any more.
+
+        If the last process died, the first waiting update of every conversation counts as interrupted: it may be what
+        killed it.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Give the journal back in order."""
+        ...
+
+    async def read_position(self, generation: int) -> Position:
+        """Return where reading stopped for this login; the beginning for a new one."""
+        ...
+
+    async def ingest(
+        self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
+    ) -> Ingested:
+        """Store a batch in one step: the updates that are new, context tokens, windows and the cursor behind it."""
+        ...
+
+    async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
+        """Return conversations with waiting updates, in the order of their names."""
+        ...
+
+    async def read_waiting(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Letter]:
+        """Return a page of the waiting updates of a conversation, in order."""
+        ...
+
+    def complete(
+        self, sequence: int, claim: int, *, drafts: Sequence[Draft], state: bytes | None, now_ms: int
+    ) -> Awaitable[Completed]:
+        """Store the success of a run with everything that follows from it, in one step.
+
+        Completions and outcomes are stored in the order of the calls. The answer may be awaited later; if it is an
+        error, everything that was asked for since then has failed with it.
+
+        Args:
+            sequence: The update.
+            claim: The run, as the update was read.
+            drafts: What it sends.
+            state: The conversation's new state; None to leave it as it is.
+            now_ms: Now.
+        """
+        ...
+
+    async def fail(self, sequence: int, claim: int, *, error: str, due_ms: int | None, now_ms: int) -> Letter | None:
+        """Store the failure of a run, and return the update for the next one.
+
+        Args:
+            sequence: The update.
+            claim: The run.
+            error: Why it failed, for a person.
+            due_ms: When it is tried again; None to give it up and keep it as dead.
+            now_ms: Now.
+
+        Returns:
+            The update as it is now; None when another run has its place.
+        """
+        ...
+
+    async def mark_running(self, sequence: int, claim: int) -> None:
+        """Write down that a suspicious update is being handled, so that it counts if the process dies."""
+        ...
+
+    async def read_state(self, conversation: str) -> bytes | None:
+        """Return a conversation's state; None when it has none."""
+        ...
+
+    async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
+        """Store outgoing messages at once; for a client id that is known, what is stored is returned instead."""
+        ...
+
+    async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
+        """Return conversations with messages that wait to be sent, in the order of their names."""
+        ...
+
+    async def read_outgoing(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Outgoing]:
+        """Return a page of the messages of a conversation that wait to be sent, in order."""
+        ...
+
+    async def read_sent(self, client_id: ClientId) -> Outgoing | None:
+        """Return one outgoing message by its name; None when it is not known, or no longer."""
+        ...
+
+    def settle(self, outcome: Outcome, *, now_ms: int) -> Awaitable[None]:
+        """Store what became of an attempt to send, and what it taught about the window, in the order of the calls."""
+        ...
+
+    async def read_windows(self, users: Sequence[UserId]) -> Mapping[UserId, Window]:
+        """Return what is known about sending to some users; those nothing is known about are left out."""
+        ...
+
+    async def read_context_token(self, user: UserId) -> Secret | None:
+        """Return the newest context token of a user."""
+        ...
+
+    async def read_dead(self, *, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Return a page of the dead letters, oldest first."""
+        ...
+
+    async def read_letter(self, sequence: int) -> Letter | None:
+        """Return one stored update, whatever became of it."""
+        ...
+
+    async def replay(self, sequences: Sequence[int]) -> list[str]:
+        """Let dead letters be handled again as if they had never failed, and return their conversations."""
+        ...
+
+    async def drop(self, sequences: Sequence[int]) -> int:
+        """Give dead letters up for good, and return how many; they keep recognising duplicates for a while."""
+        ...
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget what was finished before a moment, and return how many rows. What waits or is dead stays."""
+        ...
+
+    async def count(self) -> Counts:
+        """Return how much there is."""
+        ...
