@@ -21,11 +21,11 @@ from ilink.errors import (
     ConfigError,
     ConnectError,
     IlinkError,
-    LocalProtocolError,
     OutcomeUnknownError,
     RemoteProtocolError,
 )
 from ilink.transport.proxies import PROXY_VARIABLE, ProxyMap
+from ilink.transport.requests import checked_chunks, describe
 from ilink.transport.seam import MAX_ANSWER_BYTES, Request, Response, StreamedBody, StreamedResponse
 
 __all__ = ["HttpTransport"]
@@ -238,7 +238,7 @@ async def _read_whole(answer: aiohttp.ClientResponse, max_bytes: int, request: R
         if not chunk:
             return bytes(parts)
         parts += chunk
-    message = f"{_name(request)}: the answer is larger than {max_bytes} bytes"
+    message = f"{describe(request)}: the answer is larger than {max_bytes} bytes"
     raise RemoteProtocolError(message)
 
 
@@ -253,18 +253,11 @@ def _data_of(request: Request, exchange: _Exchange) -> bytes | AsyncIterator[byt
 
 
 async def _watched(body: StreamedBody, exchange: _Exchange) -> AsyncGenerator[bytes]:
-    """Pass a body on: every piece is progress, its errors are kept apart from the network's, its size is checked."""
-    left = body.size
+    """Pass a body on: every piece is progress, and its errors are kept apart from the network's."""
     try:
-        async for chunk in body.chunks:
-            left -= len(chunk)
-            if left < 0:
-                break
+        async for chunk in checked_chunks(body):
             exchange.progress()
             yield chunk
-        if left:
-            message = f"the body was announced with {body.size} bytes and has {'more' if left < 0 else 'fewer'}"
-            raise LocalProtocolError(message)
     except BaseException as error:
         exchange.body_error = error
         raise
@@ -274,12 +267,6 @@ def _lower(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in answer.headers.items()}
 
 
-def _name(request: Request) -> str:
-    """Name a request without its query, which holds secrets."""
-    parts = urlsplit(request.url)
-    return f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
 def _cause(error: BaseException) -> BaseException | None:
     """Return what to chain: not a ValueError, whose arguments may hold a header."""
     return error if isinstance(error, aiohttp.ClientError | OSError) else None
@@ -287,7 +274,7 @@ def _cause(error: BaseException) -> BaseException | None:
 
 def _translate(error: Exception, request: Request, exchange: _Exchange, timeout: float) -> BaseException:
     """Say in our words what happened; whether something was written decides."""
-    name = _name(request)
+    name = describe(request)
     if exchange.body_error is not None and not isinstance(exchange.body_error, asyncio.CancelledError):
         return exchange.body_error
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
