@@ -28,7 +28,7 @@ _TURNS: Final = 100
 _TURN: Final = 0.005
 """How often, and every how many seconds, closing connections are looked at before they are cut."""
 
-_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>\d{1,5})")
+_ADDRESS: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+)):(?P<port>[0-9]{1,5})")
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -131,13 +131,24 @@ class Listener:
         server, self._server = self._server, None
         if server is None:
             return
-        tasks = list(server.server_state.tasks)
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await _finish(server, grace)
         await _let_go(server)
+
+
+async def _finish(server: uvicorn.Server, grace: float) -> None:
+    """Wait for running requests; cut the connections of those that are late, and at last the requests themselves."""
+    tasks = list(server.server_state.tasks)
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=grace)
+    if not late:
+        return
+    for connection in list(server.server_state.connections):
+        connection.transport.abort()
+    _, stuck = await asyncio.wait(late, timeout=_TURN)
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
 
 
 async def _let_go(server: uvicorn.Server) -> None:

@@ -65,7 +65,8 @@ class ControlApp:
     async def _dispatch(self, request: Request) -> Response:
         path = request.url.path
         if path.startswith("/_sim/") or path in ("/metrics", "/healthz", "/readyz"):
-            return await self._call(request, path)
+            raw_path: bytes = request.scope["raw_path"]
+            return await self._call(request, raw_path.decode("latin-1"))
         self._state.guard.check_page(host=request.headers.get("host"))
         if request.method not in ("GET", "HEAD"):
             raise Refusal(405, f"{path!r} does not know {request.method}", headers={"allow": "GET, HEAD"})

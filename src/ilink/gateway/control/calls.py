@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import NoneType
 from typing import Final, Literal, Self, TypeGuard, TypeVar, get_args, get_type_hints
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -161,6 +162,8 @@ class CallTable:
     def find(self, method: str, path: str) -> tuple[Call, dict[str, str]]:
         """Return the call for a request and the values of its path parameters.
 
+        The path is the one on the wire, still percent-encoded, so that an encoded slash stays inside a parameter.
+
         Raises:
             Refusal: 404, no call has this path; 405, none has this method there.
         """
@@ -193,7 +196,7 @@ class CallTable:
             return methods, {}
         for pattern, methods in self._patterns:
             if match := pattern.fullmatch(path):
-                return methods, match.groupdict()
+                return methods, {name: unquote(value) for name, value in match.groupdict().items()}
         return None, {}
 
 
