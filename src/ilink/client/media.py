@@ -1,0 +1,487 @@
+"""Files to the CDN and back: encrypted on the way, in bounded memory, tried again where that can help.
+
+media = MediaClient(client)
+photo = await media.upload("cat.jpg", to=user)
+await client.send_message(OutgoingMessage(to=user, item=photo.to_item(), client_id=...))
+
+for reference in media_references(message.wire):
+    await media.download(reference, folder / reference.safe_name)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Final, Protocol, TypeVar
+
+from ilink.client.answers import UploadPermission
+from ilink.client.clock import Clock, SystemClock
+from ilink.client.sources import Source, UploadSource, open_source
+from ilink.errors import ConfigError, IlinkError, IntegrityError, RequestRejectedError, TooLargeError
+from ilink.flows.upload import (
+    CdnAnswer,
+    download_url,
+    next_pause,
+    read_download,
+    read_upload,
+    upload_url,
+)
+from ilink.messages.media import MediaKind, MediaReference, UploadedMedia, kind_of, safe_file_name
+from ilink.storage.files import Batches, Bytes, PartialFile, ReadAhead, in_thread
+from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
+from ilink.wire.cipher import Decryptor, Encryptor, ciphertext_size
+from ilink.wire.hosts import HostPolicy
+from ilink.wire.ids import UserId
+from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
+from ilink.wire.mime import SNIFF_BYTES, mime_type
+from ilink.wire.models import UploadUrlRequest
+
+__all__ = ["LINK_SECONDS", "MAX_BYTES", "MediaClient", "MediaStream", "Progress", "SavedMedia"]
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_BYTES: Final = 100 << 20
+"""The largest file, in plain bytes, unless the caller says otherwise: the official client's cap (official 2.4.9)."""
+
+LINK_SECONDS: Final = 20 * 3600.0
+"""How long an upload is used again for the same bytes. The life of a link is unknown, 24 hours are assumed (§9 Q17)."""
+
+_REMEMBERED: Final = 1024
+_WORDS: Final = 1000
+
+Progress = Callable[[int, int], None]
+"""Called in the event loop with the plain bytes moved so far and all of them; 0 where that is unknown."""
+
+
+class _Client(Protocol):
+    """What is needed of `ilink.client.Client`."""
+
+    @property
+    def cdn_url(self) -> str: ...
+    @property
+    def hosts(self) -> HostPolicy: ...
+    @property
+    def transport(self) -> Transport: ...
+    async def get_upload_url(self, request: UploadUrlRequest, *, timeout: float = 15.0) -> UploadPermission: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMedia:
+    """A file that was fetched.
+
+    Attributes:
+        path: Where it is.
+        size: Its bytes.
+        mime: What its content says it is.
+    """
+
+    path: Path
+    size: int
+    mime: str
+
+
+class MediaClient:
+    """Moves files for one account, over its client's connections; may be used by any number of tasks at a time.
+
+    Args:
+        client: An open client.
+        random: Source of the pauses between tries, which need not be secret.
+        new_secret: Source of keys: returns so many bytes that nobody can guess.
+        clock: Source of time.
+    """
+
+    def __init__(
+        self,
+        client: _Client,
+        *,
+        random: Random | None = None,
+        new_secret: Callable[[int], bytes] = secrets.token_bytes,
+        clock: Clock | None = None,
+    ) -> None:
+        self._client = client
+        self._random = random or Random()  # noqa: S311  # pauses need not be unpredictable
+        self._new_secret = new_secret
+        self._clock: Clock = clock or SystemClock()
+        self._uploads: OrderedDict[tuple[UserId, MediaKind, int, str], tuple[UploadedMedia, float]] = OrderedDict()
+
+    async def upload(
+        self,
+        source: UploadSource,
+        kind: MediaKind | None = None,
+        *,
+        to: UserId,
+        name: str = "",
+        max_bytes: int = MAX_BYTES,
+        timeout: float = 60.0,
+        reuse: bool = True,
+        progress: Progress | None = None,
+    ) -> UploadedMedia:
+        """Encrypt a file and put it on the CDN, ready to be sent to one user.
+
+        The bytes are read twice, because the permission needs their MD5 first; what cannot be read twice goes through a
+        temporary file. Memory stays below a few MiB whatever the size.
+
+        Args:
+            source: A path, bytes, an open binary file, or an asynchronous iterable of bytes.
+            kind: What a phone shall show it as; None decides by content. VOICE is sent as a FILE, because phones do not
+                show voice that a bot sends, whatever its codec (observed: ocw#215, ocw#282); `kind` of the result says
+                so.
+            to: Who will get it; the server wants to know.
+            name: The name to show; by default that of the path or file.
+            max_bytes: Larger files are refused, before anything is sent.
+            timeout: Seconds without any progress.
+            reuse: Whether the same bytes for the same user are not uploaded again while an earlier link lives. Equal
+                means equal size and MD5, as for the protocol itself.
+            progress: Told of every chunk sent; it starts again from 0 when a try fails.
+
+        Raises:
+            TooLargeError: It is larger than `max_bytes`.
+            RequestRejectedError: The server or the CDN refuses it; `errmsg` and `errcode` hold the CDN's own words.
+            ServerError, ConnectError, OutcomeUnknownError, RemoteProtocolError: Three tries failed. Upload again later.
+            IntegrityError: The file changed meanwhile.
+            MediaError, ConfigError: It cannot be read, or is nothing that can be uploaded.
+
+        Cancellation: nothing was sent to anybody, the CDN may keep an unused blob, and temporary files are gone.
+        Wire: POST /ilink/bot/getuploadurl, then POST of the ciphertext (official 2.4.9); a new try is paused before,
+        where the official client goes on at once.
+        """
+        async with open_source(source, name=name, max_bytes=max_bytes) as opened:
+            mime = mime_type(opened.head, opened.name)
+            kind = _shown_kind(kind, mime)
+            remembered = self._remembered(to, kind, opened) if reuse else None
+            if remembered is None:
+                remembered = await self._upload(opened, kind, mime, to, timeout, progress)
+                self._remember(to, remembered)
+            return replace(remembered, name=_file_name(opened.name, kind, mime))
+
+    async def download(
+        self,
+        reference: MediaReference,
+        to: Path | str,
+        *,
+        max_bytes: int = MAX_BYTES,
+        timeout: float = 60.0,
+        progress: Progress | None = None,
+    ) -> SavedMedia:
+        """Fetch a file of a message and decrypt it into a file, which appears only when it is whole and right.
+
+        Args:
+            reference: What to fetch, from `media_references`.
+            to: The file to write, replaced if it exists. Never build it from `reference.name`: use `safe_name`.
+            max_bytes: Plain bytes; more are refused as soon as they are announced or come.
+            timeout: Seconds without any progress.
+            progress: Told of every chunk that came.
+
+        Raises:
+            TooLargeError: It is larger than `max_bytes`.
+            DecryptionError: There is no key, it is the wrong one, or the bytes were cut.
+            IntegrityError: MD5 or size are not what the message announced.
+            RequestRejectedError: The link ran out, or is none.
+            ServerError, ConnectError, OutcomeUnknownError, RemoteProtocolError: Three tries failed.
+            StoreError: The disk is full, or the folder does not exist.
+
+        Nothing is left under the name after an error or a cancellation.
+        Wire: GET of `full_url` where its host is allowed, else by parameter (official 2.4.9); no redirect is followed.
+        """
+        path = Path(to)
+
+        async def fetch(url: str) -> SavedMedia:
+            file = PartialFile(path)
+            try:
+                await in_thread(file.open)
+                receiver = _Receiver(reference, file.write)
+                await self._receive(url, receiver, max_bytes, timeout, progress)
+                await in_thread(file.commit)
+            finally:
+                await in_thread(file.discard)
+            return SavedMedia(path=path, size=receiver.size, mime=mime_type(receiver.head, reference.name))
+
+        return await self._fetch(reference, fetch)
+
+    async def read(
+        self,
+        reference: MediaReference,
+        *,
+        max_bytes: int = MAX_BYTES,
+        timeout: float = 60.0,
+        progress: Progress | None = None,
+    ) -> bytes:
+        """Fetch a file of a message into memory; see `download` for limits and errors."""
+
+        async def fetch(url: str) -> bytes:
+            parts: list[Bytes] = []
+            receiver = _Receiver(reference, lambda *chunks: parts.extend(chunks))
+            await self._receive(url, receiver, max_bytes, timeout, progress)
+            return b"".join(parts)
+
+        return await self._fetch(reference, fetch)
+
+    @asynccontextmanager
+    async def open(
+        self, reference: MediaReference, *, max_bytes: int = MAX_BYTES, timeout: float = 60.0
+    ) -> AsyncGenerator[MediaStream, None]:
+        """Fetch a file of a message in pieces: `async with media.open(reference) as stream: async for chunk in stream`.
+
+        Only the last piece tells whether everything before it was right: a wrong key, cut bytes or a wrong MD5 raise at
+        the end. It is not tried again once it is open. See `download` for limits and errors.
+        """
+        urls = self._urls(reference)
+        receiver = _Receiver(reference, lambda *_: None)
+        for url in urls:
+            request = Request(method="GET", url=url)
+            async with self._client.transport.open_stream(request, timeout=timeout) as answer:
+                if 300 <= answer.status < 500 and url is not urls[-1]:
+                    continue
+                await _check(answer)
+                _check_announced(answer, max_bytes, reference)
+                yield MediaStream(answer, receiver, max_bytes)
+                return
+
+    async def _fetch(self, reference: MediaReference, fetch: Callable[[str], Awaitable[T]]) -> T:
+        """Try each address in turn, and each again while that may help."""
+        urls = self._urls(reference)
+        for url in urls:
+            try:
+                return await self._repeat(partial(fetch, url))
+            except RequestRejectedError:
+                if url is urls[-1]:
+                    raise
+        raise AssertionError("there is at least one address")  # pragma: no cover
+
+    def _urls(self, reference: MediaReference) -> list[str]:
+        """Return where the bytes may be, the preferred address first."""
+        urls: list[str] = []
+        if reference.full_url is not None and self._client.hosts.allows(reference.full_url):
+            urls.append(reference.full_url)
+        if reference.param is not None:
+            urls.append(download_url(self._client.cdn_url, reference.param))
+        if not urls:
+            message = (
+                f"this {reference.kind} has no address that may be used: its full_url is neither Tencent's nor"
+                " configured, and it has no parameter; allow its host if you trust it"
+            )
+            raise ConfigError(message)
+        return urls
+
+    async def _receive(
+        self, url: str, receiver: _Receiver, max_bytes: int, timeout: float, progress: Progress | None
+    ) -> None:
+        request = Request(method="GET", url=url)
+        async with (
+            self._client.transport.open_stream(request, timeout=timeout) as answer,
+            Batches(receiver.take) as batches,
+        ):
+            await _check(answer)
+            total = _check_announced(answer, max_bytes, receiver.reference)
+            received = 0
+            async for chunk in answer.chunks():
+                received += len(chunk)
+                _check_received(received, max_bytes, receiver.reference)
+                await batches.put(chunk)
+                if progress is not None:
+                    progress(received, total)
+            await batches.drain()
+            await in_thread(receiver.finish)
+
+    async def _upload(
+        self, source: Source, kind: MediaKind, mime: str, to: UserId, timeout: float, progress: Progress | None
+    ) -> UploadedMedia:
+        key, file_key = MediaKey(self._new_secret(KEY_BYTES)), self._new_secret(KEY_BYTES).hex()
+        permission = await self._client.get_upload_url(
+            UploadUrlRequest(
+                filekey=file_key,
+                media_type=kind.media_type,
+                to_user_id=to,
+                rawsize=source.size,
+                rawfilemd5=source.md5,
+                filesize=ciphertext_size(source.size),
+                no_need_thumb=True,
+                aeskey=key.spell(KeyForm.HEX),
+            )
+        )
+        url = self._upload_url(permission, file_key)
+        param = await self._repeat(lambda: self._send(url, source, key, timeout, progress))
+        return UploadedMedia(
+            kind=kind, param=param, key=key, size=source.size, md5=source.md5, mime=mime, name=source.name
+        )
+
+    def _upload_url(self, permission: UploadPermission, file_key: str) -> str:
+        """Prefer the complete address: by parameter, the real CDN fails above 50 to 96 KB (observed: cc-weixin#16)."""
+        if permission.full_url is not None and self._client.hosts.allows(permission.full_url):
+            return permission.full_url
+        if permission.param is None:
+            message = "getuploadurl named only an address that may not be used; allow its host if you trust it"
+            raise ConfigError(message)
+        return upload_url(self._client.cdn_url, param=permission.param, file_key=file_key)
+
+    async def _send(self, url: str, source: Source, key: MediaKey, timeout: float, progress: Progress | None) -> str:
+        """Send the ciphertext once, encrypted while it is sent, and return the reference."""
+        await in_thread(source.read_again)
+        body = _EncryptedBody(source, key)
+        async with ReadAhead(body.read) as chunks:
+            streamed = StreamedBody(_report(chunks, source.size, progress), ciphertext_size(source.size))
+            headers = {"Content-Type": "application/octet-stream"}
+            request = Request(method="POST", url=url, headers=headers, body=streamed)
+            async with self._client.transport.open_stream(request, timeout=timeout) as answer:
+                return read_upload(await _cdn_answer(answer))
+
+    async def _repeat(self, work: Callable[[], Awaitable[T]]) -> T:
+        tries = 0
+        while True:
+            try:
+                return await work()
+            except IlinkError as error:
+                tries += 1
+                pause = next_pause(error, tries=tries, jitter=self._random.random())
+                if pause is None:
+                    raise
+                _log.info("media: try %d failed (%s), trying again in %.1f s", tries, type(error).__name__, pause)
+            await self._clock.sleep(pause)
+
+    def _remembered(self, to: UserId, kind: MediaKind, source: Source) -> UploadedMedia | None:
+        uploaded, until = self._uploads.get((to, kind, source.size, source.md5), (None, 0.0))
+        return uploaded if until > self._clock.monotonic() else None
+
+    def _remember(self, to: UserId, uploaded: UploadedMedia) -> None:
+        place = (to, uploaded.kind, uploaded.size, uploaded.md5)
+        self._uploads[place] = (uploaded, self._clock.monotonic() + LINK_SECONDS)
+        self._uploads.move_to_end(place)
+        while len(self._uploads) > _REMEMBERED:
+            self._uploads.popitem(last=False)
+
+
+class MediaStream:
+    """A file of a message that is read in pieces, once."""
+
+    def __init__(self, answer: StreamedResponse, receiver: _Receiver, max_bytes: int) -> None:
+        self._answer = answer
+        self._receiver = receiver
+        self._max_bytes = max_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
+        async for chunk in self._answer.chunks():
+            received += len(chunk)
+            _check_received(received, self._max_bytes, self._receiver.reference)
+            plain = self._receiver.open(chunk)
+            if plain:
+                yield bytes(plain)
+        if last := self._receiver.close():
+            yield bytes(last)
+
+
+class _EncryptedBody:
+    """Reads a source as ciphertext, for a thread."""
+
+    def __init__(self, source: Source, key: MediaKey) -> None:
+        self._source = source
+        self._encryptor: Encryptor | None = Encryptor(key)
+
+    def read(self) -> bytes:
+        if self._encryptor is None:
+            return b""
+        while chunk := self._source.read():
+            if ready := self._encryptor.update(chunk):
+                return bytes(ready)
+        last, self._encryptor = bytes(self._encryptor.finish()), None
+        return last
+
+
+class _Receiver:
+    """Turns ciphertext into plain bytes that are checked and passed on, for a thread."""
+
+    def __init__(self, reference: MediaReference, write: Callable[..., object]) -> None:
+        self.reference = reference
+        self.size = 0
+        self.head = b""
+        self._write = write
+        key = reference.key
+        self._decryptor = None if key is None else Decryptor(key)
+        self._digest = None if reference.md5 is None else hashlib.md5(usedforsecurity=False)
+
+    def take(self, *chunks: Bytes) -> None:
+        self._write(*[self.open(chunk) for chunk in chunks])
+
+    def finish(self) -> None:
+        self._write(self.close())
+
+    def open(self, chunk: Bytes) -> Bytes:
+        return self._note(chunk if self._decryptor is None else self._decryptor.update(chunk))
+
+    def close(self) -> Bytes:
+        """Return the last bytes, and compare everything with what was announced."""
+        last = self._note(b"" if self._decryptor is None else self._decryptor.finish())
+        reference = self.reference
+        if self._digest is not None and self._digest.hexdigest() != reference.md5:
+            message = f"this {reference.kind} has another MD5 than its message announced; ask for it again"
+            raise IntegrityError(message)
+        if self._digest is None and reference.size not in (None, self.size):
+            message = f"this {reference.kind} has {self.size} bytes, its message announced {reference.size}"
+            raise IntegrityError(message)
+        return last
+
+    def _note(self, plain: Bytes) -> Bytes:
+        self.size += len(plain)
+        if len(self.head) < SNIFF_BYTES:
+            self.head = (self.head + bytes(plain[:SNIFF_BYTES]))[:SNIFF_BYTES]
+        if self._digest is not None:
+            self._digest.update(plain)
+        return plain
+
+
+async def _report(chunks: ReadAhead[bytes], total: int, progress: Progress | None) -> AsyncGenerator[bytes, None]:
+    sent = 0
+    async for chunk in chunks:
+        yield chunk
+        sent += len(chunk)
+        if progress is not None:
+            progress(min(sent, total), total)
+
+
+async def _cdn_answer(answer: StreamedResponse) -> CdnAnswer:
+    words = b"" if 200 <= answer.status < 300 else await answer.read(_WORDS)
+    return CdnAnswer(status=answer.status, headers=answer.headers, words=words.decode("utf-8", "replace"))
+
+
+async def _check(answer: StreamedResponse) -> None:
+    read_download(await _cdn_answer(answer))
+
+
+def _check_announced(answer: StreamedResponse, max_bytes: int, reference: MediaReference) -> int:
+    """Refuse a body that announces too much, and return its announced size or 0."""
+    announced = answer.headers.get("content-length", "")
+    size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 20 else 0
+    _check_received(size, max_bytes, reference)
+    return size
+
+
+def _check_received(received: int, max_bytes: int, reference: MediaReference) -> None:
+    if received > ciphertext_size(max_bytes):
+        message = f"this {reference.kind} is larger than {max_bytes} bytes; raise `max_bytes` if you want it"
+        raise TooLargeError(message)
+
+
+def _shown_kind(kind: MediaKind | None, mime: str) -> MediaKind:
+    if kind is MediaKind.VOICE:
+        _log.info("media: voice is sent as a file, because phones do not show voice that a bot sends")
+        return MediaKind.FILE
+    return kind_of(mime) if kind is None else kind
+
+
+def _file_name(name: str, kind: MediaKind, mime: str) -> str:
+    """Return the name to show; a nameless one gets its kind's, with an ending that programs can open it by."""
+    if name:
+        return safe_file_name(name)
+    # Late: only nameless files need the table.
+    import mimetypes
+
+    return f"{kind.value}{mimetypes.guess_extension(mime) or ''}"
