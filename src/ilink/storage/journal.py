@@ -268,7 +268,7 @@ class Journal(Protocol):
     Cancelling a call that writes leaves open whether it was stored, never a part of it.
     """
 
-    async def adopt(self, now_ms: int) -> Adopted:
+    async def adopt(self) -> Adopted:
         """Take the journal over from whoever had it; they can complete nothing any more.
 
         If the last process died, the first waiting update of every conversation counts as interrupted: it may be what

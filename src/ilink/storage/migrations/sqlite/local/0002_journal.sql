@@ -18,6 +18,7 @@ CREATE TABLE inbox (
     claim        INTEGER NOT NULL DEFAULT 0,  -- counts runs; only the newest may complete
     attempts     INTEGER NOT NULL DEFAULT 0,  -- runs that failed
     interrupted  INTEGER NOT NULL DEFAULT 0,  -- runs that died with their process
+    is_running   INTEGER NOT NULL DEFAULT 0,  -- a suspicious one is being handled
     due_ms       INTEGER NOT NULL DEFAULT 0,  -- not before
     received_ms  INTEGER NOT NULL,
     finished_ms  INTEGER,

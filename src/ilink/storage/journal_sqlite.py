@@ -1,0 +1,750 @@
+"""The journal in the embedded database.
+
+Two things keep it fast. Completions and outcomes that are asked for while the last ones are being stored share the next
+unit of work. And a unit of work is a handful of statements however many rows it has: every statement hands the
+interpreter's lock over and back, which under load takes longer than the statement itself.
+"""
+
+# ruff: noqa: S608  # statements are built from names and counts of this module; values are always bound
+from __future__ import annotations
+
+import sqlite3
+from asyncio import Event, Future, TaskGroup, get_running_loop
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from ilink.errors import IlinkError, StoreError
+from ilink.flows.window import Window, accepted, heard, limited, refused
+from ilink.storage.journal import (
+    Adopted,
+    Arrival,
+    Completed,
+    Counts,
+    Draft,
+    InboxState,
+    Ingested,
+    Letter,
+    OutboxState,
+    Outcome,
+    Outgoing,
+    Position,
+    WindowEvent,
+)
+from ilink.storage.sqlite import Database
+from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
+
+__all__ = ["SqliteJournal", "after_outcome"]
+
+T = TypeVar("T")
+Row = tuple[object, ...]
+
+_CHUNKS: Final = (64, 16, 4, 1)
+"""Rows in one statement: few sizes, so that prepared statements are found again."""
+
+_LETTER: Final = "seq, conversation, user_id, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
+_OUTGOING: Final = (
+    "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
+    " message_id, code, reason"
+)
+_WINDOW: Final = "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses"
+_UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)
+
+
+@dataclass(slots=True)
+class _Completion:
+    sequence: int
+    claim: int
+    drafts: Sequence[Draft]
+    state: bytes | None
+    now_ms: int
+    answer: Future[Completed]
+
+
+@dataclass(slots=True)
+class _Settlement:
+    outcome: Outcome
+    now_ms: int
+    answer: Future[None]
+
+
+class SqliteJournal:
+    """The journal of one account; open it with `async with`, inside the database's own.
+
+    Args:
+        database: The open database of schema `local`.
+        account: Whose journal it is; the account is stored already.
+    """
+
+    def __init__(self, database: Database, account: AccountId) -> None:
+        self._database = database
+        self._account = account
+        self._epoch = 0
+        self._completions: list[_Completion] = []
+        self._settlements: list[_Settlement] = []
+        self._has_work = Event()
+        self._tasks = TaskGroup()
+        self._is_closing = False
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._tasks.create_task(self._store_forever(), name=f"journal of {self._account}")
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._is_closing = True
+        self._has_work.set()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def adopt(self) -> Adopted:
+        """Take the journal over; see `Journal`."""
+
+        def work(connection: sqlite3.Connection) -> Adopted:
+            connection.execute("INSERT INTO journals (account_id) VALUES (?) ON CONFLICT DO NOTHING", (self._account,))
+            where = (self._account,)
+            epoch, was_open = connection.execute(
+                "SELECT epoch + 1, is_open FROM journals WHERE account_id = ?", where
+            ).fetchone()
+            connection.execute("UPDATE journals SET epoch = epoch + 1, is_open = 1 WHERE account_id = ?", where)
+            if was_open:
+                # Anything that was first in its conversation may have been running. The second time only what was
+                # written down as running counts, so that one poisonous update does not take the innocent with it.
+                connection.execute(
+                    "UPDATE inbox SET interrupted = interrupted + 1, is_running = 0 WHERE seq IN"
+                    " (SELECT min(seq) FROM inbox WHERE account_id = ? AND state = 0 GROUP BY conversation)"
+                    " AND (interrupted = 0 OR is_running = 1)",
+                    where,
+                )
+            return Adopted(epoch=epoch, was_open=bool(was_open))
+
+        adopted = await self._database.write(work)
+        self._epoch = adopted.epoch
+        return adopted
+
+    async def release(self) -> None:
+        """Give the journal back in order."""
+        where = (self._account, self._epoch)
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE journals SET is_open = 0 WHERE account_id = ? AND epoch = ?", where
+            )
+        )
+
+    async def read_position(self, generation: int) -> Position:
+        """Return where reading stopped for this login."""
+        row = await self._read_one(
+            "SELECT cursor, hint_ms FROM positions WHERE account_id = ? AND generation = ?", (self._account, generation)
+        )
+        return Position(cursor=Cursor(""), hint_ms=None) if row is None else Position(cursor=row[0], hint_ms=row[1])
+
+    async def ingest(
+        self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
+    ) -> Ingested:
+        """Store a batch in one step; see `Journal`."""
+
+        def work(connection: sqlite3.Connection) -> Ingested:
+            known = self._known_identities(connection, arrivals)
+            fresh: dict[str, Arrival] = {}
+            for arrival in arrivals:
+                if arrival.identity not in known:
+                    fresh.setdefault(arrival.identity, arrival)
+            sequences = self._insert_arrivals(connection, list(fresh.values()), now_ms)
+            self._store_context_tokens(connection, arrivals, now_ms)
+            self._open_windows(connection, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
+            self._count_duplicates(connection, len(arrivals) - len(fresh))
+            return Ingested(
+                sequences=tuple(sequences.pop(arrival.identity, None) for arrival in arrivals),
+                has_moved=self._move(connection, cursor, generation, hint_ms),
+            )
+
+        return await self._database.write(work)
+
+    async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
+        """Return conversations with waiting updates, in the order of their names."""
+        return await self._read_conversations("inbox", "state = 0", after, limit)
+
+    async def read_waiting(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Letter]:
+        """Return a page of the waiting updates of a conversation, in order."""
+        return await self._read_letters(
+            "conversation = ? AND state = 0 AND seq > ? ORDER BY seq LIMIT ?", (conversation, after, limit)
+        )
+
+    def complete(
+        self, sequence: int, claim: int, *, drafts: Sequence[Draft], state: bytes | None, now_ms: int
+    ) -> Future[Completed]:
+        """Store the success of a run with everything that follows from it; see `Journal`."""
+        answer: Future[Completed] = get_running_loop().create_future()
+        self._completions.append(_Completion(sequence, claim, drafts, state, now_ms, answer))
+        self._has_work.set()
+        return answer
+
+    async def fail(self, sequence: int, claim: int, *, error: str, due_ms: int | None, now_ms: int) -> Letter | None:
+        """Store the failure of a run; see `Journal`."""
+
+        def work(connection: sqlite3.Connection) -> Letter | None:
+            if not self._is_owner(connection):
+                return None
+            is_dead = due_ms is None
+            changed = connection.execute(
+                "UPDATE inbox SET attempts = attempts + 1, claim = claim + 1, is_running = 0, error = ?, due_ms = ?,"
+                " state = ?, finished_ms = ? WHERE seq = ? AND account_id = ? AND claim = ? AND state = 0",
+                (
+                    error,
+                    due_ms or 0,
+                    InboxState.DEAD if is_dead else InboxState.WAITING,
+                    now_ms if is_dead else None,
+                    sequence,
+                    self._account,
+                    claim,
+                ),
+            )
+            if not changed.rowcount:
+                return None
+            return _letter(connection.execute(f"SELECT {_LETTER} FROM inbox WHERE seq = ?", (sequence,)).fetchone())
+
+        return await self._database.write(work)
+
+    async def mark_running(self, sequence: int, claim: int) -> None:
+        """Write down that a suspicious update is being handled."""
+        parameters = (sequence, self._account, claim)
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE inbox SET is_running = 1 WHERE seq = ? AND account_id = ? AND claim = ? AND state = 0",
+                parameters,
+            )
+        )
+
+    async def read_state(self, conversation: str) -> bytes | None:
+        """Return a conversation's state; None when it has none."""
+        row = await self._read_one(
+            "SELECT state FROM conversations WHERE account_id = ? AND conversation = ?", (self._account, conversation)
+        )
+        return None if row is None else row[0]
+
+    async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
+        """Store outgoing messages at once, or return what is stored under their client ids."""
+
+        def work(connection: sqlite3.Connection) -> list[Outgoing]:
+            self._insert_drafts(connection, drafts, now_ms)
+            return self._find_outgoing(connection, [draft.client_id for draft in drafts])
+
+        return await self._database.write(work)
+
+    async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
+        """Return conversations with messages that wait to be sent, in the order of their names."""
+        return await self._read_conversations("outbox", "state IN (0, 6, 7)", after, limit)
+
+    async def read_outgoing(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Outgoing]:
+        """Return a page of the messages of a conversation that wait to be sent, in order."""
+        sql = (
+            f"SELECT {_OUTGOING} FROM outbox WHERE account_id = ? AND conversation = ? AND state IN (0, 6, 7)"
+            " AND out_seq > ? ORDER BY out_seq LIMIT ?"
+        )
+        parameters = (self._account, conversation, after, limit)
+        return await self._database.read(
+            lambda connection: [_outgoing(row) for row in connection.execute(sql, parameters)]
+        )
+
+    async def read_sent(self, client_id: ClientId) -> Outgoing | None:
+        """Return one outgoing message by its name; None when it is not known, or no longer."""
+        found = await self._database.read(lambda connection: self._find_outgoing(connection, [client_id]))
+        return found[0] if found else None
+
+    def settle(self, outcome: Outcome, *, now_ms: int) -> Future[None]:
+        """Store what became of an attempt to send, and what it taught about the window."""
+        answer: Future[None] = get_running_loop().create_future()
+        self._settlements.append(_Settlement(outcome, now_ms, answer))
+        self._has_work.set()
+        return answer
+
+    async def read_windows(self, users: Sequence[UserId]) -> Mapping[UserId, Window]:
+        """Return what is known about sending to some users."""
+        return await self._database.read(lambda connection: self._load_windows(connection, users))
+
+    async def read_context_token(self, user: UserId) -> Secret | None:
+        """Return the newest context token of a user."""
+        row = await self._read_one(
+            "SELECT context_token FROM peers WHERE account_id = ? AND user_id = ?", (self._account, user)
+        )
+        return None if row is None else Secret(row[0])
+
+    async def read_dead(self, *, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Return a page of the dead letters, oldest first."""
+        return await self._read_letters("state = 2 AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
+
+    async def read_letter(self, sequence: int) -> Letter | None:
+        """Return one stored update, whatever became of it."""
+        found = await self._read_letters("seq = ?", (sequence,))
+        return found[0] if found else None
+
+    async def replay(self, sequences: Sequence[int]) -> list[str]:
+        """Let dead letters be handled again as if they had never failed, and return their conversations."""
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            conversations: set[str] = set()
+            for sequence in sequences:
+                where = (sequence, self._account)
+                row = connection.execute(
+                    "SELECT conversation FROM inbox WHERE seq = ? AND account_id = ? AND state = 2", where
+                ).fetchone()
+                if row is not None:
+                    conversations.add(row[0])
+                    connection.execute(
+                        "UPDATE inbox SET state = 0, attempts = 0, interrupted = 0, claim = claim + 1, due_ms = 0,"
+                        " finished_ms = NULL WHERE seq = ? AND account_id = ?",
+                        where,
+                    )
+            return sorted(conversations)
+
+        return await self._database.write(work)
+
+    async def drop(self, sequences: Sequence[int]) -> int:
+        """Give dead letters up for good, and return how many."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            return sum(
+                connection.execute(
+                    "UPDATE inbox SET state = 3 WHERE seq = ? AND account_id = ? AND state = 2",
+                    (sequence, self._account),
+                ).rowcount
+                for sequence in sequences
+            )
+
+        return await self._database.write(work)
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget what was finished before a moment, and return how many rows."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            gone = connection.execute(
+                "DELETE FROM inbox WHERE account_id = ? AND state IN (1, 3) AND received_ms < ?",
+                (self._account, before_ms),
+            ).rowcount
+            return (
+                gone
+                + connection.execute(
+                    "DELETE FROM outbox WHERE account_id = ? AND finished_ms < ?", (self._account, before_ms)
+                ).rowcount
+            )
+
+        return await self._database.write(work)
+
+    async def count(self) -> Counts:
+        """Return how much there is."""
+        row = await self._read_one(
+            "SELECT (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 0),"
+            " (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 2),"
+            " (SELECT count(*) FROM outbox WHERE account_id = ?1 AND state IN (0, 6, 7)),"
+            " (SELECT ifnull(max(duplicates), 0) FROM journals WHERE account_id = ?1)",
+            (self._account,),
+        )
+        assert row is not None
+        return Counts(waiting=row[0], dead=row[1], outgoing=row[2], duplicates=row[3])
+
+    async def _store_forever(self) -> None:
+        """Store what was asked for, all of it in one unit of work, until the journal is closed."""
+        try:
+            while not self._is_closing or self._completions or self._settlements:
+                await self._has_work.wait()
+                self._has_work.clear()
+                if self._completions or self._settlements:
+                    await self._store_waiting()
+        finally:
+            closed = StoreError("the journal was closed")
+            _fail(closed, self._completions, self._settlements)
+
+    async def _store_waiting(self) -> None:
+        completions, self._completions = self._completions, []
+        settlements, self._settlements = self._settlements, []
+        try:
+            answers = await self._database.write(lambda connection: self._store(connection, completions, settlements))
+        except IlinkError as error:
+            # What was asked for in the meantime follows from what failed, so it fails too: order before progress.
+            _fail(error, [*completions, *self._completions], [*settlements, *self._settlements])
+            self._completions, self._settlements = [], []
+            return
+        for completion, answer in zip(completions, answers, strict=True):
+            if not completion.answer.done():
+                completion.answer.set_result(answer)
+        for settlement in settlements:
+            if not settlement.answer.done():
+                settlement.answer.set_result(None)
+
+    def _store(
+        self, connection: sqlite3.Connection, completions: list[_Completion], settlements: list[_Settlement]
+    ) -> list[Completed]:
+        answers: list[Completed] = []
+        if completions:
+            answers = self._send_after(connection, completions, self._finish(connection, completions))
+        if settlements:
+            self._store_outcomes(connection, settlements)
+        return answers
+
+    def _finish(self, connection: sqlite3.Connection, completions: list[_Completion]) -> set[int]:
+        """Mark updates as done, and return which: those still waiting, for their newest run, in our epoch."""
+        if not self._is_owner(connection):
+            return set()
+        newest = {completion.sequence: completion for completion in reversed(completions)}
+        pairs = [(sequence, completion.claim) for sequence, completion in newest.items()]
+        waiting: set[int] = set()
+        for chunk in _chunks(pairs):
+            (found,) = connection.execute(
+                f"WITH run (seq, claim) AS (VALUES {_marks(2, len(chunk))}) SELECT json_group_array(inbox.seq)"
+                " FROM run CROSS JOIN inbox ON inbox.seq = run.seq AND inbox.claim = run.claim"
+                " WHERE inbox.state = 0 AND inbox.account_id = ?",
+                (*_flat(chunk), self._account),
+            ).fetchone()
+            waiting.update(msgspec.json.decode(found, type=list[int]))
+        for numbers in _chunks(list(waiting)):
+            connection.execute(
+                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({_marks(1, len(numbers))})",
+                (completions[0].now_ms, *numbers),
+            )
+        return waiting
+
+    def _send_after(
+        self, connection: sqlite3.Connection, completions: list[_Completion], finished: set[int]
+    ) -> list[Completed]:
+        """Store what follows from the completions that were accepted; a second one of the same update is refused."""
+        taken: list[bool] = []
+        for completion in completions:
+            taken.append(completion.sequence in finished)
+            finished.discard(completion.sequence)
+            if taken[-1] and completion.state is not None:
+                connection.execute(
+                    "INSERT INTO conversations SELECT account_id, conversation, ? FROM inbox WHERE seq = ?"
+                    " ON CONFLICT DO UPDATE SET state = excluded.state",
+                    (completion.state, completion.sequence),
+                )
+        drafts = [
+            draft
+            for completion, is_taken in zip(completions, taken, strict=True)
+            if is_taken
+            for draft in completion.drafts
+        ]
+        stored = self._insert_drafts(connection, drafts, completions[0].now_ms)
+        return [
+            Completed(
+                is_accepted=is_taken,
+                outgoing=tuple(stored[draft.client_id] for draft in completion.drafts if draft.client_id in stored)
+                if is_taken
+                else (),
+            )
+            for completion, is_taken in zip(completions, taken, strict=True)
+        ]
+
+    def _insert_drafts(
+        self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
+    ) -> dict[ClientId, Outgoing]:
+        """Store outgoing messages, and return those that wait now; known client ids are left as they are."""
+        stored: dict[ClientId, Outgoing] = {}
+        for chunk in _chunks(drafts):
+            rows = [
+                (
+                    self._account,
+                    draft.conversation,
+                    draft.user,
+                    draft.client_id,
+                    draft.cause,
+                    int(draft.is_progress),
+                    draft.item,
+                    draft.run_id,
+                    draft.expires_ms,
+                    now_ms,
+                )
+                for draft in chunk
+            ]
+            inserted = connection.execute(
+                "INSERT INTO outbox (account_id, conversation, user_id, client_id, cause_seq, is_progress, item,"
+                f" run_id, expires_ms, created_ms, state) SELECT *, 0 FROM (VALUES {_marks(10, len(chunk))}) WHERE true"
+                " ON CONFLICT DO NOTHING",
+                _flat(rows),
+            )
+            if inserted.rowcount == len(chunk) and inserted.lastrowid is not None:
+                first = inserted.lastrowid - len(chunk) + 1
+                for number, draft in enumerate(chunk):
+                    stored[draft.client_id] = Outgoing(out_sequence=first + number, draft=draft)
+            else:
+                for known in self._find_outgoing(connection, [draft.client_id for draft in chunk]):
+                    if known.state == OutboxState.WAITING:
+                        stored[known.draft.client_id] = known
+        return stored
+
+    def _find_outgoing(self, connection: sqlite3.Connection, client_ids: Sequence[ClientId]) -> list[Outgoing]:
+        sql = f"SELECT {_OUTGOING} FROM outbox WHERE account_id = ? AND client_id = ?"
+        rows = (connection.execute(sql, (self._account, client_id)).fetchone() for client_id in client_ids)
+        return [_outgoing(row) for row in rows if row is not None]
+
+    def _store_outcomes(self, connection: sqlite3.Connection, settlements: list[_Settlement]) -> None:
+        """Store outcomes; one of a message that is finished already changes nothing of it."""
+        newest = {settlement.outcome.out_sequence: settlement for settlement in settlements}
+        rows = [
+            (
+                settlement.outcome.out_sequence,
+                int(settlement.outcome.state),
+                int(settlement.outcome.was_tried),
+                settlement.outcome.message_id,
+                settlement.outcome.code,
+                settlement.outcome.reason,
+                None if settlement.outcome.state in _UNSENT else settlement.now_ms,
+            )
+            for settlement in newest.values()
+        ]
+        for chunk in _chunks(rows):
+            connection.execute(
+                "WITH outcome (out_seq, state, tried, message_id, code, reason, finished_ms) AS"
+                f" (VALUES {_marks(7, len(chunk))}) UPDATE outbox SET state = outcome.state,"
+                " attempts = attempts + outcome.tried, message_id = outcome.message_id, code = outcome.code,"
+                " reason = outcome.reason, finished_ms = outcome.finished_ms FROM outcome"
+                " WHERE outbox.out_seq = outcome.out_seq AND outbox.state IN (0, 6, 7)",
+                _flat(chunk),
+            )
+        self._learn(connection, [settlement for settlement in settlements if settlement.outcome.event])
+
+    def _learn(self, connection: sqlite3.Connection, settlements: list[_Settlement]) -> None:
+        if not settlements:
+            return
+        users = list(dict.fromkeys(settlement.outcome.user for settlement in settlements))
+        windows = self._load_windows(connection, users)
+        for settlement in settlements:
+            outcome = settlement.outcome
+            window = windows.get(outcome.user, Window())
+            windows[outcome.user] = after_outcome(window, outcome, settlement.now_ms)
+        self._store_windows(connection, windows)
+
+    def _load_windows(self, connection: sqlite3.Connection, users: Sequence[UserId]) -> dict[UserId, Window]:
+        windows: dict[UserId, Window] = {}
+        for chunk in _chunks([(user,) for user in users]):
+            (found,) = connection.execute(
+                f"SELECT json_group_array(json_array({_WINDOW})) FROM windows"
+                f" WHERE account_id = ? AND user_id IN ({_marks(1, len(chunk))})",
+                (self._account, *_flat(chunk)),
+            ).fetchone()
+            for user, heard_ms, sent, credit, allowance, strict, closed, paused, pauses in _windows.decode(found):
+                windows[UserId(user)] = Window(
+                    heard_ms=heard_ms,
+                    sent=sent,
+                    credit=credit,
+                    allowance=allowance,
+                    is_strict=bool(strict),
+                    is_closed=bool(closed),
+                    paused_until_ms=paused,
+                    pauses=pauses,
+                )
+        return windows
+
+    def _store_windows(self, connection: sqlite3.Connection, windows: Mapping[UserId, Window]) -> None:
+        rows = [
+            (
+                self._account,
+                user,
+                window.heard_ms,
+                window.sent,
+                window.credit,
+                window.allowance,
+                int(window.is_strict),
+                int(window.is_closed),
+                window.paused_until_ms,
+                window.pauses,
+            )
+            for user, window in windows.items()
+        ]
+        for chunk in _chunks(rows):
+            connection.execute(
+                f"INSERT OR REPLACE INTO windows (account_id, {_WINDOW}) VALUES {_marks(10, len(chunk))}", _flat(chunk)
+            )
+
+    def _known_identities(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> set[str]:
+        known: set[str] = set()
+        for chunk in _chunks([(arrival.identity,) for arrival in arrivals]):
+            (found,) = connection.execute(
+                "SELECT json_group_array(identity) FROM inbox"
+                f" WHERE account_id = ? AND identity IN ({_marks(1, len(chunk))})",
+                (self._account, *_flat(chunk)),
+            ).fetchone()
+            known.update(msgspec.json.decode(found, type=list[str]))
+        return known
+
+    def _insert_arrivals(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> dict[str, int]:
+        sequences: dict[str, int] = {}
+        for chunk in _chunks(arrivals):
+            rows = [
+                (
+                    self._account,
+                    arrival.conversation,
+                    arrival.user,
+                    arrival.identity,
+                    int(arrival.state),
+                    now_ms,
+                    None if arrival.state == InboxState.WAITING else now_ms,
+                    arrival.error,
+                    arrival.raw,
+                )
+                for arrival in chunk
+            ]
+            inserted = connection.execute(
+                "INSERT INTO inbox (account_id, conversation, user_id, identity, state, received_ms, finished_ms,"
+                f" error, raw) VALUES {_marks(9, len(chunk))}",
+                _flat(rows),
+            )
+            assert inserted.lastrowid is not None
+            first = inserted.lastrowid - len(chunk) + 1
+            sequences.update((arrival.identity, first + number) for number, arrival in enumerate(chunk))
+        return sequences
+
+    def _store_context_tokens(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], now_ms: int) -> None:
+        """Keep the newest token of each user, also of updates that were stored before: it may be fresher."""
+        tokens = {arrival.user: arrival.context_token for arrival in arrivals if arrival.user and arrival.context_token}
+        rows = [(self._account, user, token.reveal(), now_ms) for user, token in tokens.items()]
+        for chunk in _chunks(rows):
+            connection.execute(
+                "INSERT INTO peers (account_id, user_id, context_token, updated_at_ms)"
+                f" SELECT * FROM (VALUES {_marks(4, len(chunk))}) WHERE true ON CONFLICT DO UPDATE SET"
+                " context_token = excluded.context_token, updated_at_ms = excluded.updated_at_ms",
+                _flat(chunk),
+            )
+
+    def _open_windows(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> None:
+        counts: dict[UserId, int] = {}
+        for arrival in arrivals:
+            if arrival.user:
+                counts[arrival.user] = counts.get(arrival.user, 0) + 1
+        windows = self._load_windows(connection, list(counts))
+        for user, messages in counts.items():
+            windows[user] = heard(windows.get(user, Window()), now_ms, messages=messages)
+        self._store_windows(connection, windows)
+
+    def _count_duplicates(self, connection: sqlite3.Connection, number: int) -> None:
+        if number:
+            connection.execute(
+                "UPDATE journals SET duplicates = duplicates + ? WHERE account_id = ?", (number, self._account)
+            )
+
+    def _move(self, connection: sqlite3.Connection, cursor: Cursor, generation: int, hint_ms: int | None) -> bool:
+        """Store the cursor, unless a newer login or another process owns the position now."""
+        moved = connection.execute(
+            "INSERT INTO positions (account_id, generation, cursor, hint_ms)"
+            " SELECT account_id, generation, ?, ? FROM accounts JOIN journals USING (account_id)"
+            " WHERE account_id = ? AND generation = ? AND epoch = ?"
+            " ON CONFLICT (account_id) DO UPDATE SET generation = excluded.generation, cursor = excluded.cursor,"
+            " hint_ms = excluded.hint_ms",
+            (cursor, hint_ms, self._account, generation, self._epoch),
+        )
+        return moved.rowcount > 0
+
+    def _is_owner(self, connection: sqlite3.Connection) -> bool:
+        row = connection.execute("SELECT epoch FROM journals WHERE account_id = ?", (self._account,)).fetchone()
+        return row is not None and row[0] == self._epoch
+
+    async def _read_one(self, sql: str, parameters: Row) -> tuple[Any, ...] | None:
+        return await self._database.read(lambda connection: connection.execute(sql, parameters).fetchone())
+
+    async def _read_letters(self, condition: str, parameters: Row) -> list[Letter]:
+        sql = f"SELECT {_LETTER} FROM inbox WHERE account_id = ? AND {condition}"
+        return await self._database.read(
+            lambda connection: [_letter(row) for row in connection.execute(sql, (self._account, *parameters))]
+        )
+
+    async def _read_conversations(self, table: str, condition: str, after: str, limit: int) -> list[str]:
+        """Jump from name to name in the index, instead of reading every row of long queues."""
+        sql = f"SELECT min(conversation) FROM {table} WHERE account_id = ? AND {condition} AND conversation > ?"
+
+        def work(connection: sqlite3.Connection) -> list[str]:
+            names: list[str] = []
+            name = after
+            while len(names) < limit:
+                (name,) = connection.execute(sql, (self._account, name)).fetchone()
+                if name is None:
+                    break
+                names.append(name)
+            return names
+
+        return await self._database.read(work)
+
+
+def after_outcome(window: Window, outcome: Outcome, now_ms: int) -> Window:
+    """Return the window as an attempt to send leaves it."""
+    match outcome.event:
+        case WindowEvent.ACCEPTED:
+            return accepted(window)
+        case WindowEvent.REFUSED:
+            return refused(window, now_ms)
+        case WindowEvent.LIMITED:
+            return limited(window, now_ms, retry_after_ms=outcome.retry_after_ms)
+        case WindowEvent.NOTHING:
+            return window
+
+
+def _fail(error: IlinkError, completions: list[_Completion], settlements: list[_Settlement]) -> None:
+    for completion in completions:
+        if not completion.answer.done():
+            completion.answer.set_exception(error)
+    for settlement in settlements:
+        if not settlement.answer.done():
+            settlement.answer.set_exception(error)
+
+
+_windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int]])
+
+
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return rows in pieces of few sizes, so that every statement is one of few texts."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+@cache
+def _marks(columns: int, rows: int) -> str:
+    one = ", ".join("?" * columns)
+    return ", ".join([f"({one})" if columns > 1 else one] * rows)
+
+
+def _flat(rows: Iterable[Row]) -> list[object]:
+    return [value for row in rows for value in row]
+
+
+def _letter(row: tuple[Any, ...]) -> Letter:
+    sequence, conversation, user, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
+    return Letter(
+        sequence=sequence,
+        conversation=conversation,
+        user=UserId(user),
+        raw=raw,
+        claim=claim,
+        attempts=attempts,
+        interrupted=interrupted,
+        due_ms=due_ms,
+        received_ms=received_ms,
+        state=InboxState(state),
+        error=error,
+    )
+
+
+def _outgoing(row: tuple[Any, ...]) -> Outgoing:
+    out_sequence, client_id, conversation, user, item, cause, progress, run_id, expires_ms, *rest = row
+    state, attempts, message_id, code, reason = rest
+    draft = Draft(
+        client_id=ClientId(client_id),
+        conversation=conversation,
+        user=UserId(user),
+        item=item,
+        cause=cause,
+        is_progress=bool(progress),
+        run_id=run_id,
+        expires_ms=expires_ms,
+    )
+    return Outgoing(
+        out_sequence=out_sequence,
+        draft=draft,
+        state=OutboxState(state),
+        attempts=attempts,
+        message_id=None if message_id is None else MessageId(message_id),
+        code=code,
+        reason=reason,
+    )
