@@ -1,18 +1,31 @@
-"""The pytest plugin: it comes with the package and needs pytest-asyncio."""
+"""The pytest plugin that comes with the package; its fixtures need pytest-asyncio."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 
-import pytest_asyncio
+import pytest
 
 from ilink.testing.gateway import LocalGateway
 
 __all__ = ["ilink_gateway"]
 
+if find_spec("pytest_asyncio") is not None:
+    import pytest_asyncio
 
-@pytest_asyncio.fixture
-async def ilink_gateway() -> AsyncIterator[LocalGateway]:
-    """A gateway for this test alone, in its own process and event loop."""
-    async with LocalGateway() as gateway:
-        yield gateway
+    @pytest_asyncio.fixture
+    async def ilink_gateway() -> AsyncIterator[LocalGateway]:  # pyright: ignore[reportRedeclaration]  # one or the other
+        """A gateway for this test alone, in its own process and event loop."""
+        async with LocalGateway() as gateway:
+            yield gateway
+
+else:  # the package does not depend on it, and a plugin that fails to load would stop every test run
+
+    @pytest.fixture
+    def ilink_gateway() -> AsyncIterator[LocalGateway]:
+        """Say what is missing."""
+        message = (
+            "the fixture ilink_gateway needs pytest-asyncio; install it, or open ilink.testing.LocalGateway itself"
+        )
+        raise pytest.UsageError(message)

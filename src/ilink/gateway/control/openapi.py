@@ -33,7 +33,7 @@ def draw_openapi(table: CallTable, *, has_key: bool) -> bytes:
     for call in table.calls:
         types.update(call.answers if call.body is None else (call.body, *call.answers))
     ordered = sorted(types, key=_name)
-    _, components = msgspec.json.schema_components(ordered, ref_template=_REFERENCE)
+    _, components = msgspec.json.schema_components(ordered, schema_hook=_draw_other, ref_template=_REFERENCE)
     paths: dict[str, Drawing] = {}
     for call in table.calls:
         paths.setdefault(call.path, {})[call.method.lower()] = _operation(call, has_key=has_key)
@@ -111,6 +111,13 @@ def _responses(call: Call, *, asks_key: bool) -> Drawing:
         for status in sorted(statuses)
     }
     return {str(call.status): success} | refused
+
+
+def _draw_other(kind: type[object]) -> Drawing:
+    """Draw what is any JSON value, such as the fields of a message as it was on the wire."""
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError
 
 
 def _name(drawn: type[object]) -> str:

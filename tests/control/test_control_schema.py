@@ -1,0 +1,156 @@
+"""The OpenAPI document is true: requests made from it, right ones and wrong ones, are answered as it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from typing import Self
+
+import aiohttp
+import pytest
+import requests
+import schemathesis
+
+from ilink.gateway.control.app import CALLS
+from ilink.gateway.control.openapi import draw_openapi
+from ilink.gateway.server import GatewayServer, ServerOptions
+
+DOCUMENT = json.loads(draw_openapi(CALLS, has_key=False))
+
+CONFIG = schemathesis.Config.from_dict(
+    {"seed": 20260322, "generation": {"max-examples": 12, "deterministic": True, "database": "none"}}
+)
+
+# A stream of events never ends, so it is tested elsewhere.
+schema = schemathesis.openapi.from_dict(DOCUMENT, config=CONFIG).exclude(path="/_sim/events")
+
+
+class ThreadedGateway:
+    """A gateway on a loop of its own, because the requests made here block."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, name="gateway")
+        self.server = GatewayServer(ServerOptions(synchronous="OFF"))
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        self.run(self.server.__aenter__())
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.run(self.server.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    def run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+    async def populate(self) -> dict[str, str]:
+        """Make a person, a bot of theirs and a code that waits, and return their ids by parameter name."""
+        gateway = self.server.gateway
+        person = await gateway.add_person("alice")
+        url = f"{self.server.info.api_url}/ilink/bot/get_bot_qrcode?bot_type=3"
+        async with aiohttp.ClientSession() as session:
+            codes = []
+            for _ in range(2):
+                async with session.get(url) as answer:
+                    codes.append((await answer.json(content_type=None))["qrcode"])
+        bound = await gateway.confirm(codes[0], user_id=person.user_id)
+        return {"user_id": person.user_id, "bot_id": bound.bot_id, "qrcode": codes[1]}
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[ThreadedGateway]:
+    with ThreadedGateway() as gateway:
+        yield gateway
+
+
+@schema.parametrize()
+def test_every_answer_is_as_the_document_says(case, gateway: ThreadedGateway) -> None:
+    if case.path == "/_sim/wait" and "timeout" in (case.query or {}):
+        case.query = {**case.query, "timeout": _short(case.query["timeout"])}
+    case.call_and_validate(base_url=gateway.server.info.control_url)
+
+
+@schema.parametrize()
+def test_every_answer_about_what_exists_is_as_the_document_says(case, gateway: ThreadedGateway) -> None:
+    ids = gateway.run(gateway.populate())
+    case.path_parameters = {**(case.path_parameters or {}), **{n: ids[n] for n in (case.path_parameters or {})}}
+    if isinstance(case.body, dict):
+        case.body = {
+            name: ids.get(name, value) if isinstance(value, str) else value for name, value in case.body.items()
+        }
+    if case.path == "/_sim/wait":
+        case.query = {**ids, **(case.query or {}), "timeout": "0.01"}
+        case.query.pop("qrcode")
+    case.call_and_validate(
+        base_url=gateway.server.info.control_url,
+        # The ids were exchanged for real ones, so what schemathesis thinks it sent is not what was sent.
+        checks=[
+            schemathesis.checks.not_a_server_error,
+            schemathesis.specs.openapi.checks.status_code_conformance,
+            schemathesis.specs.openapi.checks.content_type_conformance,
+            schemathesis.specs.openapi.checks.response_schema_conformance,
+        ],
+    )
+
+
+def test_the_document_is_served(gateway: ThreadedGateway) -> None:
+    answer = requests.get(f"{gateway.server.info.control_url}/_sim/openapi.json", timeout=10)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == DOCUMENT
+
+
+def test_every_call_of_the_contract_is_in_the_document() -> None:
+    drawn = {f"{method.upper()} {path}" for path, methods in DOCUMENT["paths"].items() for method in methods}
+    promised = {
+        "GET /_sim/health",
+        "GET /_sim/info",
+        "POST /_sim/reset",
+        "GET /_sim/config",
+        "PUT /_sim/config",
+        "POST /_sim/people",
+        "GET /_sim/people",
+        "GET /_sim/qr",
+        "POST /_sim/qr/{qrcode}/scan",
+        "POST /_sim/qr/{qrcode}/confirm",
+        "POST /_sim/qr/{qrcode}/require-code",
+        "POST /_sim/qr/{qrcode}/redirect",
+        "POST /_sim/qr/{qrcode}/expire",
+        "POST /_sim/qr/{qrcode}/cancel",
+        "GET /_sim/bots",
+        "GET /_sim/bots/{bot_id}/mailbox",
+        "POST /_sim/bots/{bot_id}/expire",
+        "POST /_sim/people/{user_id}/messages",
+        "GET /_sim/chats/{bot_id}/{user_id}/transcript",
+        "GET /_sim/chats/{bot_id}/{user_id}/typing",
+        "GET /_sim/wait",
+        "POST /_sim/clock",
+        "GET /_sim/wire",
+        "GET /_sim/events",
+        "GET /metrics",
+        "GET /healthz",
+        "GET /readyz",
+    }
+    assert promised - drawn == set()
+
+
+def test_with_a_key_every_call_but_the_probes_asks_for_it() -> None:
+    document = json.loads(draw_openapi(CALLS, has_key=True))
+    unguarded = {
+        path for path, methods in document["paths"].items() for call in methods.values() if "security" not in call
+    }
+    assert unguarded == {"/healthz", "/readyz"}
+
+
+def _short(timeout: object) -> object:
+    """Shorten a time that would be waited for; what is wrong on purpose stays wrong."""
+    try:
+        seconds = float(str(timeout))
+    except ValueError:
+        return timeout
+    return "0.01" if 0.01 < seconds <= 600 else timeout
