@@ -1,0 +1,208 @@
+"""Echoes: messages a second, processor time of a message, and the delay of a single one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from bench.machine import cpu_seconds
+from bench.peers import PeerUnavailableError, install
+from bench.processes import BenchError, Gateway, Program, start, start_gateway, start_stub
+from bench.rawhttp import Connection, Pool
+
+__all__ = ["Contestant", "EchoFigures", "contestants", "measure_on_gateway", "measure_on_stub"]
+
+_DRIVERS: Final = Path(__file__).parent / "drivers"
+_WARM_UP: Final = 200
+_SINGLE: Final = 200
+_WINDOW_SECONDS: Final = 1.5
+_CALL_SECONDS: Final = 60.0
+_PEOPLE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A bot that echoes: how it is started, and what stands beside its figures."""
+
+    name: str
+    command: list[str]
+    remark: str
+
+
+@dataclass(slots=True)
+class EchoFigures:
+    """One figure a round."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    delays: list[float] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def rate(self) -> float | None:
+        return statistics.median(self.rates) if self.rates else None
+
+    @property
+    def cpu_of_one(self) -> float | None:
+        return statistics.median(self.cpu) if self.cpu else None
+
+    def delay(self, share: float) -> float | None:
+        """Return the delay that this share of the messages stays within."""
+        ordered = sorted(self.delays)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+
+def contestants() -> tuple[list[Contestant], dict[str, str]]:
+    """Return who takes part, and who cannot and why."""
+    taking_part = [
+        Contestant("limit: raw loop", [sys.executable, "-m", "bench.drivers.raw"], "stores nothing"),
+        Contestant("bare aiohttp loop", [sys.executable, "-m", "bench.drivers.aiohttp_loop"], "stores nothing"),
+        Contestant("ilink.Bot", [sys.executable, "-m", "bench.drivers.ilink_bot"], "journal on, synchronous=FULL"),
+    ]
+    missing: dict[str, str] = {}
+    for name, script, remark in (
+        ("openilink-sdk-python", "openilink_echo.py", "stores nothing"),
+        ("wechatbot-sdk", "wechatbot_echo.py", "stores nothing; ends the typing after each reply"),
+    ):
+        try:
+            peer = install(name)
+        except PeerUnavailableError as error:
+            missing[name] = str(error)
+        else:
+            command = [str(peer.program), str(_DRIVERS / script)]
+            taking_part.append(Contestant(f"{name} {peer.peer.version}", command, remark))
+    return taking_part, missing
+
+
+async def measure_on_stub(taking_part: list[Contestant], rounds: int) -> dict[str, EchoFigures]:
+    """Measure all in turn, `rounds` times, on a server that answers at once."""
+    figures = {contestant.name: EchoFigures() for contestant in taking_part}
+    with tempfile.TemporaryDirectory(prefix="ilink-bench-") as scratch:
+        async with start_stub(Path(scratch, "stub")) as stub:
+            for number in range(rounds):
+                for contestant in taking_part:
+                    folder = Path(scratch, f"{number}-{contestant.command[-1].rpartition('/')[2]}")
+                    await _try(_echo_on_stub(contestant, stub, folder, figures[contestant.name]), figures[contestant.name])
+    return figures
+
+
+async def measure_on_gateway(
+    taking_part: list[Contestant], rounds: int, rates: dict[str, EchoFigures]
+) -> dict[str, EchoFigures]:
+    """Measure all in turn on our gateway; how many messages each gets follows from its rate on the stub."""
+    figures = {contestant.name: EchoFigures() for contestant in taking_part}
+    with tempfile.TemporaryDirectory(prefix="ilink-bench-") as scratch:
+        async with start_gateway(Path(scratch, "gateway")) as gateway, Pool(gateway.control_url, 16) as control:
+            await control.call("PUT", "/_sim/config", b'{"knobs":{"quota.per_inbound":1000000}}')
+            for number in range(rounds):
+                for contestant in taking_part:
+                    count = round(min(2000, max(200, 0.5 * (rates[contestant.name].rate or 0)))) // _PEOPLE * _PEOPLE
+                    folder = Path(scratch, f"{number}-{contestant.command[-1].rpartition('/')[2]}")
+                    work = _echo_on_gateway(contestant, gateway, control, count, folder, figures[contestant.name])
+                    await _try(work, figures[contestant.name])
+    return figures
+
+
+async def _try(work: object, figures: EchoFigures) -> None:
+    assert asyncio.iscoroutine(work)
+    try:
+        await work
+    except (BenchError, TimeoutError, OSError) as error:
+        figures.error = str(error) or type(error).__name__
+
+
+@asynccontextmanager
+async def _signed_in(
+    contestant: Contestant, gateway: Gateway, folder: Path, control: Pool | None = None, owner: str = ""
+) -> AsyncIterator[tuple[Program, str]]:
+    """Start a bot and sign it in; it polls when it is told to. Gives its bot id where the server is the gateway."""
+    folder.mkdir(parents=True)
+    environ = {"ILINK_BASE_URL": gateway.api_url, "STATE_DIR": str(folder), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    async with start(contestant.command, scratch=folder, environ=environ) as program:
+        bot_id = ""
+        if control is not None:
+            await program.hear("QRCODE")
+            code = msgspec.json.decode(await control.call("GET", "/_sim/wait?qr=1&timeout=10"))["qrcode"]
+            body = msgspec.json.encode({"user_id": owner})
+            bot_id = msgspec.json.decode(await control.call("POST", f"/_sim/qr/{code}/confirm", body))["bot_id"]
+        await program.hear("LOGGED_IN")
+        yield program, bot_id
+
+
+async def _echo_on_stub(contestant: Contestant, stub: Gateway, folder: Path, figures: EchoFigures) -> None:
+    async with _signed_in(contestant, stub, folder) as (program, _):
+        program.say("go")
+        load = await Connection.open(stub.control_url)
+        warm = await _ask(load, "echo", _WARM_UP)
+        count = int(max(_WARM_UP, _WINDOW_SECONDS * _WARM_UP / warm["seconds"]))
+        before = cpu_seconds(program.pid)
+        window = await _ask(load, "echo", count)
+        after = cpu_seconds(program.pid)
+        figures.rates.append(count / window["seconds"])
+        if before is not None and after is not None:
+            figures.cpu.append((after - before) / count)
+        figures.delays += (await _ask(load, "latency", _SINGLE))["delays"]
+        load.close()
+
+
+async def _ask(load: Connection, what: str, count: int) -> dict:
+    body = msgspec.json.encode({"count": count, "batch": 20})
+    return msgspec.json.decode(await asyncio.wait_for(load.call("POST", f"/bench/{what}", body), _CALL_SECONDS))
+
+
+async def _echo_on_gateway(
+    contestant: Contestant, gateway: Gateway, control: Pool, count: int, folder: Path, figures: EchoFigures
+) -> None:
+    people = [await _person(control, f"{folder.name}-{number}") for number in range(_PEOPLE)]
+    async with _signed_in(contestant, gateway, folder, control, people[0]) as (program, bot_id):
+        loop = asyncio.get_running_loop()
+        await asyncio.gather(*(_write(control, bot_id, people[n % _PEOPLE], n) for n in range(count)))
+        before, began = cpu_seconds(program.pid), loop.time()
+        program.say("go")
+        each = count // _PEOPLE
+        await asyncio.gather(*(_hear(control, bot_id, person, 0, each) for person in people))
+        figures.rates.append(count / (loop.time() - began))
+        after = cpu_seconds(program.pid)
+        if before is not None and after is not None:
+            figures.cpu.append((after - before) / count)
+        last = await _hear(control, bot_id, people[0], 0, each)
+        for number in range(50):
+            began = loop.time()
+            heard, _ = await asyncio.gather(
+                _hear(control, bot_id, people[0], last, 1), _write(control, bot_id, people[0], number)
+            )
+            last = heard
+            figures.delays.append(loop.time() - began)
+
+
+async def _person(control: Pool, name: str) -> str:
+    answer = await control.call("POST", "/_sim/people", msgspec.json.encode({"name": name}))
+    return msgspec.json.decode(answer)["user_id"]
+
+
+async def _write(control: Pool, bot_id: str, user_id: str, number: int) -> None:
+    body = msgspec.json.encode({"bot_id": bot_id, "text": f"message number {number}"})
+    await control.call("POST", f"/_sim/people/{user_id}/messages", body)
+
+
+async def _hear(control: Pool, bot_id: str, user_id: str, after: int, count: int) -> int:
+    """Wait for answers and return the number of the last."""
+    query = urlencode(
+        {"bot_id": bot_id, "user_id": user_id, "after": after, "count": count, "direction": "out", "timeout": 30}
+    )
+    answer = msgspec.json.decode(await control.call("GET", f"/_sim/wait?{query}"))
+    if len(answer["messages"]) < count:
+        message = f"{len(answer['messages'])} of {count} answers came within 30 s"
+        raise BenchError(message)
+    return answer["messages"][-1]["n"]
