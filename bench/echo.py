@@ -7,17 +7,18 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
 
 import msgspec
 
 from bench.machine import cpu_seconds
 from bench.peers import PeerUnavailableError, install
+from bench.people import add_person, hear, open_windows, write
 from bench.processes import BenchError, Gateway, Program, start, start_gateway, start_stub
 from bench.rawhttp import Connection, Pool
 
@@ -93,7 +94,9 @@ async def measure_on_stub(taking_part: list[Contestant], rounds: int) -> dict[st
             for number in range(rounds):
                 for contestant in taking_part:
                     folder = Path(scratch, f"{number}-{contestant.command[-1].rpartition('/')[2]}")
-                    await _try(_echo_on_stub(contestant, stub, folder, figures[contestant.name]), figures[contestant.name])
+                    await _try(
+                        _echo_on_stub(contestant, stub, folder, figures[contestant.name]), figures[contestant.name]
+                    )
     return figures
 
 
@@ -104,7 +107,7 @@ async def measure_on_gateway(
     figures = {contestant.name: EchoFigures() for contestant in taking_part}
     with tempfile.TemporaryDirectory(prefix="ilink-bench-") as scratch:
         async with start_gateway(Path(scratch, "gateway")) as gateway, Pool(gateway.control_url, 16) as control:
-            await control.call("PUT", "/_sim/config", b'{"knobs":{"quota.per_inbound":1000000}}')
+            await open_windows(control)
             for number in range(rounds):
                 for contestant in taking_part:
                     count = round(min(2000, max(200, 0.5 * (rates[contestant.name].rate or 0)))) // _PEOPLE * _PEOPLE
@@ -127,8 +130,11 @@ async def _signed_in(
     contestant: Contestant, gateway: Gateway, folder: Path, control: Pool | None = None, owner: str = ""
 ) -> AsyncIterator[tuple[Program, str]]:
     """Start a bot and sign it in; it polls when it is told to. Gives its bot id where the server is the gateway."""
-    folder.mkdir(parents=True)
-    environ = {"ILINK_BASE_URL": gateway.api_url, "STATE_DIR": str(folder), "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    environ = {
+        "ILINK_BASE_URL": gateway.api_url,
+        "STATE_DIR": str(folder),
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+    }
     async with start(contestant.command, scratch=folder, environ=environ) as program:
         bot_id = ""
         if control is not None:
@@ -164,45 +170,22 @@ async def _ask(load: Connection, what: str, count: int) -> dict:
 async def _echo_on_gateway(
     contestant: Contestant, gateway: Gateway, control: Pool, count: int, folder: Path, figures: EchoFigures
 ) -> None:
-    people = [await _person(control, f"{folder.name}-{number}") for number in range(_PEOPLE)]
+    people = [await add_person(control, f"{folder.name}-{number}") for number in range(_PEOPLE)]
     async with _signed_in(contestant, gateway, folder, control, people[0]) as (program, bot_id):
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(_write(control, bot_id, people[n % _PEOPLE], n) for n in range(count)))
-        before, began = cpu_seconds(program.pid), loop.time()
+        await asyncio.gather(*(write(control, bot_id, people[n % _PEOPLE], n) for n in range(count)))
+        before, began = cpu_seconds(program.pid), time.perf_counter()
         program.say("go")
         each = count // _PEOPLE
-        await asyncio.gather(*(_hear(control, bot_id, person, 0, each) for person in people))
-        figures.rates.append(count / (loop.time() - began))
+        await asyncio.gather(*(hear(control, bot_id, person, after=0, count=each) for person in people))
+        figures.rates.append(count / (time.perf_counter() - began))
         after = cpu_seconds(program.pid)
         if before is not None and after is not None:
             figures.cpu.append((after - before) / count)
-        last = await _hear(control, bot_id, people[0], 0, each)
+        last = await hear(control, bot_id, people[0], after=0, count=each)
         for number in range(50):
-            began = loop.time()
+            began = time.perf_counter()
             heard, _ = await asyncio.gather(
-                _hear(control, bot_id, people[0], last, 1), _write(control, bot_id, people[0], number)
+                hear(control, bot_id, people[0], after=last, count=1), write(control, bot_id, people[0], number)
             )
             last = heard
-            figures.delays.append(loop.time() - began)
-
-
-async def _person(control: Pool, name: str) -> str:
-    answer = await control.call("POST", "/_sim/people", msgspec.json.encode({"name": name}))
-    return msgspec.json.decode(answer)["user_id"]
-
-
-async def _write(control: Pool, bot_id: str, user_id: str, number: int) -> None:
-    body = msgspec.json.encode({"bot_id": bot_id, "text": f"message number {number}"})
-    await control.call("POST", f"/_sim/people/{user_id}/messages", body)
-
-
-async def _hear(control: Pool, bot_id: str, user_id: str, after: int, count: int) -> int:
-    """Wait for answers and return the number of the last."""
-    query = urlencode(
-        {"bot_id": bot_id, "user_id": user_id, "after": after, "count": count, "direction": "out", "timeout": 30}
-    )
-    answer = msgspec.json.decode(await control.call("GET", f"/_sim/wait?{query}"))
-    if len(answer["messages"]) < count:
-        message = f"{len(answer['messages'])} of {count} answers came within 30 s"
-        raise BenchError(message)
-    return answer["messages"][-1]["n"]
+            figures.delays.append(time.perf_counter() - began)

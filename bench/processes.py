@@ -75,11 +75,17 @@ class Program:
             await self._process.wait()
 
 
-@asynccontextmanager
-async def start(command: list[str], *, scratch: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
-    """Run a program for the length of the block; its standard error goes to a file in `scratch`."""
+def _prepare(scratch: Path) -> Path:
     scratch.mkdir(parents=True, exist_ok=True)
-    errors = scratch / "stderr.txt"
+    return scratch / "stderr.txt"
+
+
+@asynccontextmanager
+async def start(
+    command: list[str], *, scratch: Path, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Program]:
+    """Run a program for the length of the block; its standard error goes to a file in `scratch`."""
+    errors = _prepare(scratch)
     with errors.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -114,6 +114,8 @@ class Stub:
                 self.write(caller, _decode(body).bot_id.removesuffix("@im.bot").encode())
             case b"confirm":
                 caller.reply(b'{"bot_id":"%s@im.bot"}' % path.split(b"/")[-2])
+            case b"people":
+                caller.reply(b'{"user_id":"%s"}' % _USERS[0], status=b"201 Created")
             case _:
                 caller.reply(_OK)
 
@@ -195,7 +197,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self.polls is not None and self.polls.poll is self:
             self.polls.poll = None
 

@@ -1,0 +1,72 @@
+"""sendmessage: how many a second a server takes, and the processor time of each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from bench.machine import cpu_seconds
+from bench.people import Bot, open_windows, sign_in, write
+from bench.processes import BenchError, Gateway
+from bench.rawhttp import Connection, Pool
+
+__all__ = ["SendFigures", "measure_sends"]
+
+_BOTS: Final = 16
+_CONNECTIONS: Final = 64
+_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SendFigures:
+    """Messages a second, and seconds of the server's processor for one."""
+
+    rate: float
+    cpu_of_one: float | None
+
+
+async def measure_sends(server: Gateway) -> SendFigures:
+    """Send for two seconds from 64 connections of 16 bots, each as fast as it is answered."""
+    async with Pool(server.api_url, 4) as api, Pool(server.control_url, 4) as control:
+        await open_windows(control)
+        bots = [await sign_in(api, control, f"sender-{number}") for number in range(_BOTS)]
+        for bot in bots:
+            await write(control, bot.bot_id, bot.owner, 0)
+    connections = [await Connection.open(server.api_url) for _ in range(_CONNECTIONS)]
+    before, began, numbers = cpu_seconds(server.pid), time.perf_counter(), itertools.count()
+    await asyncio.gather(
+        *(_send(connection, bots[n % _BOTS], numbers, began + _SECONDS) for n, connection in enumerate(connections))
+    )
+    seconds, sent, after = time.perf_counter() - began, next(numbers), cpu_seconds(server.pid)
+    for connection in connections:
+        connection.close()
+    cpu = (after - before) / sent if after is not None and before is not None else None
+    return SendFigures(sent / seconds, cpu)
+
+
+async def _send(connection: Connection, bot: Bot, numbers: Iterator[int], until: float) -> None:
+    while time.perf_counter() < until:
+        answer = await connection.call("POST", "/ilink/bot/sendmessage", _body(bot, next(numbers)), token=bot.token)
+        if b'"message_id"' not in answer:
+            message = f"sendmessage was not accepted: {answer[:200]!r}"
+            raise BenchError(message)
+
+
+def _body(bot: Bot, number: int) -> bytes:
+    text = {"type": 1, "text_item": {"text": f"answer number {number}"}}
+    message = {
+        "from_user_id": "",
+        "to_user_id": bot.owner,
+        "client_id": f"bench-{number}",
+        "message_type": 2,
+        "message_state": 2,
+        "context_token": "",
+        "item_list": [text],
+    }
+    return msgspec.json.encode({"msg": message, "base_info": {"channel_version": "0.1.0"}})
