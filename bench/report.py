@@ -1,0 +1,106 @@
+"""Figures as tables on the terminal and as JSON in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from bench.echo import Contestant, EchoFigures
+from bench.polls import PollFigures
+from bench.sends import SendFigures
+
+__all__ = ["as_data", "echo_rows", "echo_table", "poll_table", "send_table"]
+
+_NONE = "–"
+
+
+def echo_rows(taking_part: Sequence[Contestant], figures: dict[str, EchoFigures]) -> list[dict[str, object]]:
+    """Return one row a contestant, with its share of the limit, which is the first."""
+    limit = figures[taking_part[0].name].rate
+    rows: list[dict[str, object]] = []
+    for contestant in taking_part:
+        own = figures[contestant.name]
+        rows.append(
+            {
+                "name": contestant.name,
+                "messages_per_second": own.rate,
+                "rounds": own.rates,
+                "share_of_limit": own.rate / limit if own.rate and limit else None,
+                "cpu_us_per_message": _scaled(own.cpu_of_one, 1e6),
+                "delay_ms_p50": _scaled(own.delay(0.5), 1e3),
+                "delay_ms_p99": _scaled(own.delay(0.99), 1e3),
+                "remark": own.error or contestant.remark,
+            }
+        )
+    return rows
+
+
+def echo_table(title: str, rows: list[dict[str, object]]) -> str:
+    """Lay echo rows out."""
+    head = ["", "messages/s", "of limit", "CPU µs each", "p50 ms", "p99 ms", ""]
+    names = [
+        "name",
+        "messages_per_second",
+        "share_of_limit",
+        "cpu_us_per_message",
+        "delay_ms_p50",
+        "delay_ms_p99",
+        "remark",
+    ]
+    formats = ["{}", "{:,.0f}", "{:.0%}", "{:,.0f}", "{:.2f}", "{:.2f}", "{}"]
+    return _table(
+        title, head, [[_cell(row[name], form) for name, form in zip(names, formats, strict=True)] for row in rows]
+    )
+
+
+def poll_table(servers: dict[str, list[PollFigures]]) -> str:
+    """Lay the held polls of several servers out."""
+    head = ["", "polls", "KiB each", "wake one p50 ms", "p99 ms", "wake all ms", "of them a second"]
+    rows = [
+        [
+            name,
+            f"{own.polls:,}",
+            _cell(_scaled(own.memory_of_one, 1 / 1024), "{:.1f}"),
+            f"{own.wake_one * 1e3:.2f}",
+            f"{own.wake_one_p99 * 1e3:.2f}",
+            f"{own.wake_all * 1e3:,.0f}",
+            f"{own.polls / own.wake_all:,.0f}",
+        ]
+        for name, figures in servers.items()
+        for own in figures
+    ]
+    return _table("Held polls: a person's message arrives at a poll that waits", head, rows)
+
+
+def send_table(servers: dict[str, SendFigures]) -> str:
+    """Lay the sends of several servers out."""
+    head = ["", "sendmessage/s", "CPU µs each"]
+    rows = [[name, f"{own.rate:,.0f}", _cell(_scaled(own.cpu_of_one, 1e6), "{:,.0f}")] for name, own in servers.items()]
+    return _table("sendmessage: 64 connections of 16 bots, each answered before its next", head, rows)
+
+
+def as_data(servers: dict[str, list[PollFigures]] | dict[str, SendFigures]) -> dict[str, object]:
+    """Return figures as plain data."""
+    return {
+        name: [asdict(one) for one in own] if isinstance(own, list) else asdict(own) for name, own in servers.items()
+    }
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _cell(value: object, form: str) -> str:
+    return _NONE if value is None else form.format(value)
+
+
+def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[place]) for row in [head, *rows]) for place in range(len(head))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place == 0 or (place == len(row) - 1 and not head[-1]) else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [head, *rows]
+    ]
+    return "\n".join(["", title, *lines])
