@@ -138,6 +138,28 @@ _TABLE: Final = (
         "Whether a person has at most one live bot: a new login replaces the older one (observed: ocw#69).",
         default=True,
     ),
+    _number(
+        "cdn.keep_s", 604_800, "How long blobs are kept for transcripts, in seconds; older ones are deleted (assumed)."
+    ),
+    _whole("cdn.max_bytes", 100 << 20, "Largest blob, encrypted; 100 MB in a mock (peer openilink-hub), unknown."),
+    _flag(
+        "cdn.require_taskid",
+        "Whether a link by reference needs a taskid: 400 without in peer dsh-bridge, while echo programs get along (Q15).",
+        default=False,
+    ),
+    _flag(
+        "cdn.single_use",
+        "Whether a permission to upload ends with the first 200; until then it may be tried again (Q17, assumed).",
+        default=True,
+    ),
+    _number("cdn.ttl_s", 86_400, "Life of a link and of a permission to upload, in seconds; unknown (Q17, assumed)."),
+    _choice(
+        "cdn.verify",
+        "size",
+        ("none", "size", "full"),
+        "What an upload is compared with: nothing, filesize, or rawfilemd5 and rawsize after decryption too. A check of"
+        " the content exists (peer dsh-bridge), else nothing is known (Q30).",
+    ),
     _flag(
         "config.return_context_token",
         "Whether getconfig returns a fresh context token; peer nanobot looks for one, nobody has captured it (Q6).",

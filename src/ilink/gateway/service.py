@@ -1,38 +1,70 @@
-"""The gateway as one object: what bots call through HTTP, and what people, tests and the control API call.
+"""The gateway as one object: what people, tests and the control API call.
 
     async with Gateway(folder) as gateway:
         app = ProtocolApp(gateway)          # ilink.gateway.http: an ASGI app for /ilink/bot/*
 
-Methods in the first half answer bots with the protocol's own objects and never raise for what a bot did wrong. Those
-in the second half are for the other side: they raise `UnknownThingError`, `ConflictError`, `InvalidRequestError` and
-`KnobError`, and everything they changed is stored when they return.
+Bots come in through `gateway.door`. The methods here raise `UnknownThingError`, `ConflictError`,
+`InvalidRequestError` and `KnobError`, and everything they changed is stored when they return.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
+from ilink.errors import StoreError
+from ilink.gateway.bots import Bot, Bots
+from ilink.gateway.clock import Clock, as_datetime
+from ilink.gateway.codes import Codes
+from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
+from ilink.gateway.holds import Ending, Hold, Waiting
+from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
+from ilink.gateway.knobs import KNOBS, Knobs
+from ilink.gateway.polls import Polls
+from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
+from ilink.gateway.quotes import quote_of
+from ilink.gateway.sends import Sends
+from ilink.gateway.state import GatewayState
+from ilink.gateway.transcripts import MediaLookup, entry_view
+from ilink.gateway.typing_state import TypingState
+from ilink.gateway.uploads import Uploads
 from ilink.gateway.views import (
     BotView,
     ClockView,
     CodeView,
     ConfigView,
+    ContextTokenView,
     Direction,
     Entry,
     MailboxView,
+    MediaView,
     PersonView,
     Posted,
     Quote,
+    TicketView,
     TypingView,
+    WindowView,
     WireEntry,
 )
+from ilink.gateway.wire_log import WireLog
+from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, PersonRecord
+from ilink.storage.gateway_sqlite import SqliteGatewayStore
+from ilink.wire.codec import encode
+from ilink.wire.enums import ItemType, MessageState, MessageType
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
+
+_NAME_CHARACTERS: Final = 64
+_SHOWN_PENDING: Final = 100
+_SHOWN_TOKENS: Final = 20
+_BEGINNING: Final = 8
+"""How many characters of a token or ticket are shown: those that all of them share."""
 
 
 class Gateway:
@@ -59,32 +91,78 @@ class Gateway:
         knobs: Mapping[str, object] | None = None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
     ) -> None:
-        raise NotImplementedError
+        self._folder = folder
+        self._synchronous: Literal["FULL", "NORMAL", "OFF"] = synchronous
+        self._seed = seed
+        self._first_config = (profile, dict(knobs or {}))
+        self._knobs = Knobs(profile, knobs)
+        self._urls = (api_url.rstrip("/"), cdn_url.rstrip("/"))
+        self._events = EventStream()
+        self._wire = WireLog()
+        self._entry_watchers: dict[int, set[Hold]] = {}
+        self._media: MediaLookup = _no_media
+        self._store: SqliteGatewayStore | None = None
 
     async def __aenter__(self) -> Self:
-        raise NotImplementedError
+        self._store = await SqliteGatewayStore(
+            self._folder / "gateway.sqlite", synchronous=self._synchronous
+        ).__aenter__()
+        try:
+            await self._open(self._store)
+        except BaseException:
+            await self._store.aclose()
+            raise
+        return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
         """Answer every held poll empty, wait for what is being stored, and close."""
-        raise NotImplementedError
+        if self._store is None:
+            return
+        self.stop_waiting()
+        await asyncio.sleep(0)  # those who were let go take their last step before the store closes
+        try:
+            await self._bots.store_progress()
+        finally:
+            store, self._store = self._store, None
+            self._state.clock.reset()
+            await store.aclose()
 
     def stop_waiting(self) -> None:
         """Answer every held poll and every wait with what there is, now and from now on: the first step of stopping."""
-        raise NotImplementedError
+        self._state.waiting.stop()
+        self._events.aclose_readers()
 
     def set_urls(self, *, api_url: str, cdn_url: str) -> None:
         """Say where the gateway is reached, once its listeners know."""
-        raise NotImplementedError
+        self._state.api_url = api_url.rstrip("/")
+        self._state.cdn_url = cdn_url.rstrip("/")
 
     @property
     def events(self) -> EventStream:
         """What happens, as it happens: `async for event in gateway.events.follow(last_id)`."""
-        raise NotImplementedError
+        return self._events
 
-    # People ----------------------------------------------------------------------------------------------------------
+    @property
+    def door(self) -> BotDoor:
+        """Where bots come in; `ilink.gateway.http` puts HTTP before it."""
+        return self._door
+
+    @property
+    def state(self) -> GatewayState:
+        """What the gateway's parts share, for those that are added to it, such as the CDN."""
+        return self._state
+
+    @property
+    def wire(self) -> WireLog:
+        """Where the HTTP layer notes every exchange."""
+        return self._wire
+
+    def set_media_lookup(self, lookup: MediaLookup) -> None:
+        """Say how a download reference is resolved to what the gateway keeps, for transcripts."""
+        self._media = lookup
 
     async def add_person(self, name: str) -> PersonView:
         """Make a person. Names need not differ.
@@ -92,15 +170,22 @@ class Gateway:
         Raises:
             InvalidRequestError: The name is empty or longer than 64 characters.
         """
-        raise NotImplementedError
+        if not 0 < len(name.strip()) <= _NAME_CHARACTERS:
+            message = f"a name has 1 to {_NAME_CHARACTERS} characters, not {len(name)}"
+            raise InvalidRequestError(message)
+        user_id = self._state.ids.person()
+        await self._state.store.add_person(
+            PersonRecord(user_id=user_id, name=name.strip(), created_ms=self._state.clock.now_ms())
+        )
+        return PersonView(user_id=user_id, name=name.strip())
 
     async def people(self) -> list[PersonView]:
         """Return all people, oldest first."""
-        raise NotImplementedError
+        return [PersonView(user_id=one.user_id, name=one.name) for one in await self._state.store.people()]
 
     async def codes(self) -> list[CodeView]:
         """Return the login codes that are remembered, newest first."""
-        raise NotImplementedError
+        return self._codes.views()
 
     async def code(self, qrcode: str) -> CodeView:
         """Return one login code.
@@ -108,7 +193,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is none.
         """
-        raise NotImplementedError
+        return self._codes.view(qrcode)
 
     async def scan(self, qrcode: str, user_id: UserId) -> CodeView:
         """Let a person scan a code: it becomes `scaned`, `need_verifycode` or `binded_redirect`.
@@ -117,7 +202,7 @@ class Gateway:
             UnknownThingError: There is no such code or person.
             ConflictError: The code is over, or somebody else scanned it.
         """
-        raise NotImplementedError
+        return await self._codes.scan(qrcode, user_id)
 
     async def confirm(self, qrcode: str, *, user_id: UserId | None = None) -> CodeView:
         """Let the person tap "confirm": the code becomes `confirmed` and a bot exists, named in `bot_id`.
@@ -128,7 +213,7 @@ class Gateway:
             UnknownThingError: There is no such code or person.
             ConflictError: Nobody scanned it, the digits are still missing, or the code is over.
         """
-        raise NotImplementedError
+        return await self._codes.confirm(qrcode, user_id)
 
     async def require_code(self, qrcode: str, code: str | None = None) -> CodeView:
         """Ask the client for the digits that the phone shows; None makes some.
@@ -138,7 +223,7 @@ class Gateway:
             ConflictError: The code is over.
             InvalidRequestError: The digits are not as many digits as `qr.code_len` says.
         """
-        raise NotImplementedError
+        return await self._codes.require_code(qrcode, code)
 
     async def redirect(self, qrcode: str, host: str) -> CodeView:
         """Send the client to another host, `name` or `name:port`; it always uses HTTPS there.
@@ -148,7 +233,7 @@ class Gateway:
             ConflictError: The code is over.
             InvalidRequestError: The host is none.
         """
-        raise NotImplementedError
+        return await self._codes.redirect(qrcode, host)
 
     async def expire_code(self, qrcode: str) -> CodeView:
         """End a code: it becomes `expired`. Cancelling on the phone looks the same.
@@ -156,11 +241,11 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such code.
         """
-        raise NotImplementedError
+        return await self._codes.expire(qrcode)
 
     async def bots(self) -> list[BotView]:
         """Return all bots, oldest first."""
-        raise NotImplementedError
+        return [self._bots.view(bot) for bot in await self._bots.all()]
 
     async def bot(self, bot_id: AccountId) -> BotView:
         """Return one bot.
@@ -168,7 +253,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is none.
         """
-        raise NotImplementedError
+        return self._bots.view(await self._bots.get(bot_id))
 
     async def mailbox(self, bot_id: AccountId) -> MailboxView:
         """Look into a bot's mailbox without consuming anything.
@@ -176,7 +261,36 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such bot.
         """
-        raise NotImplementedError
+        bot = await self._bots.get(bot_id)
+        store = self._state.store
+        depth, pending = await store.pending(bot.number, after_seq=bot.acked_seq, limit=_SHOWN_PENDING)
+        tokens = await store.context_tokens(bot.number, limit=_SHOWN_TOKENS)
+        tickets = await store.tickets(bot.number, limit=_SHOWN_TOKENS)
+        view = self._bots.view(bot)
+        return MailboxView(
+            bot_id=bot.bot_id,
+            generation=bot.generation,
+            head_seq=view.head_seq,
+            handed_seq=view.handed_seq,
+            acked_seq=view.acked_seq,
+            waiting_polls=view.waiting_polls,
+            depth=depth,
+            pending=[self._entry(record, bot) for record in pending],
+            windows=[self._window(chat) for chat in await store.chats(bot.number)],
+            context_tokens=[
+                ContextTokenView(
+                    user_id=one.user_id,
+                    beginning=one.token[:_BEGINNING],
+                    issued_at=as_datetime(one.issued_ms),
+                    is_used=one.is_used,
+                )
+                for one in tokens
+            ],
+            typing_tickets=[
+                TicketView(user_id=one.user_id, beginning=one.ticket[:_BEGINNING], issued_at=as_datetime(one.issued_ms))
+                for one in tickets
+            ],
+        )
 
     async def expire_bot(self, bot_id: AccountId) -> None:
         """Make a bot's token stale: it answers -14 from now on, held polls included.
@@ -184,7 +298,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such bot.
         """
-        raise NotImplementedError
+        await self._bots.expire(bot_id)
 
     async def post_message(
         self,
@@ -211,7 +325,23 @@ class Gateway:
             ConflictError: `bind.owner_only` is on and the person is not the bot's owner.
             InvalidRequestError: Neither or both of text and items were given.
         """
-        raise NotImplementedError
+        if (text is None) == (items is None):
+            message = "give either a text or items"
+            raise InvalidRequestError(message)
+        bot = await self._bots.get(bot_id)
+        await self._require_person(user_id)
+        if self._state.knobs.flag("bind.owner_only") and user_id != bot.owner_user_id:
+            message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
+            raise ConflictError(message)
+        now_ms = self._state.clock.now_ms()
+        content = _text_items(text, now_ms) if items is None else [dict(item) for item in items]
+        if quote is not None:
+            await self._add_quote(content, quote)
+        draft = self._draft(bot, user_id, content, dict(fields or {}), now_ms)
+        stored = await self._state.store.append(draft)
+        self._polls.deliver(bot, stored.seq)
+        self._tell_entry(bot, user_id, stored.n)
+        return Posted(message_id=str(MESSAGE_ID_BASE + stored.n), seq=stored.seq, n=stored.n)
 
     async def transcript(self, bot_id: AccountId, user_id: UserId, *, after: int = 0, limit: int = 1000) -> list[Entry]:
         """Return a chat's entries after a number, oldest first, refused sends included.
@@ -219,7 +349,10 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such bot or person.
         """
-        raise NotImplementedError
+        bot = await self._bots.get(bot_id)
+        await self._require_person(user_id)
+        records = await self._state.store.entries(bot.number, user_id=user_id, after=after, limit=limit)
+        return [self._entry(record, bot) for record in records]
 
     async def wait_entries(
         self,
@@ -238,15 +371,19 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such bot or person.
         """
-        raise NotImplementedError
+        bot = await self._bots.get(bot_id)
+        if user_id is not None:
+            await self._require_person(user_id)
+        records = await self._wait_records(bot, user_id, after, count, direction, timeout)
+        return [self._entry(record, bot) for record in records]
 
     async def wait_code(self, *, timeout: float = 10.0) -> CodeView | None:
         """Return the newest code that nobody has scanned as soon as there is one; None after `timeout` real seconds."""
-        raise NotImplementedError
+        return await self._codes.wait_unscanned(timeout)
 
     def typing(self, bot_id: AccountId, user_id: UserId) -> TypingView:
-        """Return whether the bot is seen typing to the person now."""
-        raise NotImplementedError
+        """Return whether the bot is seen typing to the person now; a bot or person that is none types never."""
+        return self._typing.view(bot_id, user_id)
 
     async def message(self, message_id: str) -> Entry:
         """Return the entry with a message id.
@@ -254,13 +391,15 @@ class Gateway:
         Raises:
             UnknownThingError: There is none.
         """
-        raise NotImplementedError
-
-    # The machine -----------------------------------------------------------------------------------------------------
+        record = await self._record(message_id)
+        bot = next((bot for bot in await self._bots.all() if bot.number == record.bot), None)
+        if bot is None:
+            raise UnknownThingError("message", message_id)
+        return self._entry(record, bot)
 
     def config(self) -> ConfigView:
         """Return the profile and every knob."""
-        raise NotImplementedError
+        return ConfigView(profile=self._knobs.profile, knobs=self._knobs.values)
 
     async def configure(self, *, profile: str | None = None, knobs: Mapping[str, object] | None = None) -> ConfigView:
         """Choose a profile, which sets every knob, and then set single knobs; all or nothing.
@@ -268,11 +407,16 @@ class Gateway:
         Raises:
             KnobError: A name or value is wrong; nothing was changed.
         """
-        raise NotImplementedError
+        changed = Knobs()
+        changed.change(profile=self._knobs.profile, knobs=self._knobs.values)
+        changed.change(profile=profile, knobs=knobs)
+        await self._state.store.put_meta({"profile": changed.profile, "knobs": json.dumps(changed.values)})
+        self._knobs.change(profile=changed.profile, knobs=changed.values)
+        return self.config()
 
     def clock(self) -> ClockView:
         """Return the gateway's own time."""
-        raise NotImplementedError
+        return ClockView(now=self._state.now, frozen=self._state.clock.is_frozen)
 
     async def advance_clock(self, seconds: float) -> ClockView:
         """Move the time forward; whatever waits for a moment that has come is woken.
@@ -280,30 +424,248 @@ class Gateway:
         Raises:
             InvalidRequestError: The number is negative or no finite number.
         """
-        raise NotImplementedError
+        try:
+            self._state.clock.advance(seconds)
+        except (ValueError, OverflowError) as error:
+            raise InvalidRequestError(str(error)) from error
+        return await self._clock_changed()
 
     async def freeze_clock(self, *, frozen: bool) -> ClockView:
         """Stop the time, held polls' included, or let it run on from where it stands."""
-        raise NotImplementedError
+        if frozen:
+            self._state.clock.freeze()
+        else:
+            self._state.clock.unfreeze()
+        return await self._clock_changed()
 
     async def reset(self, seed: int | None = None) -> None:
         """Forget people, codes, bots, messages, wire and events; ids, tokens and keys follow from the seed.
 
         Held polls and waits end first, with what there is. Knobs stay. The clock runs and shows real time.
         """
-        raise NotImplementedError
+        self._state.waiting.release()
+        await self._state.store.clear()
+        self._state.ids = IdSource(seed)
+        self._state.cursor_key = self._state.ids.bytes("cursor", 32)
+        await self._state.store.put_meta(
+            {
+                "seed": "" if seed is None else str(seed),
+                "incarnation": "0",
+                "cursor_key": self._state.cursor_key.hex(),
+                "clock_ahead": "0",
+            }
+        )
+        self._state.clock.reset()
+        self._bots.forget()
+        self._codes.forget()
+        self._typing.forget()
+        self._wire.clear()
+        self._events.clear()
 
     def wire_log(
         self, *, since: int = 0, bot_id: str | None = None, endpoint: str | None = None, limit: int = 1000
     ) -> list[WireEntry]:
         """Return what is kept of the wire after an id, oldest first, redacted."""
-        raise NotImplementedError
+        return self._wire.entries(since=since, bot_id=bot_id, endpoint=endpoint, limit=limit)
 
     async def is_writable(self) -> bool:
         """Tell whether the store takes writes: the readiness check."""
-        raise NotImplementedError
+        try:
+            await self._state.store.put_meta({"checked": str(self._state.clock.now_ms())})
+        except StoreError:
+            return False
+        return True
 
     @property
     def now(self) -> datetime:
         """The gateway's own time, aware and in UTC."""
-        raise NotImplementedError
+        return self._state.now
+
+    async def _open(self, store: SqliteGatewayStore) -> None:
+        """Take up what is stored: keys, seed, knobs, time and codes."""
+        meta = await store.meta()
+        ids = self._ids(meta)
+        cursor_key = bytes.fromhex(meta["cursor_key"]) if "cursor_key" in meta else ids.bytes("cursor", 32)
+        clock = Clock()
+        clock.advance(float(meta.get("clock_ahead", "0")))
+        self._take_up_knobs(meta)
+        self._state = GatewayState(
+            store=store,
+            clock=clock,
+            ids=ids,
+            knobs=self._knobs,
+            events=self._events,
+            waiting=Waiting(clock),
+            cursor_key=cursor_key,
+            api_url=self._urls[0],
+            cdn_url=self._urls[1],
+        )
+        incarnation = str(int(meta.get("incarnation", "-1")) + 1)
+        await store.put_meta(
+            {
+                "cursor_key": cursor_key.hex(),
+                "seed": "" if ids.seed is None else str(ids.seed),
+                "incarnation": incarnation,
+                "profile": self._knobs.profile,
+                "knobs": json.dumps(self._knobs.values),
+            }
+        )
+        self._build()
+        await self._codes.load()
+
+    def _ids(self, meta: Mapping[str, str]) -> IdSource:
+        """Return the source of ids: seeded by the argument, else as before the restart, else unpredictable."""
+        stored = meta.get("seed")
+        seed = self._seed if self._seed is not None else int(stored) if stored else None
+        return IdSource(seed, incarnation=int(meta.get("incarnation", "-1")) + 1)
+
+    def _take_up_knobs(self, meta: Mapping[str, str]) -> None:
+        """Set the knobs as they were before a restart, where the arguments say nothing else."""
+        profile, knobs = self._first_config
+        if "knobs" in meta and profile == "observed":
+            stored: dict[str, object] = json.loads(meta["knobs"])
+            known = {name: value for name, value in stored.items() if name in KNOBS}
+            try:
+                self._knobs.change(profile=meta.get("profile"), knobs={**known, **knobs})
+            except KnobError:  # written by another version, whose values this one does not allow
+                self._knobs.change(profile=profile, knobs=knobs)
+
+    def _build(self) -> None:
+        self._bots = Bots(self._state)
+        self._codes = Codes(self._state, self._bots)
+        self._polls = Polls(self._state, self._bots)
+        self._typing = TypingState(self._state)
+        self._door = BotDoor(
+            self._state,
+            bots=self._bots,
+            codes=self._codes,
+            polls=self._polls,
+            sends=Sends(self._state),
+            typing=self._typing,
+            uploads=Uploads(self._state),
+            on_entry=self._wake_watchers,
+        )
+
+    async def _clock_changed(self) -> ClockView:
+        """Store how far ahead of real time the gateway is, so that a restart does not go back in time."""
+        view = self.clock()
+        ahead = max(0.0, self._state.clock.now() - Clock().now())
+        await self._state.store.put_meta({"clock_ahead": f"{ahead:.3f}"})
+        self._state.publish("clock", {"now": view.now.isoformat(), "frozen": view.frozen})
+        return view
+
+    async def _require_person(self, user_id: str) -> None:
+        if await self._state.store.person(user_id) is None:
+            raise UnknownThingError("person", user_id)
+
+    async def _record(self, message_id: str) -> EntryRecord:
+        is_number = message_id.isascii() and message_id.isdigit() and len(message_id) < 20
+        n = int(message_id) - MESSAGE_ID_BASE if is_number else 0
+        record = await self._state.store.entry(n) if 0 < n < MESSAGE_ID_BASE else None
+        if record is None or record.state == "refused":
+            raise UnknownThingError("message", message_id)
+        return record
+
+    async def _add_quote(self, content: list[dict[str, object]], quote: Quote) -> None:
+        if not content:
+            message = "a quote needs an item to stand on"
+            raise InvalidRequestError(message)
+        record = await self._record(quote.message_id)
+        content[0] = {**content[0], "ref_msg": quote_of(record, partial=quote.partial, knobs=self._knobs)}
+
+    def _draft(
+        self, bot: Bot, user_id: str, content: list[dict[str, object]], fields: dict[str, object], now_ms: int
+    ) -> MailDraft:
+        client_id = self._state.ids.bytes("client_id", 8).hex()
+        context_token = self._state.ids.context_token()
+        if self._knobs.flag("groups.enabled"):
+            fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}
+
+        def build(n: int, seq: int) -> bytes:
+            message: dict[str, object] = {
+                "seq": seq,
+                "message_id": MESSAGE_ID_BASE + n,
+                "from_user_id": user_id,
+                "to_user_id": bot.bot_id,
+                "client_id": client_id,
+                "create_time_ms": now_ms,
+                "update_time_ms": now_ms,
+                "session_id": f"{bot.number}-{user_id[:12]}",
+                "message_type": int(MessageType.USER),
+                "message_state": int(MessageState.FINISH),
+                "context_token": context_token,
+                "item_list": content,
+            }
+            return encode({**message, **fields})
+
+        return MailDraft(
+            bot=bot.number,
+            user_id=user_id,
+            client_id=client_id,
+            at_ms=now_ms,
+            context_token=context_token,
+            build=build,
+        )
+
+    def _tell_entry(self, bot: Bot, user_id: str, n: int) -> None:
+        data: dict[str, object] = {"bot_id": bot.bot_id, "user_id": user_id, "n": n, "direction": "in"}
+        self._state.publish("message", {**data, "state": "stored"})
+        self._wake_watchers(bot)
+
+    def _wake_watchers(self, bot: Bot) -> None:
+        for hold in self._entry_watchers.get(bot.number, ()):
+            hold.end(Ending.NEWS)
+
+    async def _wait_records(
+        self, bot: Bot, user_id: str | None, after: int, count: int, direction: Direction | None, seconds: float
+    ) -> list[EntryRecord]:
+        """Look, and look again at every new entry of the bot; who waits is registered before it looks."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        is_outgoing = None if direction is None else direction == "out"
+        watchers = self._entry_watchers.setdefault(bot.number, set())
+        while True:
+            hold = Hold()
+            watchers.add(hold)
+            try:
+                records = await self._state.store.entries(
+                    bot.number, user_id=user_id, after=after, limit=1000, is_outgoing=is_outgoing
+                )
+                left = deadline - loop.time()
+                if len(records) >= count or left <= 0:
+                    return records
+                await self._state.waiting.wait_real(hold, left)
+                if hold.ending is Ending.STOPPING:
+                    return records
+            finally:
+                watchers.discard(hold)
+
+    def _entry(self, record: EntryRecord, bot: Bot) -> Entry:
+        return entry_view(record, bot, now_ms=self._state.clock.now_ms(), media=self._media)
+
+    def _window(self, chat: ChatRecord) -> WindowView:
+        closes_ms = chat.last_inbound_ms + self._knobs.whole("quota.window_s") * 1000
+        left = max(0, self._knobs.whole("quota.per_inbound") - chat.sends)
+        return WindowView(
+            user_id=chat.user_id,
+            is_open=left > 0 and self._state.clock.now_ms() <= closes_ms,
+            last_inbound_at=as_datetime(chat.last_inbound_ms),
+            closes_at=as_datetime(closes_ms),
+            sends=chat.sends,
+            sends_left=left,
+        )
+
+
+def _no_media(_reference: str) -> MediaView | None:
+    return None
+
+
+def _text_items(text: str | None, now_ms: int) -> list[dict[str, object]]:
+    item: dict[str, object] = {
+        "type": int(ItemType.TEXT),
+        "create_time_ms": now_ms,
+        "update_time_ms": now_ms,
+        "is_completed": True,
+        "text_item": {"text": text or ""},
+    }
+    return [item]

@@ -424,6 +424,10 @@ class GatewayStore(Protocol):
         """Return a typing ticket."""
         ...
 
+    async def chat_ticket(self, bot: int, user_id: str) -> TicketRecord | None:
+        """Return the newest typing ticket of a chat."""
+        ...
+
     async def tickets(self, bot: int, *, limit: int) -> list[TicketRecord]:
         """Return the newest typing tickets of a bot."""
         ...

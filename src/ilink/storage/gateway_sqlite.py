@@ -332,6 +332,12 @@ class SqliteGatewayStore:
         rows = await self._rows(query, (ticket,))
         return _ticket(rows[0]) if rows else None
 
+    async def chat_ticket(self, bot: int, user_id: str) -> TicketRecord | None:
+        """Return the newest typing ticket of a chat."""
+        query = _SELECT_TICKET + " WHERE bot = ? AND user_id = ? ORDER BY issued_ms DESC LIMIT 1"
+        rows = await self._rows(query, (bot, user_id))
+        return _ticket(rows[0]) if rows else None
+
     async def tickets(self, bot: int, *, limit: int) -> list[TicketRecord]:
         """Return the newest typing tickets of a bot."""
         query = _SELECT_TICKET + " WHERE bot = ? ORDER BY issued_ms DESC LIMIT ?"

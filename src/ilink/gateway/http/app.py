@@ -1,0 +1,206 @@
+"""The ASGI app for `/ilink/bot/*`.
+
+A plain callable without a framework: a poll that waits costs little, and a send goes through few hands. Every answer
+is one JSON object with its length; headers leave together with the body, since clients stop their timers at the
+headers (protocol §1.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ilink.errors import StoreError
+from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.http.bodies import BodyTooLargeError, CallerGoneError, read_body
+from ilink.gateway.http.calls import CALLS, Call, Endpoint
+from ilink.gateway.refusals import Reply
+from ilink.gateway.wire_log import Exchange
+from ilink.wire.codec import encode
+from ilink.wire.models import Answer
+from ilink.wire.results import GENERIC_FAILURE
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from ilink.gateway.service import Gateway
+
+__all__ = ["Interceptor", "ProtocolApp"]
+
+_log = logging.getLogger(__name__)
+
+_SLASHES: Final = re.compile("//+")
+_CDN: Final = "/c2c"
+
+
+class Interceptor(Protocol):
+    """Stands between HTTP and the endpoints: where failures are put in on purpose."""
+
+    async def before(self, exchange: Exchange) -> Reply | None:
+        """Called once endpoint and bot are known; a reply keeps the endpoint from running."""
+        ...
+
+    async def after(self, exchange: Exchange, reply: Reply) -> Reply:
+        """Called when the endpoint has run and its effect is stored; returns what is answered."""
+        ...
+
+
+class ProtocolApp:
+    """Serves the protocol of one gateway over HTTP.
+
+    Args:
+        gateway: An open gateway, or one that is opened before the first request.
+        cdn: An ASGI app for everything below `/c2c`.
+        interceptor: See there.
+    """
+
+    def __init__(self, gateway: Gateway, *, cdn: ASGIApp | None = None, interceptor: Interceptor | None = None) -> None:
+        self._gateway = gateway
+        self._cdn = cdn
+        self._interceptor = interceptor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection as ASGI asks for it."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            path = _SLASHES.sub("/", scope["path"])
+            if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):
+                await self._cdn({**scope, "path": path}, receive, send)
+            else:
+                await self._serve(scope, path.rstrip("/"), receive, send)
+
+    async def _serve(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        started = monotonic()
+        endpoint = CALLS.get(path)
+        exchange = Exchange(
+            at_ms=self._gateway.state.clock.now_ms(),
+            endpoint="?" if endpoint is None else endpoint.name,
+            method=scope["method"],
+            path=scope["path"],
+            query=scope["query_string"].decode("latin-1"),
+            headers=scope["headers"],
+        )
+        hold = Hold(_Watch(receive))
+        try:
+            reply = await self._reply(endpoint, exchange, receive, hold)
+            if hold.ending is not Ending.GONE:
+                await self._send(exchange, reply, send)
+        except CallerGoneError:
+            pass
+        finally:
+            hold.close()
+            exchange.held_ms = int((monotonic() - started) * 1000)
+            self._note(exchange)
+
+    async def _reply(self, endpoint: Endpoint | None, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
+        """Return the answer to a request; whatever goes wrong in here is one, too."""
+        if endpoint is None:
+            return _http_refusal(404, f"there is no {exchange.path}")
+        if exchange.method not in endpoint.methods:
+            return _http_refusal(405, f"{endpoint.name} is called by {' or '.join(endpoint.methods)}")
+        try:
+            return await self._call(endpoint, exchange, receive, hold)
+        except BodyTooLargeError:
+            most = self._gateway.state.knobs.whole("limits.body_bytes")
+            return _http_refusal(413, f"a body has at most {most} bytes (limits.body_bytes)")
+        except CallerGoneError:
+            raise
+        except StoreError:
+            _log.exception("%s could not be stored", endpoint.name)
+            return _http_refusal(503, "nothing was stored; try again later")
+        except Exception:  # noqa: BLE001  # the door of the server: one request's failure stays its own
+            _log.exception("%s failed", endpoint.name)
+            return _http_refusal(503, "the server failed; try again later")
+
+    async def _call(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
+        door = self._gateway.door
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
+        exchange.request = await read_body(receive, headers, most=self._gateway.state.knobs.whole("limits.body_bytes"))
+        call = Call(door=door, headers=headers, query=exchange.query, body=exchange.request, hold=hold)
+        reply: Reply | None = None
+        if endpoint.has_token:
+            exchange.findings = door.missing_headers(headers)
+            caller = await door.authenticate(endpoint.name, headers)
+            if isinstance(caller, Reply):
+                reply = caller
+            else:
+                call.bot = caller
+                exchange.bot_id = caller.bot_id
+        if reply is None and self._interceptor is not None:
+            reply = await self._interceptor.before(exchange)
+        if reply is None:
+            reply = await endpoint.run(call)
+            if self._interceptor is not None:
+                reply = await self._interceptor.after(exchange, reply)
+        exchange.findings += reply.findings
+        if endpoint.has_token and _is_failure(reply.body):
+            await door.delay_error(endpoint.name)
+        return reply
+
+    async def _send(self, exchange: Exchange, reply: Reply, send: Send) -> None:
+        body = encode(reply.body)
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if reply.status == 405:
+            endpoint = CALLS[_SLASHES.sub("/", exchange.path).rstrip("/")]
+            headers.append((b"allow", ", ".join(endpoint.methods).encode()))
+        elif reply.status == 413:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        exchange.status = reply.status
+        exchange.ret = reply.body.ret if isinstance(reply.body.ret, int) else None
+        exchange.response = body
+        if reply.on_sent is not None:
+            await reply.on_sent()
+
+    def _note(self, exchange: Exchange) -> None:
+        number = self._gateway.wire.add(exchange)
+        data: dict[str, object] = {
+            "id": number,
+            "endpoint": exchange.endpoint,
+            "bot_id": exchange.bot_id,
+            "status": exchange.status,
+            "ret": exchange.ret,
+            "held_ms": exchange.held_ms,
+        }
+        self._gateway.state.publish("wire", data)
+
+
+class _Watch:
+    """Looks out for a caller who leaves while it waits."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def __call__(self, hold: Hold) -> Callable[[], object]:
+        return asyncio.get_running_loop().create_task(self._wait(hold)).cancel
+
+    async def _wait(self, hold: Hold) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        hold.end(Ending.GONE)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Answer the server's start and stop; the gateway is opened and closed by whoever made it."""
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+def _http_refusal(status: int, errmsg: str) -> Reply:
+    """Refuse with an HTTP status: something is wrong with the request as such, not with what it asks."""
+    return Reply(body=Answer(ret=GENERIC_FAILURE, errmsg=errmsg), status=status)
+
+
+def _is_failure(answer: Answer) -> bool:
+    return answer.ret != 0 or bool(answer.errcode)

@@ -1,0 +1,188 @@
+"""The endpoints as HTTP knows them: path, methods, and how a body becomes a call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from urllib.parse import parse_qs
+
+from ilink.errors import RemoteProtocolError
+from ilink.gateway.bots import Bot
+from ilink.gateway.door import BotDoor
+from ilink.gateway.holds import Hold
+from ilink.gateway.refusals import Reply
+from ilink.wire import endpoints as wire
+from ilink.wire.codec import decode, decode_object, is_array
+from ilink.wire.models import (
+    ConfigRequest,
+    NotifyRequest,
+    SendMessageRequest,
+    TypingRequest,
+    UpdatesRequest,
+    UploadUrlRequest,
+    WireModel,
+    given,
+)
+
+__all__ = ["CALLS", "Call", "Endpoint"]
+
+M = TypeVar("M", bound=WireModel)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request on its way to the door.
+
+    Attributes:
+        door: Where it goes.
+        headers: Names in lower case.
+        query: As it came.
+        body: Whole.
+        hold: The caller's wait.
+        bot: Who calls; set before an endpoint with a token runs.
+    """
+
+    door: BotDoor
+    headers: Mapping[str, str]
+    query: str
+    body: bytes
+    hold: Hold
+    bot: Bot | None = None
+
+    @property
+    def caller(self) -> Bot:
+        """The bot that calls an endpoint with a token."""
+        assert self.bot is not None
+        return self.bot
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path."""
+
+    name: str
+    methods: tuple[str, ...]
+    has_token: bool
+    run: Callable[[Call], Awaitable[Reply]]
+
+
+class _UnreadableError(Exception):
+    """A body that the protocol has a refusal for."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def _read(call: Call, model: type[M], *, may_be_empty: bool = False) -> M:
+    """Read the body as a model; fields of a wrong type are refused by name, those about the client itself are not."""
+    if may_be_empty and not call.body.strip():
+        return model()
+    try:
+        decoded = decode(call.body, model)
+    except RemoteProtocolError as error:
+        raise _UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+    wrong = [path for path in decoded.problems if not path.startswith("base_info")]
+    if wrong:
+        raise _UnreadableError(call.door.refuse_body(f"{wrong[0]} invalid"))
+    return decoded.value
+
+
+def _query(call: Call) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(call.query, keep_blank_values=True).items()}
+
+
+async def _get_bot_qrcode(call: Call) -> Reply:
+    return await call.door.get_bot_qrcode(_local_tokens(call))
+
+
+def _local_tokens(call: Call) -> list[str]:
+    """Read `local_token_list`; older clients send no body, others an empty one (protocol §2.1)."""
+    if not call.body.strip():
+        return []
+    try:
+        tokens = decode_object(call.body).get("local_token_list")
+    except RemoteProtocolError as error:
+        raise _UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+    if tokens is None:
+        return []
+    if not is_array(tokens):
+        raise _UnreadableError(call.door.refuse_body("local_token_list invalid"))
+    return [token for token in tokens if isinstance(token, str) and token.strip()]
+
+
+async def _get_qrcode_status(call: Call) -> Reply:
+    query = _query(call)
+    return await call.door.get_qrcode_status(
+        query.get("qrcode", ""),
+        verify_code=query.get("verify_code", ""),
+        host=call.headers.get("host", ""),
+        hold=call.hold,
+    )
+
+
+async def _getupdates(call: Call) -> Reply:
+    request = _read(call, UpdatesRequest)
+    return await call.door.getupdates(call.caller, given(request.get_updates_buf, ""), hold=call.hold)
+
+
+async def _sendmessage(call: Call) -> Reply:
+    request = _read(call, SendMessageRequest)
+    return await call.door.sendmessage(call.caller, given(request.msg, None), call.body)
+
+
+async def _getconfig(call: Call) -> Reply:
+    return await call.door.getconfig(call.caller, _read(call, ConfigRequest))
+
+
+async def _sendtyping(call: Call) -> Reply:
+    return await call.door.sendtyping(call.caller, _read(call, TypingRequest))
+
+
+async def _getuploadurl(call: Call) -> Reply:
+    return await call.door.request_upload(call.caller, _read(call, UploadUrlRequest))
+
+
+async def _notifystart(call: Call) -> Reply:
+    _read(call, NotifyRequest, may_be_empty=True)
+    return await call.door.notifystart(call.caller)
+
+
+async def _notifystop(call: Call) -> Reply:
+    _read(call, NotifyRequest, may_be_empty=True)
+    return await call.door.notifystop(call.caller)
+
+
+def _refusing(run: Callable[[Call], Awaitable[Reply]]) -> Callable[[Call], Awaitable[Reply]]:
+    """Turn a body that cannot be read into its refusal."""
+
+    async def refusing(call: Call) -> Reply:
+        try:
+            return await run(call)
+        except _UnreadableError as error:
+            return error.reply
+
+    return refusing
+
+
+def _endpoint(
+    endpoint: wire.Endpoint, run: Callable[[Call], Awaitable[Reply]], *, methods: tuple[str, ...] = ("POST",)
+) -> tuple[str, Endpoint]:
+    return f"/{endpoint.path}", Endpoint(endpoint.name, methods, endpoint.has_token, _refusing(run))
+
+
+CALLS: Final[dict[str, Endpoint]] = dict(
+    (
+        _endpoint(wire.GET_BOT_QRCODE, _get_bot_qrcode, methods=("GET", "POST")),
+        _endpoint(wire.GET_QRCODE_STATUS, _get_qrcode_status, methods=("GET",)),
+        _endpoint(wire.GETUPDATES, _getupdates),
+        _endpoint(wire.SENDMESSAGE, _sendmessage),
+        _endpoint(wire.GETCONFIG, _getconfig),
+        _endpoint(wire.SENDTYPING, _sendtyping),
+        _endpoint(wire.GETUPLOADURL, _getuploadurl),
+        _endpoint(wire.NOTIFYSTART, _notifystart),
+        _endpoint(wire.NOTIFYSTOP, _notifystop),
+    )
+)
+"""Every path and what serves it."""

@@ -1,0 +1,178 @@
+"""getupdates: what a poll acknowledges, what it gets, and how it waits (protocol §8.4, architecture §3.3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw
+
+from ilink.gateway.bots import Bot, Bots
+from ilink.gateway.cursors import Position, read_cursor, write_cursor
+from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.refusals import Reply, stale
+from ilink.gateway.state import GatewayState
+from ilink.storage.gateway import MailRecord
+from ilink.wire.ids import Cursor
+from ilink.wire.models import Answer, UpdatesAnswer
+
+__all__ = ["Polls"]
+
+_CONFLICT_SECONDS: Final = 10.0
+_FREE_CONFLICTS: Final = 3
+"""So many conflicts in that time are answered at once; further losers are held back, or two pollers would spin."""
+_DAMPING_SECONDS: Final = 3.0
+_REPEAT_AFTER: Final = 1.0
+"""When a duplicate comes: about a second later (observed: ocw#239)."""
+
+
+class Polls:
+    """The polls of all bots."""
+
+    def __init__(self, state: GatewayState, bots: Bots) -> None:
+        self._state = state
+        self._bots = bots
+
+    async def poll(self, bot: Bot, cursor: str, hold: Hold) -> Reply:
+        """Acknowledge what the cursor says, and return what comes after it, waiting for it if need be."""
+        knobs = self._state.knobs
+        conflict = knobs.choice("poll.conflict")
+        if bot.holds and conflict == "http403":
+            return Reply(body=Answer(ret=-1, errmsg="another poll is held"), status=403, findings=("two_pollers",))
+        position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
+        findings = _findings(position, bot)
+        if position.verdict not in ("valid", "empty") and knobs.choice("poll.unknown_cursor") == "-14":
+            return stale(knobs, why=f"cursor_{position.verdict}")
+        bot.last_poll_ms = self._state.clock.now_ms()
+        if position.seq > bot.acked_seq:
+            await self._acknowledge(bot, min(position.seq, bot.head_seq))
+        if bot.holds and conflict != "split":
+            findings = (*findings, "two_pollers")
+            self._release_older(bot, stale_for_loser=conflict == "stale")
+        return await self._wait_for_mail(bot, position, hold, findings)
+
+    def deliver(self, bot: Bot, seq: int) -> None:
+        """Note that a message is in the mailbox and wake whoever waits for it."""
+        bot.head_seq = max(bot.head_seq, seq)
+        self._wake(bot)
+
+    async def _wait_for_mail(self, bot: Bot, position: Position, hold: Hold, findings: tuple[str, ...]) -> Reply:
+        """Hold a poll until there is mail for it.
+
+        The poll is registered before the mailbox is looked at, so that no message can come between the two unnoticed.
+        """
+        start = bot.acked_seq
+        bot.holds = (*bot.holds, hold)
+        ending: Ending | None = None
+        try:
+            while ending is None:
+                start = self._after(bot, start)
+                batch, start = await self._read(bot, start, is_new=position.verdict != "valid")
+                if batch and hold.ending in (None, Ending.NEWS):
+                    return self._hand_out(bot, batch, findings)
+                ending = await self._state.waiting.wait(hold, self._state.knobs.whole("poll.hold_ms") / 1000)
+                if ending is Ending.NEWS:
+                    hold.begin_again()
+                    ending = None
+        finally:
+            bot.holds = tuple(other for other in bot.holds if other is not hold)
+            hold.close()
+        return await self._end_empty(bot, start, ending, findings)
+
+    def _after(self, bot: Bot, start: int) -> int:
+        """Return after which message this poll reads: what a poll of a split stream was given is not given again."""
+        is_split = self._state.knobs.choice("poll.conflict") == "split" and len(bot.holds) > 1
+        return max(start, bot.handed_seq) if is_split else start
+
+    async def _read(self, bot: Bot, start: int, *, is_new: bool) -> tuple[list[MailRecord], int]:
+        """Return the messages after a seq, and where to go on when there are none that are young enough."""
+        batch, bot.repeats = bot.repeats, []
+        head = bot.head_seq
+        if head <= start:
+            return batch, start
+        knobs = self._state.knobs
+        oldest = self._state.clock.now_ms() - knobs.whole("poll.backlog_s") * 1000 if is_new else 0
+        mail = await self._state.store.read_mail(
+            bot.number,
+            after_seq=start,
+            not_before_ms=oldest,
+            most=knobs.whole("limits.batch_messages"),
+            most_bytes=knobs.whole("limits.batch_bytes"),
+        )
+        return batch + mail, start if mail else head
+
+    def _hand_out(self, bot: Bot, batch: list[MailRecord], findings: tuple[str, ...]) -> Reply:
+        newest = max(record.seq for record in batch)
+        for record in batch:
+            if record.seq > bot.handed_seq and self._state.ids.chance(
+                "duplicate", self._state.knobs.seconds("poll.duplicate_rate")
+            ):
+                self._repeat_later(bot, record)
+        bot.handed_seq = max(bot.handed_seq, newest)
+        seq = max(bot.acked_seq, newest)
+        reply = Reply(body=self._answer(bot, [Raw(record.wire) for record in batch], seq), findings=findings)
+        if self._state.knobs.flag("poll.consume_on_send"):
+
+            async def consume() -> None:
+                await self._acknowledge(bot, seq)
+
+            reply.on_sent = consume
+        self._state.publish("bot", {"bot_id": bot.bot_id, "handed_seq": bot.handed_seq, "acked_seq": bot.acked_seq})
+        return reply
+
+    def _repeat_later(self, bot: Bot, record: MailRecord) -> None:
+        def repeat() -> None:
+            bot.repeats.append(record)
+            self._wake(bot)
+
+        self._state.clock.after(_REPEAT_AFTER, repeat)
+
+    async def _end_empty(self, bot: Bot, start: int, ending: Ending, findings: tuple[str, ...]) -> Reply:
+        if ending is Ending.REVOKED:
+            return stale(self._state.knobs, why=self._bots.why_stale(bot) or "another poll took over")
+        if ending is Ending.RELEASED:
+            await self._state.waiting.delay(self._damping(bot))
+        return Reply(body=self._answer(bot, [], max(start, bot.acked_seq)), findings=findings)
+
+    def _answer(self, bot: Bot, msgs: list[Raw], seq: int) -> UpdatesAnswer:
+        answer = UpdatesAnswer(ret=0, msgs=msgs, get_updates_buf=self._cursor(bot, seq))
+        suggestion = self._state.knobs.whole("poll.suggest_ms")
+        if suggestion:
+            answer.longpolling_timeout_ms = suggestion
+        return answer
+
+    def _cursor(self, bot: Bot, seq: int) -> Cursor:
+        return write_cursor(self._state.cursor_key, bot=bot.number, generation=bot.generation, seq=seq)
+
+    async def _acknowledge(self, bot: Bot, seq: int) -> None:
+        if seq > bot.acked_seq:
+            bot.acked_seq = seq
+            bot.handed_seq = max(bot.handed_seq, seq)
+            await self._state.store.advance(bot.progress)
+
+    def _release_older(self, bot: Bot, *, stale_for_loser: bool) -> None:
+        now = self._state.clock.now()
+        bot.conflicts = (*(moment for moment in bot.conflicts if moment > now - _CONFLICT_SECONDS), now)
+        bot.end_holds(Ending.REVOKED if stale_for_loser else Ending.RELEASED)
+
+    def _damping(self, bot: Bot) -> float:
+        """Return how long a loser's answer is held back."""
+        recent = [moment for moment in bot.conflicts if moment > self._state.clock.now() - _CONFLICT_SECONDS]
+        return min(_DAMPING_SECONDS, max(0.0, float(len(recent) - _FREE_CONFLICTS)))
+
+    def _wake(self, bot: Bot) -> None:
+        """Wake the polls of a bot: all of them, or the one that waits longest where the stream is split."""
+        if self._state.knobs.choice("poll.conflict") != "split":
+            bot.end_holds(Ending.NEWS)
+            return
+        for hold in bot.holds:
+            if hold.ending is None:
+                hold.end(Ending.NEWS)
+                return
+
+
+def _findings(position: Position, bot: Bot) -> tuple[str, ...]:
+    if position.verdict in ("foreign", "old_generation", "unreadable"):
+        return (f"cursor_{position.verdict}",)
+    if position.verdict == "valid" and position.seq < bot.acked_seq:
+        return ("cursor_reused",)
+    return ()
