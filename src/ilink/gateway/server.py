@@ -143,35 +143,32 @@ class GatewayServer:
         await asyncio.gather(protocol.aclose(grace=_GRACE), control.aclose(grace=_GRACE))
 
 
-def run(options: ServerOptions) -> int:
+def run(options: ServerOptions, *, announce: Callable[[GatewayServer], None] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C, then store everything and return 0, the exit code.
 
-    With `ready_json`, exactly one line of JSON goes to standard output when both listeners answer.
+    Args:
+        options: With `ready_json`, exactly one line of JSON goes to standard output when both listeners answer.
+        announce: Called at the same moment with the open server.
 
     Raises:
         ConfigError: An option will not do.
         StoreLockedError: Another process uses the data folder; the error names it.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(options))
+        runner.run(_serve(options, announce))
     return 0
 
 
-async def _serve(options: ServerOptions) -> None:
+async def _serve(options: ServerOptions, announce: Callable[[GatewayServer], None] | None) -> None:
     stopping = asyncio.Event()
     _on_signals(stopping.set)
     async with GatewayServer(options) as server:
-        _announce(server, is_json=options.ready_json)
+        if options.ready_json:
+            sys.stdout.write(msgspec.json.encode(server.info).decode() + "\n")
+            sys.stdout.flush()
+        if announce is not None:
+            announce(server)
         await stopping.wait()
-
-
-def _announce(server: GatewayServer, *, is_json: bool) -> None:
-    if is_json:
-        sys.stdout.write(msgspec.json.encode(server.info).decode() + "\n")
-        sys.stdout.flush()
-        return
-    sys.stderr.write(f"iLink API  {server.info.api_url}\nphone page {server.login_url}\n")
-    sys.stderr.flush()
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

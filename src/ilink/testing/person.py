@@ -75,9 +75,9 @@ class Person:
     async def _chat(self, bot: AccountId) -> list[str]:
         return [f"{entry.direction}: {text_of(entry)}" for entry in await self._gateway.transcript(bot, self.user_id)]
 
-    async def sees_typing(self, *, bot_id: AccountId | None = None) -> bool:
+    def sees_typing(self, *, bot_id: AccountId | None = None) -> bool:
         """Tell whether the phone shows the bot typing now."""
-        return (await self._gateway.typing(self._bot(bot_id), self.user_id)).typing
+        return self._gateway.typing(self._bot(bot_id), self.user_id).typing
 
     def _bot(self, bot_id: AccountId | None) -> AccountId:
         bot = bot_id or self.bot_id

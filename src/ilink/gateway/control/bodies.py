@@ -28,6 +28,8 @@ async def read_json_body(request: Request) -> bytes:
         Refusal: 415, it is declared as something else; 413, it is too large.
         ClientDisconnect: The caller left.
     """
+    if _is_empty(request):
+        return b""
     declared = content_type(request)
     if declared not in ("", "application/json") and not declared.endswith("+json"):
         raise Refusal(415, f"this call takes JSON, not {declared}", hint="send content-type: application/json")
@@ -50,6 +52,12 @@ async def read_limited(request: Request, limit: int) -> bytes:
         if len(body) > limit:
             raise _too_large(limit)
     return bytes(body)
+
+
+def _is_empty(request: Request) -> bool:
+    """Tell whether a request has no body at all; what type it declares for nothing does not matter then."""
+    headers = request.headers
+    return headers.get("content-length", "0").strip() == "0" and "transfer-encoding" not in headers
 
 
 def _too_large(limit: int) -> Refusal:

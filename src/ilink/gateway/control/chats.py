@@ -59,7 +59,8 @@ async def show_transcript(control: ControlState, bot_id: str, user_id: str, quer
 @calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/typing", refusals=(404,))
 async def show_typing(control: ControlState, bot_id: str, user_id: str) -> TypingView:
     """Tell whether the person sees the bot typing."""
-    return await control.gateway.typing(AccountId(bot_id), UserId(user_id))
+    bot = await control.gateway.bot(AccountId(bot_id))
+    return control.gateway.typing(AccountId(bot.bot_id), UserId(user_id))
 
 
 @calls.call("GET", "/_sim/wait", refusals=(404,), waits=True)
