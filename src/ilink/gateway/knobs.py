@@ -144,7 +144,7 @@ _TABLE: Final = (
     _whole("cdn.max_bytes", 100 << 20, "Largest blob, encrypted; 100 MB in a mock (peer openilink-hub), unknown."),
     _flag(
         "cdn.require_taskid",
-        "Whether a link by reference needs a taskid: 400 without in peer dsh-bridge, while echo programs get along (Q15).",
+        "Whether a link by reference needs a taskid: 400 without in peer dsh-bridge, while echoes work (Q15).",
         default=False,
     ),
     _flag(

@@ -1,0 +1,422 @@
+"""The CDN's rules: which uploads are taken, what may be fetched, and what the plain bytes behind a blob are."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final, Literal, Self
+from urllib.parse import quote
+
+from ilink.errors import DecryptionError, StoreError
+from ilink.gateway.inbound import InboundFile, as_item, as_recording
+from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
+from ilink.gateway.state import GatewayState
+from ilink.gateway.views import MediaView
+from ilink.storage.blobs import BlobReader, BlobStore, FolderBlobs
+from ilink.storage.files import Batches, Bytes
+from ilink.storage.gateway import UploadTicketRecord
+from ilink.storage.media import MediaFacts, MediaRecord, MediaRecords
+from ilink.wire.cipher import Decryptor, Encryptor, ciphertext_size
+from ilink.wire.enums import MediaType
+from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey, read_key
+from ilink.wire.mime import SNIFF_BYTES, mime_type
+from ilink.wire.models import CdnMedia, given
+
+__all__ = ["CdnRefusalError", "MediaRoom", "MediaWord"]
+
+MediaWord = Literal["image", "voice", "file", "video"]
+"""The kinds of media in the control API's words."""
+
+_log = logging.getLogger(__name__)
+
+_PARAM_BYTES: Final = 48
+_SWEEP_MS: Final = 600_000
+"""How often old blobs are looked for at most, by the gateway's clock."""
+
+_MAX_VOICE_BYTES: Final = 32 << 20
+"""A recording is converted in memory; a minute of it has three MiB as WAV."""
+
+
+class CdnRefusalError(Exception):
+    """What the CDN says no to.
+
+    Attributes:
+        status: The HTTP status: 4xx must not be repeated, 5xx may be (R14).
+        words: What goes into x-error-message.
+    """
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.words = words
+
+
+class MediaRoom:
+    """All blobs of one gateway; open it with `async with`.
+
+    Args:
+        state: What the rules share.
+        folder: Where blobs and their records live.
+        synchronous: As for the gateway's own store.
+        blobs: Where the bytes go; files in the folder by default.
+    """
+
+    def __init__(
+        self,
+        state: GatewayState,
+        folder: Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        blobs: BlobStore | None = None,
+    ) -> None:
+        self._state = state
+        self._folder = folder
+        self._records = MediaRecords(folder / "media.sqlite", synchronous=synchronous)
+        self._blobs: BlobStore = blobs or FolderBlobs(folder / "blobs")
+        self._swept_ms = 0
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._exits.enter_async_context(self._records)
+        if isinstance(self._blobs, FolderBlobs):
+            await self._blobs.clean()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._exits.aclose()
+
+    async def clear(self) -> None:
+        """Forget every blob."""
+        for media_id in await self._records.clear():
+            await self._blobs.delete(media_id)
+
+    async def sweep(self) -> int:
+        """Delete what is older than `cdn.keep_s`, if that was not done lately; return how much there was.
+
+        Records go first: a blob without a record is never found, and goes with the next sweep.
+        """
+        now_ms = self._state.clock.now_ms()
+        if now_ms - self._swept_ms < _SWEEP_MS:
+            return 0
+        self._swept_ms = now_ms
+        moment_ms = now_ms - int(self._state.knobs.seconds("cdn.keep_s") * 1000)
+        old = await self._records.delete_before(moment_ms)
+        await self._blobs.delete_before(moment_ms / 1000)
+        for media_id in old:
+            await self._blobs.delete(media_id)
+        return len(old)
+
+    async def take_upload(
+        self, param: str, filekey: str, chunks: AsyncIterator[Bytes], *, announced: int | None
+    ) -> str:
+        """Store what a bot uploads with a permission, and return the reference to download it by.
+
+        Args:
+            param: The permission.
+            filekey: The name it was asked for with.
+            chunks: The ciphertext; nothing of it is kept unless all of it is right.
+            announced: How many bytes the request says it has, or None.
+
+        Raises:
+            CdnRefusalError: The permission does not cover it, or it is not what was announced.
+            StoreError: The disk is full, or fails.
+        """
+        await self.sweep()
+        ticket = await self._ticket(param, filekey)
+        self._check_size(ticket, announced or 0, is_whole=announced is not None)
+        media_id = self._state.ids.bytes("media", 16).hex()
+        async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
+            size = 0
+            async for chunk in chunks:
+                size += len(chunk)
+                self._check_size(ticket, size, is_whole=False)
+                await writer.write(chunk)
+            self._check_size(ticket, size, is_whole=True)
+            await writer.commit()
+        record = MediaRecord(
+            media_id=media_id,
+            param=self._param(),
+            ticket=param,
+            bot=ticket.bot,
+            media_type=ticket.media_type,
+            aes_key=ticket.aes_key,
+            cipher_bytes=size,
+            name="",
+            created_ms=self._state.clock.now_ms(),
+        )
+        await self._check_content(record, ticket)
+        await self._records.add(record)
+        await self._state.store.use_upload_ticket(param, at_ms=record.created_ms)
+        return record.param
+
+    async def find(self, param: str, *, has_task: bool) -> MediaRecord:
+        """Return what a link points to: by reference, or by the permission it was uploaded with (§5.4).
+
+        Raises:
+            CdnRefusalError: There is nothing, it ran out, or the knob asks for a taskid that is missing.
+        """
+        record = await self._records.find(param)
+        if record is None:
+            record = await self._records.find_by_ticket(param)
+        elif self._state.knobs.flag("cdn.require_taskid") and not has_task:
+            record = None
+        if record is None:
+            raise CdnRefusalError(400, "invalid encrypted_param")
+        if self._is_old(record.created_ms):
+            raise CdnRefusalError(400, "the link has expired")
+        return record
+
+    @asynccontextmanager
+    async def open_ciphertext(
+        self, record: MediaRecord, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[BlobReader, None]:
+        """Read a blob as it lies, or a range of it."""
+        async with self._blobs.open(record.media_id, start, end) as reader:
+            yield reader
+
+    async def record(self, media_id: str) -> MediaRecord:
+        """Return what is known of a blob, its plain bytes included.
+
+        Raises:
+            UnknownThingError: There is none.
+        """
+        record = await self._records.get(media_id)
+        if record is None:
+            raise UnknownThingError("media", media_id)
+        return await self._with_facts(record)
+
+    async def plain(self, record: MediaRecord) -> AsyncGenerator[Bytes, None]:
+        """Yield the plain bytes of a blob.
+
+        Raises:
+            ConflictError: They do not decrypt with the key that was announced.
+        """
+        decryptor = Decryptor(MediaKey(bytes.fromhex(record.aes_key)))
+        async with self._blobs.open(record.media_id) as reader:
+            async for chunk in reader.chunks():
+                yield decryptor.update(chunk)
+        try:
+            yield decryptor.finish()
+        except DecryptionError as error:
+            message = f"the media {record.media_id} does not decrypt with the key that was announced for it"
+            raise ConflictError(message) from error
+
+    async def add_inbound(
+        self, bot: int, kind: MediaWord, chunks: AsyncIterator[Bytes], *, name: str = "", transcript: str = ""
+    ) -> dict[str, object]:
+        """Encrypt and store what a person sends, and return the item that shows it to a bot.
+
+        Voice is turned into SILK where the extra `media` is there and it comes as WAV.
+
+        Raises:
+            InvalidRequestError: It is larger than `cdn.max_bytes`, or a recording that cannot be one.
+            StoreError: The disk is full, or fails.
+        """
+        await self.sweep()
+        playtime_ms = None
+        if kind == "voice":
+            recording, playtime_ms = await as_recording(await self._gather(chunks))
+            chunks = _once(recording)
+        key = MediaKey(self._state.ids.bytes("media_key", KEY_BYTES))
+        media_id = self._state.ids.bytes("media", 16).hex()
+        facts = await self._store_plain(media_id, key, self._limited(chunks), name)
+        record = MediaRecord(
+            media_id=media_id,
+            param=self._param(),
+            ticket=None,
+            bot=bot,
+            media_type=MediaType[kind.upper()],
+            aes_key=key.spell(KeyForm.HEX),
+            cipher_bytes=ciphertext_size(facts.plain_bytes),
+            name=name,
+            created_ms=self._state.clock.now_ms(),
+            facts=facts,
+        )
+        await self._records.add(record)
+        file = InboundFile(kind=kind, key=key, facts=facts, name=name, playtime_ms=playtime_ms, transcript=transcript)
+        return as_item(file, param=record.param, full_url=self._full_url(record))
+
+    async def describe(self, bot: int, media: CdnMedia, *, key_text: str = "", name: str = "") -> MediaView:
+        """Return what a message's pointer points to; a pointer to something else shows only the form of its key."""
+        form = _key_form(key_text or given(media.aes_key, ""))
+        record = await self._records.find(given(media.encrypt_query_param, ""))
+        if record is None or record.bot != bot:
+            return MediaView(aes_key_form=form)
+        try:
+            facts = (await self._with_facts(record)).facts
+        except StoreError:
+            # Its bytes are gone, by age or by hand; the message stays readable.
+            facts = None
+        if facts is None:
+            return MediaView(media_id=record.media_id, aes_key_form=form)
+        return MediaView(
+            media_id=record.media_id,
+            size=facts.plain_bytes,
+            sha256=facts.sha256,
+            md5=facts.md5,
+            mime=facts.mime,
+            name=name or record.name,
+            aes_key_form=form,
+        )
+
+    async def _ticket(self, param: str, filekey: str) -> UploadTicketRecord:
+        ticket = await self._state.store.upload_ticket(param) if param else None
+        if ticket is None or ticket.filekey != filekey:
+            raise CdnRefusalError(400, "invalid encrypted_param or filekey")
+        if self._is_old(ticket.issued_ms):
+            raise CdnRefusalError(400, "the permission to upload has expired")
+        if ticket.used_ms is not None and self._state.knobs.flag("cdn.single_use"):
+            raise CdnRefusalError(400, "the permission to upload has been used")
+        return ticket
+
+    def _is_old(self, since_ms: int) -> bool:
+        return self._state.clock.now_ms() - since_ms > self._state.knobs.seconds("cdn.ttl_s") * 1000
+
+    def _check_size(self, ticket: UploadTicketRecord, size: int, *, is_whole: bool) -> None:
+        knobs = self._state.knobs
+        if size > knobs.whole("cdn.max_bytes"):
+            raise CdnRefusalError(413, f"larger than {knobs.whole('cdn.max_bytes')} bytes")
+        if knobs.choice("cdn.verify") == "none":
+            return
+        if size > ticket.cipher_bytes or (is_whole and size != ticket.cipher_bytes):
+            raise CdnRefusalError(400, f"{size} bytes came, filesize announced {ticket.cipher_bytes}")
+
+    async def _check_content(self, record: MediaRecord, ticket: UploadTicketRecord) -> None:
+        """Compare the plain bytes with what was announced, where the knob asks for it: that takes a pass of its own."""
+        if self._state.knobs.choice("cdn.verify") != "full":
+            return
+        problem = (await self._find_facts(record, ticket)).problem
+        if problem is not None:
+            await self._blobs.delete(record.media_id)
+            raise CdnRefusalError(400, problem)
+
+    async def _with_facts(self, record: MediaRecord) -> MediaRecord:
+        if record.facts is not None:
+            return record
+        ticket = await self._state.store.upload_ticket(record.ticket) if record.ticket else None
+        facts = await self._find_facts(record, ticket)
+        if facts.problem is not None:
+            _log.warning("media %s: %s", record.media_id, facts.problem)
+        await self._records.set_facts(record.media_id, facts)
+        found = await self._records.get(record.media_id)
+        return record if found is None else found
+
+    async def _find_facts(self, record: MediaRecord, ticket: UploadTicketRecord | None) -> MediaFacts:
+        measure = _Measure(Decryptor(MediaKey(bytes.fromhex(record.aes_key))))
+        async with self._blobs.open(record.media_id) as reader, Batches(measure.take) as batches:
+            async for chunk in reader.chunks():
+                await batches.put(chunk)
+            await batches.drain()
+        facts = measure.close(record.name)
+        if facts.problem is not None or ticket is None:
+            return facts
+        return _compared(facts, ticket)
+
+    async def _store_plain(self, media_id: str, key: MediaKey, chunks: AsyncIterator[Bytes], name: str) -> MediaFacts:
+        encryptor, measure = Encryptor(key), _Measure(None)
+        async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
+            async with Batches(measure.take) as batches:
+                async for chunk in chunks:
+                    await batches.put(chunk)
+                    await writer.write(encryptor.update(chunk))
+                await batches.drain()
+            await writer.write(encryptor.finish())
+            await writer.commit()
+        return measure.close(name)
+
+    async def _limited(self, chunks: AsyncIterator[Bytes]) -> AsyncIterator[Bytes]:
+        size, most = 0, self._state.knobs.whole("cdn.max_bytes")
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > most:
+                message = f"the file is larger than {most} bytes, the value of cdn.max_bytes"
+                raise InvalidRequestError(message)
+            yield chunk
+
+    async def _gather(self, chunks: AsyncIterator[Bytes]) -> bytes:
+        data = bytearray()
+        async for chunk in self._limited(chunks):
+            data += chunk
+            if len(data) > _MAX_VOICE_BYTES:
+                message = f"a recording has at most {_MAX_VOICE_BYTES} bytes; send it as a file"
+                raise InvalidRequestError(message)
+        return bytes(data)
+
+    def _full_url(self, record: MediaRecord) -> str | None:
+        """Return a complete link, which on the real server carries a taskid (peer: dsh-bridge)."""
+        if self._state.knobs.choice("upload.forms") == "param":
+            return None
+        task = self._state.ids.bytes("task", 4).hex()
+        return f"{self._state.cdn_url}/download?encrypted_query_param={quote(record.param, safe='')}&taskid={task}"
+
+    def _param(self) -> str:
+        return base64.b64encode(self._state.ids.bytes("media_param", _PARAM_BYTES)).decode()
+
+
+class _Measure:
+    """Finds out what plain bytes are, from ciphertext or from themselves; for a thread."""
+
+    def __init__(self, decryptor: Decryptor | None) -> None:
+        self._decryptor = decryptor
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+        self._head = b""
+
+    def take(self, *chunks: Bytes) -> None:
+        for chunk in chunks:
+            self._add(chunk if self._decryptor is None else self._decryptor.update(chunk))
+
+    def close(self, name: str) -> MediaFacts:
+        problem = None
+        try:
+            self._add(b"" if self._decryptor is None else self._decryptor.finish())
+        except DecryptionError:
+            problem = "the bytes do not decrypt with the announced aeskey"
+        return MediaFacts(
+            plain_bytes=self._size,
+            sha256=self._sha256.hexdigest(),
+            md5=self._md5.hexdigest(),
+            mime=mime_type(self._head, name),
+            problem=problem,
+        )
+
+    def _add(self, plain: Bytes) -> None:
+        self._size += len(plain)
+        if len(self._head) < SNIFF_BYTES:
+            self._head = (self._head + bytes(plain[:SNIFF_BYTES]))[:SNIFF_BYTES]
+        self._sha256.update(plain)
+        self._md5.update(plain)
+
+
+def _compared(facts: MediaFacts, ticket: UploadTicketRecord) -> MediaFacts:
+    problem = None
+    if facts.plain_bytes != ticket.plain_bytes:
+        problem = f"{facts.plain_bytes} plain bytes came, rawsize announced {ticket.plain_bytes}"
+    elif facts.md5 != ticket.plain_md5:
+        problem = "the MD5 of the plain bytes is not the announced rawfilemd5"
+    return MediaFacts(
+        plain_bytes=facts.plain_bytes, sha256=facts.sha256, md5=facts.md5, mime=facts.mime, problem=problem
+    )
+
+
+def _key_form(text: str) -> Literal["hex", "base64_raw", "base64_hex", "unreadable"]:
+    try:
+        form = read_key(text)[1]
+    except DecryptionError:
+        return "unreadable"
+    match form:
+        case KeyForm.HEX:
+            return "hex"
+        case KeyForm.BASE64_RAW:
+            return "base64_raw"
+        case KeyForm.BASE64_HEX:
+            return "base64_hex"
+
+
+async def _once(data: bytes) -> AsyncIterator[Bytes]:
+    yield data
