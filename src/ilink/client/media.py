@@ -189,7 +189,7 @@ class MediaClient:
             ServerError, ConnectError, OutcomeUnknownError, RemoteProtocolError: Three tries failed.
             StoreError: The disk is full, or the folder does not exist.
 
-        Nothing is left under the name after an error or a cancellation.
+        After an error nothing new has the name; after a cancellation nothing, or the whole file.
         Wire: GET of `full_url` where its host is allowed, else by parameter (official 2.4.9); no redirect is followed.
         """
         path = Path(to)
