@@ -1,0 +1,158 @@
+"""Other people's clients: which there are, what each can do, and a running one."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.peers import InstalledPeer
+
+from control import Control
+
+DRIVERS = Path(__file__).parent / "drivers"
+SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One client.
+
+    Attributes:
+        name: As in its registry.
+        keeps_account: Whether it signs in once and goes on after a restart.
+        moves_media: Whether it sends and receives files.
+        when_stale: What it does when its token stopped working.
+    """
+
+    name: str
+    keeps_account: bool
+    moves_media: bool
+    when_stale: Literal["signs in again", "waits", "ends"]
+
+
+CLIENTS = {
+    client.name: client
+    for client in (
+        Client(name="openclaw-weixin", keeps_account=True, moves_media=True, when_stale="waits"),
+        Client(name="wechatbot-sdk", keeps_account=True, moves_media=True, when_stale="signs in again"),
+        Client(name="weilink", keeps_account=True, moves_media=True, when_stale="ends"),
+        Client(name="openilink-sdk-python", keeps_account=False, moves_media=False, when_stale="waits"),
+        Client(name="wechat-link", keeps_account=False, moves_media=True, when_stale="ends"),
+        Client(name="wechat-clawbot", keeps_account=False, moves_media=True, when_stale="waits"),
+        Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="ends"),
+        Client(name="weixin-channel-sdk", keeps_account=True, moves_media=True, when_stale="waits"),
+        Client(name="weixin-bot-sdk", keeps_account=True, moves_media=False, when_stale="signs in again"),
+    )
+}
+
+
+class Running:
+    """A client's process, driven by its driver."""
+
+    def __init__(self, peer: InstalledPeer, control: Control, folder: Path) -> None:
+        self._peer = peer
+        self._control = control
+        self._folder = folder
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
+        self.person = ""
+        self.bot_id = ""
+        self.received = folder / "received"
+
+    def start(self) -> None:
+        """Start the process; what it prints is read as it comes."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lines = queue.Queue()
+        with self._folder.joinpath("stderr.txt").open("ab") as errors:
+            self._process = subprocess.Popen(
+                self._command(), stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment()
+            )
+        threading.Thread(target=self._read, args=(self._process, self._lines), daemon=True).start()
+
+    def _command(self) -> list[str]:
+        if self._peer.peer.kind == "node":
+            return [str(self._peer.program), "--no-warnings", str(DRIVERS / "openclaw_weixin/drive.mjs")]
+        return [str(self._peer.program), "-u", str(DRIVERS / f"drive_{self._peer.peer.name.replace('-', '_')}.py")]
+
+    def _environment(self) -> dict[str, str]:
+        files = self._folder.parent
+        return {
+            **{name: os.environ[name] for name in ("PATH", "LANG", "SYSTEMROOT", "TEMP") if name in os.environ},
+            "HOME": str(self._folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUTF8": "1",
+            "ILINK_BASE_URL": self._control.info["api_url"],
+            "ILINK_CDN_URL": self._control.info["cdn_url"],
+            "STATE_DIR": str(self._folder),
+            "PICTURE": str(files / "picture.png"),
+            "DOCUMENT": str(files / "document.txt"),
+            "RECEIVED": str(self.received),
+            "PLUGIN": str(self._peer.folder),
+        }
+
+    @staticmethod
+    def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                lines.put(line.strip())
+        lines.put("")
+
+    def hear(self, event: str) -> str:
+        """Wait for a report of the driver."""
+        until = time.monotonic() + SECONDS
+        while (left := until - time.monotonic()) > 0:
+            try:
+                line = self._lines.get(timeout=left)
+            except queue.Empty:
+                break
+            if line.startswith(event):
+                return line
+            if not line and not self.is_alive():
+                break
+        message = f"{self._peer.peer.name} did not report {event}: {self.last_words()}"
+        raise AssertionError(message)
+
+    def sign_in(self) -> None:
+        """Start, and let a new person scan and confirm the code it shows."""
+        self.person = self._control.add_person(f"{self._peer.peer.name}-{self._folder.name}")
+        self.start()
+        self.hear("QRCODE")
+        code = self._control.wait_for_code()
+        self._control.post(f"/_sim/qr/{code}/scan", {"user_id": self.person})
+        self.bot_id = self._control.post(f"/_sim/qr/{code}/confirm", {})["bot_id"]
+        self.hear("SIGNED_IN")
+
+    def is_alive(self) -> bool:
+        """Whether the process is running."""
+        return self._process is not None and self._process.poll() is None
+
+    def wait_ended(self) -> bool:
+        """Wait for the process to end by itself; whether it did."""
+        assert self._process is not None
+        try:
+            self._process.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End the process, without asking if it does not listen."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the end of what the process wrote to standard error."""
+        return self._folder.joinpath("stderr.txt").read_text("utf-8", "replace")[-2000:]

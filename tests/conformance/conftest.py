@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bench.peers import PEERS, InstalledPeer, PeerUnavailableError, install
+from clients import Running
+
+from control import Control
+
+REQUIRED = "ILINK_REQUIRE_PEERS"
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+DOCUMENT = "第一行\nthe second line\n".encode() * 500
+
+failures: dict[str, str] = {}
+"""Why clients of a kind could not be had, so that a machine without a network is asked once and not nine times."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.conformance)
+            item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A gateway in a process of its own, as an operator starts it."""
+    folder = tmp_path_factory.mktemp("gateway")
+    command = [sys.executable, "-m", "ilink", "gateway", "--ready-json"]
+    command += ["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--data", str(folder / "data")]
+    with (
+        folder.joinpath("stderr.txt").open("wb") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
+    ):
+        assert process.stdout is not None
+        yield Control(json.loads(process.stdout.readline()))
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the clients keep their state, with a picture and a document to send."""
+    folder = tmp_path_factory.mktemp("clients")
+    folder.joinpath("picture.png").write_bytes(PICTURE)
+    folder.joinpath("document.txt").write_bytes(DOCUMENT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fleet(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]:
+    """Clients that are signed in, each started when it is first asked for."""
+    running: dict[str, Running] = {}
+
+    def get(name: str) -> Running:
+        if name not in running:
+            peer = installed(name)
+            running[name] = Running(peer, gateway, home / name)
+            running[name].sign_in()
+        return running[name]
+
+    yield get
+    for client in running.values():
+        client.stop()
+
+
+@pytest.fixture
+def newcomer(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]:
+    """A client that has just signed in and that the test may spoil."""
+    started: list[Running] = []
+
+    def get(name: str) -> Running:
+        started.append(Running(installed(name), gateway, home / f"{name}-newcomer"))
+        started[-1].sign_in()
+        return started[-1]
+
+    yield get
+    for client in started:
+        client.stop()
+
+
+def installed(name: str) -> InstalledPeer:
+    """Return a client that is on this machine; skip the test if it cannot be, or fail it where that is required."""
+    kind = PEERS[name].kind
+    try:
+        if kind in failures:
+            raise PeerUnavailableError(failures[kind])
+        return install(name)
+    except PeerUnavailableError as error:
+        failures[kind] = str(error)
+        reason = f"{name} cannot be installed: {error}"
+    if os.environ.get(REQUIRED):
+        pytest.fail(reason)
+    pytest.skip(reason)
