@@ -11,7 +11,6 @@ from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Self
-from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import aiohttp
@@ -267,9 +266,10 @@ def _lower(answer: aiohttp.ClientResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in answer.headers.items()}
 
 
-def _cause(error: BaseException) -> BaseException | None:
-    """Return what to chain: not a ValueError, whose arguments may hold a header."""
-    return error if isinstance(error, aiohttp.ClientError | OSError) else None
+def _cause(error: Exception) -> Exception | None:
+    """Return what to chain: nothing whose words may hold a URL's query, a header or an answer."""
+    is_wordy = isinstance(error, aiohttp.ClientResponseError | aiohttp.InvalidURL)
+    return error if isinstance(error, aiohttp.ClientError | OSError) and not is_wordy else None
 
 
 def _translate(error: Exception, request: Request, exchange: _Exchange, timeout: float) -> BaseException:

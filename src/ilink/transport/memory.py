@@ -1,7 +1,8 @@
 """A transport without a network: every request is a call of an ASGI application in this process.
 
-Seen from the outside it behaves as the real one: an application that fails before its answer is complete is a
-connection that broke, one that does not answer in time is a time-out, and giving up tells it that its caller left.
+Seen from the outside it behaves as the real one behind a server: an application that fails before it answers is an
+answer 500, one that fails later is a connection that broke, one that does not answer in time is a time-out, and giving
+up tells it that its caller left.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ class _MemoryStream:
 
 async def _run(app: AsgiApp, scope: AsgiEvent, exchange: _Exchange) -> None:
     """Run the application for one request, as a server does: whatever it raises breaks this connection only."""
-    is_over = False
+    is_begun = is_over = False
     body = _pieces(exchange.request)
 
     async def receive() -> AsgiEvent:
@@ -211,8 +212,9 @@ async def _run(app: AsgiApp, scope: AsgiEvent, exchange: _Exchange) -> None:
         return {"type": "http.request", "body": piece[0], "more_body": piece[1]}
 
     async def send(event: AsgiEvent) -> None:
-        nonlocal is_over
+        nonlocal is_begun, is_over
         if event["type"] == "http.response.start":
+            is_begun = True
             pairs = cast("Iterable[tuple[bytes, bytes]]", event.get("headers", ()))
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
             await exchange.put(_Head(cast("int", event["status"]), headers))
@@ -228,8 +230,10 @@ async def _run(app: AsgiApp, scope: AsgiEvent, exchange: _Exchange) -> None:
     except Exception:  # noqa: BLE001  # a server's door: an error breaks one connection and is logged
         _log.exception("the application failed on %s", describe(exchange.request))
     finally:
+        if not is_begun and exchange.body_error is None:
+            await exchange.put(_Head(500, {}))
         if not is_over:
-            await exchange.put(_End(is_whole=False))
+            await exchange.put(_End(is_whole=not is_begun))
 
 
 async def _pieces(request: Request) -> AsyncGenerator[tuple[bytes, bool]]:

@@ -1,0 +1,51 @@
+"""The transports under test, each with a way to the same application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from transport_application import Application
+
+from ilink.transport.http import HttpTransport
+from ilink.transport.memory import MemoryTransport
+from ilink.transport.seam import Transport
+
+
+@asynccontextmanager
+async def served(application: Application) -> AsyncIterator[str]:
+    """Serve the application on a free port of the loopback."""
+    config = uvicorn.Config(application, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    ticker = asyncio.create_task(server.main_loop())
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await ticker
+        await server.shutdown()
+
+
+@pytest.fixture
+def application() -> Application:
+    return Application()
+
+
+@pytest.fixture(params=["http", "memory"])
+async def reach(request: pytest.FixtureRequest, application: Application) -> AsyncIterator[tuple[Transport, str]]:
+    """A transport and the base URL at which it finds the application."""
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    if request.param == "memory":
+        async with MemoryTransport({"http://ilink.test": application}) as memory:
+            yield memory, "http://ilink.test"
+        return
+    async with served(application) as url, HttpTransport(environ={}) as http:
+        yield http, url
