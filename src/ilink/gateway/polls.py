@@ -38,13 +38,13 @@ class Polls:
         conflict = knobs.choice("poll.conflict")
         if bot.holds and conflict == "http403":
             return Reply(body=Answer(ret=-1, errmsg="another poll is held"), status=403, findings=("two_pollers",))
-        position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
+        position = self._position(bot, cursor)
         findings = _findings(position, bot)
         if position.verdict not in ("valid", "empty") and knobs.choice("poll.unknown_cursor") == "-14":
             return stale(knobs, why=f"cursor_{position.verdict}")
         bot.last_poll_ms = self._state.clock.now_ms()
         if position.seq > bot.acked_seq:
-            await self._acknowledge(bot, min(position.seq, bot.head_seq))
+            await self._acknowledge(bot, position.seq)
         if bot.holds and conflict != "split":
             findings = (*findings, "two_pollers")
             self._release_older(bot, stale_for_loser=conflict == "stale")
@@ -78,9 +78,14 @@ class Polls:
             hold.close()
         return await self._end_empty(bot, start, ending, findings)
 
+    def _position(self, bot: Bot, cursor: str) -> Position:
+        """Read a cursor; one that is ahead of the mailbox is from data that a restored backup does not have."""
+        position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
+        return Position("old_generation") if position.seq > bot.head_seq else position
+
     def _after(self, bot: Bot, start: int) -> int:
         """Return after which message this poll reads: what a poll of a split stream was given is not given again."""
-        is_split = self._state.knobs.choice("poll.conflict") == "split" and len(bot.holds) > 1
+        is_split = self._state.knobs.choice("poll.conflict") == "split"
         return max(start, bot.handed_seq) if is_split else start
 
     async def _read(self, bot: Bot, start: int, *, is_new: bool) -> tuple[list[MailRecord], int]:

@@ -120,7 +120,9 @@ class ProtocolApp:
     async def _call(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
         door = self._gateway.door
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
-        exchange.request = await read_body(receive, headers, most=self._gateway.state.knobs.whole("limits.body_bytes"))
+        if exchange.method == "POST":  # what comes with a GET has no meaning, and is not read
+            most = self._gateway.state.knobs.whole("limits.body_bytes")
+            exchange.request = await read_body(receive, headers, most=most)
         call = Call(door=door, headers=headers, query=exchange.query, body=exchange.request, hold=hold)
         reply: Reply | None = None
         if endpoint.has_token:
