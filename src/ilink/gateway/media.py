@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from pathlib import Path
 from typing import Final, Literal, Self
 from urllib.parse import quote
 
-from ilink.errors import DecryptionError, StoreError
+from ilink.errors import DecryptionError, RemoteProtocolError, StoreError
 from ilink.gateway.inbound import InboundFile, as_item, as_recording
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.state import GatewayState
@@ -21,10 +22,11 @@ from ilink.storage.files import Batches, Bytes
 from ilink.storage.gateway import UploadTicketRecord
 from ilink.storage.media import MediaFacts, MediaRecord, MediaRecords
 from ilink.wire.cipher import Decryptor, Encryptor, ciphertext_size
+from ilink.wire.codec import decode_object
 from ilink.wire.enums import MediaType
-from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey, read_key
+from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
 from ilink.wire.mime import SNIFF_BYTES, mime_type
-from ilink.wire.models import CdnMedia, given
+from ilink.wire.shapes import is_array, is_object
 
 __all__ = ["CdnRefusalError", "MediaRoom", "MediaWord"]
 
@@ -33,6 +35,7 @@ MediaWord = Literal["image", "voice", "file", "video"]
 
 _log = logging.getLogger(__name__)
 
+_POINTER: Final = b"encrypt_query_param"
 _PARAM_BYTES: Final = 48
 _SWEEP_MS: Final = 600_000
 """How often old blobs are looked for at most, by the gateway's clock."""
@@ -87,6 +90,10 @@ class MediaRoom:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Finish what is being stored, and close."""
         await self._exits.aclose()
 
     async def clear(self) -> None:
@@ -240,28 +247,35 @@ class MediaRoom:
         file = InboundFile(kind=kind, key=key, facts=facts, name=name, playtime_ms=playtime_ms, transcript=transcript)
         return as_item(file, param=record.param, full_url=self._full_url(record))
 
-    async def describe(self, bot: int, media: CdnMedia, *, key_text: str = "", name: str = "") -> MediaView:
-        """Return what a message's pointer points to; a pointer to something else shows only the form of its key."""
-        form = _key_form(key_text or given(media.aes_key, ""))
-        record = await self._records.find(given(media.encrypt_query_param, ""))
+    async def lookup(self, bot: int, messages: Iterable[bytes]) -> Callable[[str], MediaView | None]:
+        """Return a function from the references in some messages to what the gateway keeps under them.
+
+        What is told of another bot's blob, or of none, is None.
+        """
+        params = {param for message in messages if _POINTER in message for param in _params(message)}
+        views = {param: await self._view(bot, param) for param in params}
+
+        def find(param: str) -> MediaView | None:
+            view = views.get(param)
+            return None if view is None else copy(view)
+
+        return find
+
+    async def _view(self, bot: int, param: str) -> MediaView | None:
+        record = await self._records.find(param)
         if record is None or record.bot != bot:
-            return MediaView(aes_key_form=form)
+            return None
+        view = MediaView(media_id=record.media_id)
+        if record.name:
+            view.name = record.name
         try:
             facts = (await self._with_facts(record)).facts
         except StoreError:
             # Its bytes are gone, by age or by hand; the message stays readable.
-            facts = None
-        if facts is None:
-            return MediaView(media_id=record.media_id, aes_key_form=form)
-        return MediaView(
-            media_id=record.media_id,
-            size=facts.plain_bytes,
-            sha256=facts.sha256,
-            md5=facts.md5,
-            mime=facts.mime,
-            name=name or record.name,
-            aes_key_form=form,
-        )
+            return view
+        if facts is not None:
+            view.size, view.sha256, view.md5, view.mime = facts.plain_bytes, facts.sha256, facts.md5, facts.mime
+        return view
 
     async def _ticket(self, param: str, filekey: str) -> UploadTicketRecord:
         ticket = await self._state.store.upload_ticket(param) if param else None
@@ -404,18 +418,23 @@ def _compared(facts: MediaFacts, ticket: UploadTicketRecord) -> MediaFacts:
     )
 
 
-def _key_form(text: str) -> Literal["hex", "base64_raw", "base64_hex", "unreadable"]:
+def _params(message: bytes) -> set[str]:
+    """Return the download references in a message, wherever they are."""
     try:
-        form = read_key(text)[1]
-    except DecryptionError:
-        return "unreadable"
-    match form:
-        case KeyForm.HEX:
-            return "hex"
-        case KeyForm.BASE64_RAW:
-            return "base64_raw"
-        case KeyForm.BASE64_HEX:
-            return "base64_hex"
+        waiting: list[object] = [decode_object(message)]
+    except RemoteProtocolError:
+        return set()
+    found: set[str] = set()
+    while waiting:
+        value = waiting.pop()
+        if is_array(value):
+            waiting.extend(value)
+        elif is_object(value):
+            param = value.get("encrypt_query_param")
+            if isinstance(param, str):
+                found.add(param)
+            waiting.extend(value.values())
+    return found
 
 
 async def _once(data: bytes) -> AsyncIterator[Bytes]:

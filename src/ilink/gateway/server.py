@@ -24,6 +24,7 @@ from typing import Final, Literal, Self
 import msgspec
 
 from ilink.errors import ConfigError
+from ilink.gateway.cdn import CdnApp
 from ilink.gateway.control.answers import Info
 from ilink.gateway.control.app import ControlApp
 from ilink.gateway.control.guard import Guard, is_loopback
@@ -117,7 +118,7 @@ class GatewayServer:
             )
             state = ControlState(gateway=self.gateway, info=self.info, guard=self._guard)
             stack.push_async_callback(self._stop, protocol, control)
-            await protocol.start(ProtocolApp(self.gateway))
+            await protocol.start(ProtocolApp(self.gateway, cdn=CdnApp(self.gateway.media)))
             await control.start(ControlApp(state))
             self._stack = stack.pop_all()
         return self

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -25,12 +25,13 @@ from ilink.gateway.events import EventStream
 from ilink.gateway.holds import Ending, Hold, Waiting
 from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
 from ilink.gateway.knobs import KNOBS, Knobs
+from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.polls import Polls
 from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
 from ilink.gateway.quotes import quote_of
 from ilink.gateway.sends import Sends
 from ilink.gateway.state import GatewayState
-from ilink.gateway.transcripts import MediaLookup, entry_view
+from ilink.gateway.transcripts import entry_view
 from ilink.gateway.typing_state import TypingState
 from ilink.gateway.uploads import Uploads
 from ilink.gateway.views import (
@@ -42,7 +43,6 @@ from ilink.gateway.views import (
     Direction,
     Entry,
     MailboxView,
-    MediaView,
     PersonView,
     Posted,
     Quote,
@@ -100,7 +100,7 @@ class Gateway:
         self._events = EventStream()
         self._wire = WireLog()
         self._entry_watchers: dict[int, set[Hold]] = {}
-        self._media: MediaLookup = _no_media
+        self._media: MediaRoom | None = None
         self._store: SqliteGatewayStore | None = None
 
     async def __aenter__(self) -> Self:
@@ -128,6 +128,9 @@ class Gateway:
         finally:
             store, self._store = self._store, None
             self._state.clock.reset()
+            media, self._media = self._media, None
+            if media is not None:
+                await media.aclose()
             await store.aclose()
 
     def stop_waiting(self) -> None:
@@ -160,9 +163,11 @@ class Gateway:
         """Where the HTTP layer notes every exchange."""
         return self._wire
 
-    def set_media_lookup(self, lookup: MediaLookup) -> None:
-        """Say how a download reference is resolved to what the gateway keeps, for transcripts."""
-        self._media = lookup
+    @property
+    def media(self) -> MediaRoom:
+        """The blobs: what the CDN takes and gives, and what is shown of them."""
+        assert self._media is not None, "open the gateway with `async with` first"
+        return self._media
 
     async def add_person(self, name: str) -> PersonView:
         """Make a person. Names need not differ.
@@ -275,7 +280,7 @@ class Gateway:
             acked_seq=view.acked_seq,
             waiting_polls=view.waiting_polls,
             depth=depth,
-            pending=[self._entry(record, bot) for record in pending],
+            pending=await self._entries(pending, bot),
             windows=[self._window(chat) for chat in await store.chats(bot.number)],
             context_tokens=[
                 ContextTokenView(
@@ -328,11 +333,7 @@ class Gateway:
         if (text is None) == (items is None):
             message = "give either a text or items"
             raise InvalidRequestError(message)
-        bot = await self._bots.get(bot_id)
-        await self._require_person(user_id)
-        if self._state.knobs.flag("bind.owner_only") and user_id != bot.owner_user_id:
-            message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
-            raise ConflictError(message)
+        bot = await self._writable_bot(bot_id, user_id)
         now_ms = self._state.clock.now_ms()
         content = _text_items(text, now_ms) if items is None else [dict(item) for item in items]
         if quote is not None:
@@ -343,6 +344,38 @@ class Gateway:
         self._tell_entry(bot, user_id, stored.n)
         return Posted(message_id=str(MESSAGE_ID_BASE + stored.n), seq=stored.seq, n=stored.n)
 
+    async def post_media(
+        self,
+        user_id: UserId,
+        bot_id: AccountId,
+        kind: MediaWord,
+        chunks: AsyncIterator[bytes],
+        *,
+        name: str = "",
+        text: str | None = None,
+        quote: Quote | None = None,
+    ) -> Posted:
+        """Let a person send a file to a bot: it is encrypted and stored in pieces, and then posted as a message.
+
+        Args:
+            user_id: Who sends it.
+            bot_id: To whom.
+            kind: What the phone sends it as.
+            chunks: The plain bytes. Voice comes as WAV, which becomes SILK, or as it shall travel.
+            name: Its file name.
+            text: A text before it in the same message; with voice, what the phone understood.
+            quote: As for `post_message`.
+
+        Raises:
+            UnknownThingError, ConflictError: As for `post_message`; nothing was read.
+            InvalidRequestError: It is larger than `cdn.max_bytes`, or a WAV file that cannot be converted.
+        """
+        bot = await self._writable_bot(bot_id, user_id)
+        transcript = text or "" if kind == "voice" else ""
+        item = await self.media.add_inbound(bot.number, kind, chunks, name=name, transcript=transcript)
+        before = _text_items(text, self._state.clock.now_ms()) if text and not transcript else []
+        return await self.post_message(user_id, bot_id, items=[*before, item], quote=quote)
+
     async def transcript(self, bot_id: AccountId, user_id: UserId, *, after: int = 0, limit: int = 1000) -> list[Entry]:
         """Return a chat's entries after a number, oldest first, refused sends included.
 
@@ -352,7 +385,7 @@ class Gateway:
         bot = await self._bots.get(bot_id)
         await self._require_person(user_id)
         records = await self._state.store.entries(bot.number, user_id=user_id, after=after, limit=limit)
-        return [self._entry(record, bot) for record in records]
+        return await self._entries(records, bot)
 
     async def wait_entries(
         self,
@@ -375,7 +408,7 @@ class Gateway:
         if user_id is not None:
             await self._require_person(user_id)
         records = await self._wait_records(bot, user_id, after, count, direction, timeout)
-        return [self._entry(record, bot) for record in records]
+        return await self._entries(records, bot)
 
     async def wait_code(self, *, timeout: float = 10.0) -> CodeView | None:
         """Return the newest code that nobody has scanned as soon as there is one; None after `timeout` real seconds."""
@@ -395,7 +428,8 @@ class Gateway:
         bot = next((bot for bot in await self._bots.all() if bot.number == record.bot), None)
         if bot is None:
             raise UnknownThingError("message", message_id)
-        return self._entry(record, bot)
+        (entry,) = await self._entries([record], bot)
+        return entry
 
     def config(self) -> ConfigView:
         """Return the profile and every knob."""
@@ -445,6 +479,7 @@ class Gateway:
         """
         self._state.waiting.release()
         await self._state.store.clear()
+        await self.media.clear()
         self._state.ids = IdSource(seed)
         self._state.cursor_key = self._state.ids.bytes("cursor", 32)
         await self._state.store.put_meta(
@@ -512,6 +547,7 @@ class Gateway:
         )
         self._build()
         await self._codes.load()
+        self._media = await MediaRoom(self._state, self._folder, synchronous=self._synchronous).__aenter__()
 
     def _ids(self, meta: Mapping[str, str]) -> IdSource:
         """Return the source of ids: seeded by the argument, else as before the restart, else unpredictable."""
@@ -553,6 +589,15 @@ class Gateway:
         await self._state.store.put_meta({"clock_ahead": f"{ahead:.3f}"})
         self._state.publish("clock", {"now": view.now.isoformat(), "frozen": view.frozen})
         return view
+
+    async def _writable_bot(self, bot_id: AccountId, user_id: UserId) -> Bot:
+        """Return the bot that a person writes to, if both exist and the person may."""
+        bot = await self._bots.get(bot_id)
+        await self._require_person(user_id)
+        if self._state.knobs.flag("bind.owner_only") and user_id != bot.owner_user_id:
+            message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
+            raise ConflictError(message)
+        return bot
 
     async def _require_person(self, user_id: str) -> None:
         if await self._state.store.person(user_id) is None:
@@ -640,8 +685,10 @@ class Gateway:
             finally:
                 watchers.discard(hold)
 
-    def _entry(self, record: EntryRecord, bot: Bot) -> Entry:
-        return entry_view(record, bot, now_ms=self._state.clock.now_ms(), media=self._media)
+    async def _entries(self, records: Sequence[EntryRecord], bot: Bot) -> list[Entry]:
+        media = await self.media.lookup(bot.number, [record.wire for record in records])
+        now_ms = self._state.clock.now_ms()
+        return [entry_view(record, bot, now_ms=now_ms, media=media) for record in records]
 
     def _window(self, chat: ChatRecord) -> WindowView:
         closes_ms = chat.last_inbound_ms + self._knobs.whole("quota.window_s") * 1000
@@ -654,10 +701,6 @@ class Gateway:
             sends=chat.sends,
             sends_left=left,
         )
-
-
-def _no_media(_reference: str) -> MediaView | None:
-    return None
 
 
 def _text_items(text: str | None, now_ms: int) -> list[dict[str, object]]:

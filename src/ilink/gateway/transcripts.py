@@ -84,6 +84,7 @@ def _add_media(view: ItemView, wire: MessageItem, media: MediaLookup) -> None:
     elif wire.file_item:
         view.media = _media(wire.file_item.media, "", media)
         view.file_name = _text(wire.file_item.file_name)
+        view.media.name = view.file_name
     elif wire.video_item:
         view.media = _media(wire.video_item.media, "", media)
         view.play_length = _int(wire.video_item.play_length)
