@@ -150,11 +150,14 @@ async def test_pollers_that_fight_are_held_back(house: House, bot: BotClient) ->
 
 async def test_conflict_split_gives_each_message_to_one_poll(house: House, bot: BotClient, alice: str) -> None:
     await house.knobs(poll__conflict="split")
-    first, second = bot.begin_poll(), bot.begin_poll()
+    polls = bot.begin_poll(), bot.begin_poll()
     await house.held(bot, 2)
-    await write(house, alice, bot, "one")
-    await write(house, alice, bot, "two")
-    answers = [texts((await poll.answer()).json) for poll in (first, second)]
+    given = []
+    for word in ("one", "two"):
+        await write(house, alice, bot, word)
+        await house.until(lambda: sum(poll.task.done() for poll in polls) == len(given) + 1)
+        given.append(word)
+    answers = [texts((await poll.answer()).json) for poll in polls]
     assert answers == [["one"], ["two"]]
 
 

@@ -18,6 +18,8 @@ from typing import Final
 __all__ = ["Alarm", "Clock", "as_datetime"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ROUNDING: Final = 1e-5
+"""What sums of seconds since 1970 may lose; an alarm that is due by less is due."""
 _SWEEP_FROM: Final = 1024
 """How many cancelled alarms may lie about before they are swept out."""
 
@@ -183,7 +185,7 @@ class _Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._now()
+        now = self._now() + _ROUNDING
         while self._heap and self._heap[0][0] <= now:
             _, _, alarm = heappop(self._heap)
             call, alarm.call = alarm.call, None

@@ -65,7 +65,6 @@ class Polls:
         ending: Ending | None = None
         try:
             while ending is None:
-                start = self._after(bot, start)
                 batch, start = await self._read(bot, start, is_new=position.verdict != "valid")
                 if batch and hold.ending in (None, Ending.NEWS):
                     return self._hand_out(bot, batch, findings)
@@ -83,18 +82,15 @@ class Polls:
         position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
         return Position("old_generation") if position.seq > bot.head_seq else position
 
-    def _after(self, bot: Bot, start: int) -> int:
-        """Return after which message this poll reads: what a poll of a split stream was given is not given again."""
-        is_split = self._state.knobs.choice("poll.conflict") == "split"
-        return max(start, bot.handed_seq) if is_split else start
-
     async def _read(self, bot: Bot, start: int, *, is_new: bool) -> tuple[list[MailRecord], int]:
         """Return the messages after a seq, and where to go on when there are none that are young enough."""
+        knobs = self._state.knobs
+        is_split = knobs.choice("poll.conflict") == "split"
+        start = max(start, bot.handed_seq) if is_split else start
         batch, bot.repeats = bot.repeats, []
         head = bot.head_seq
         if head <= start:
             return batch, start
-        knobs = self._state.knobs
         oldest = self._state.clock.now_ms() - knobs.whole("poll.backlog_s") * 1000 if is_new else 0
         mail = await self._state.store.read_mail(
             bot.number,
@@ -103,6 +99,9 @@ class Polls:
             most=knobs.whole("limits.batch_messages"),
             most_bytes=knobs.whole("limits.batch_bytes"),
         )
+        if is_split:  # another poll may have been given them meanwhile
+            mail = [record for record in mail if record.seq > bot.handed_seq]
+            return batch + mail, start
         return batch + mail, start if mail else head
 
     def _hand_out(self, bot: Bot, batch: list[MailRecord], findings: tuple[str, ...]) -> Reply:
