@@ -1,1 +1,9 @@
-"""Bots: handlers over a durable journal."""
+"""The bot: handlers that see every message once, in order, and answers that tell the truth."""
+
+from __future__ import annotations
+
+from ilink.bot.bot import Bot
+from ilink.bot.runner import SessionState
+from ilink.bot.settings import OnUnknown, Policies
+
+__all__ = ["Bot", "OnUnknown", "Policies", "SessionState"]

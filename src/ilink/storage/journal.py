@@ -10,13 +10,14 @@ step, once: the newest run of the process that took the journal over last wins, 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from asyncio import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from ilink.flows.window import Window
-from ilink.wire.ids import ClientId, Cursor, MessageId, Secret, UserId
+from ilink.flows.window import Window, accepted, limited, refused
+from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
 
 __all__ = [
     "Adopted",
@@ -31,8 +32,8 @@ __all__ = [
     "OutboxState",
     "Outcome",
     "Outgoing",
-    "Position",
     "WindowEvent",
+    "after_outcome",
 ]
 
 
@@ -109,6 +110,7 @@ class Letter:
         sequence: Its place.
         conversation: Its lane.
         user: Who sent it.
+        identity: By what it is recognised when it comes again.
         raw: The bytes as they came.
         claim: Names the run that may complete it.
         attempts: How many runs failed.
@@ -122,6 +124,7 @@ class Letter:
     sequence: int
     conversation: str
     user: UserId
+    identity: str
     raw: bytes = field(repr=False)
     claim: int = 0
     attempts: int = 0
@@ -244,14 +247,6 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """Where reading stopped."""
-
-    cursor: Cursor
-    hint_ms: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """How much there is."""
 
@@ -280,14 +275,18 @@ class Journal(Protocol):
         """Give the journal back in order."""
         ...
 
-    async def read_position(self, generation: int) -> Position:
-        """Return where reading stopped for this login; the beginning for a new one."""
-        ...
-
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:
         """Store a batch in one step: the updates that are new, context tokens, windows and the cursor behind it."""
+        ...
+
+    async def inherit(self, previous: AccountId) -> None:
+        """Take over what waits in the journal of another account.
+
+        A person who signs in again gets a new account (observed: openilink-hub#90); what the old one had not finished
+        is finished by the new one. Windows and context tokens belong to the old one and are not taken over.
+        """
         ...
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
@@ -300,7 +299,7 @@ class Journal(Protocol):
 
     def complete(
         self, sequence: int, claim: int, *, drafts: Sequence[Draft], state: bytes | None, now_ms: int
-    ) -> Awaitable[Completed]:
+    ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it, in one step.
 
         Completions and outcomes are stored in the order of the calls. The answer may be awaited later; if it is an
@@ -339,7 +338,7 @@ class Journal(Protocol):
         ...
 
     async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
-        """Store outgoing messages at once; for a client id that is known, what is stored is returned instead."""
+        """Store outgoing messages at once, and return the new ones; known client ids are left as they are."""
         ...
 
     async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
@@ -354,7 +353,7 @@ class Journal(Protocol):
         """Return one outgoing message by its name; None when it is not known, or no longer."""
         ...
 
-    def settle(self, outcome: Outcome, *, now_ms: int) -> Awaitable[None]:
+    def settle(self, outcome: Outcome, *, now_ms: int) -> Future[None]:
         """Store what became of an attempt to send, and what it taught about the window, in the order of the calls."""
         ...
 
@@ -389,3 +388,16 @@ class Journal(Protocol):
     async def count(self) -> Counts:
         """Return how much there is."""
         ...
+
+
+def after_outcome(window: Window, outcome: Outcome, now_ms: int) -> Window:
+    """Return the window as an attempt to send leaves it."""
+    match outcome.event:
+        case WindowEvent.ACCEPTED:
+            return accepted(window)
+        case WindowEvent.REFUSED:
+            return refused(window, now_ms)
+        case WindowEvent.LIMITED:
+            return limited(window, now_ms, retry_after_ms=outcome.retry_after_ms)
+        case WindowEvent.NOTHING:
+            return window

@@ -18,7 +18,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from ilink.errors import IlinkError, StoreError
-from ilink.flows.window import Window, accepted, heard, limited, refused
+from ilink.flows.window import Window, heard
 from ilink.storage.journal import (
     Adopted,
     Arrival,
@@ -31,13 +31,12 @@ from ilink.storage.journal import (
     OutboxState,
     Outcome,
     Outgoing,
-    Position,
-    WindowEvent,
+    after_outcome,
 )
 from ilink.storage.sqlite import Database
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
 
-__all__ = ["SqliteJournal", "after_outcome"]
+__all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 Row = tuple[object, ...]
@@ -45,7 +44,9 @@ Row = tuple[object, ...]
 _CHUNKS: Final = (64, 16, 4, 1)
 """Rows in one statement: few sizes, so that prepared statements are found again."""
 
-_LETTER: Final = "seq, conversation, user_id, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
+_LETTER: Final = (
+    "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
+)
 _OUTGOING: Final = (
     "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
     " message_id, code, reason"
@@ -133,13 +134,6 @@ class SqliteJournal:
             )
         )
 
-    async def read_position(self, generation: int) -> Position:
-        """Return where reading stopped for this login."""
-        row = await self._read_one(
-            "SELECT cursor, hint_ms FROM positions WHERE account_id = ? AND generation = ?", (self._account, generation)
-        )
-        return Position(cursor=Cursor(""), hint_ms=None) if row is None else Position(cursor=row[0], hint_ms=row[1])
-
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:
@@ -161,6 +155,21 @@ class SqliteJournal:
             )
 
         return await self._database.write(work)
+
+    async def inherit(self, previous: AccountId) -> None:
+        """Take over what waits in the journal of another account of the same person; see `Journal`."""
+        ours = (self._account, previous)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE OR IGNORE inbox SET account_id = ? WHERE account_id = ? AND state IN (0, 2)", ours
+            )
+            connection.execute(
+                "UPDATE OR IGNORE outbox SET account_id = ? WHERE account_id = ? AND state IN (0, 6, 7)", ours
+            )
+            connection.execute("UPDATE OR IGNORE conversations SET account_id = ? WHERE account_id = ?", ours)
+
+        await self._database.write(work)
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with waiting updates, in the order of their names."""
@@ -225,11 +234,10 @@ class SqliteJournal:
         return None if row is None else row[0]
 
     async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
-        """Store outgoing messages at once, or return what is stored under their client ids."""
+        """Store outgoing messages at once, and return the new ones."""
 
         def work(connection: sqlite3.Connection) -> list[Outgoing]:
-            self._insert_drafts(connection, drafts, now_ms)
-            return self._find_outgoing(connection, [draft.client_id for draft in drafts])
+            return list(self._insert_drafts(connection, drafts, now_ms).values())
 
         return await self._database.write(work)
 
@@ -439,8 +447,11 @@ class SqliteJournal:
     def _insert_drafts(
         self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
     ) -> dict[ClientId, Outgoing]:
-        """Store outgoing messages, and return those that wait now; known client ids are left as they are."""
+        """Store outgoing messages, and return the new ones; those with known client ids are left as they are."""
         stored: dict[ClientId, Outgoing] = {}
+        if not drafts:
+            return stored
+        (newest,) = connection.execute("SELECT ifnull(max(out_seq), 0) FROM outbox").fetchone()
         for chunk in _chunks(drafts):
             rows = [
                 (
@@ -469,7 +480,7 @@ class SqliteJournal:
                     stored[draft.client_id] = Outgoing(out_sequence=first + number, draft=draft)
             else:
                 for known in self._find_outgoing(connection, [draft.client_id for draft in chunk]):
-                    if known.state == OutboxState.WAITING:
+                    if known.out_sequence > newest:
                         stored[known.draft.client_id] = known
         return stored
 
@@ -665,19 +676,6 @@ class SqliteJournal:
         return await self._database.read(work)
 
 
-def after_outcome(window: Window, outcome: Outcome, now_ms: int) -> Window:
-    """Return the window as an attempt to send leaves it."""
-    match outcome.event:
-        case WindowEvent.ACCEPTED:
-            return accepted(window)
-        case WindowEvent.REFUSED:
-            return refused(window, now_ms)
-        case WindowEvent.LIMITED:
-            return limited(window, now_ms, retry_after_ms=outcome.retry_after_ms)
-        case WindowEvent.NOTHING:
-            return window
-
-
 def _fail(error: IlinkError, completions: list[_Completion], settlements: list[_Settlement]) -> None:
     for completion in completions:
         if not completion.answer.done():
@@ -710,11 +708,12 @@ def _flat(rows: Iterable[Row]) -> list[object]:
 
 
 def _letter(row: tuple[Any, ...]) -> Letter:
-    sequence, conversation, user, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
+    sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
     return Letter(
         sequence=sequence,
         conversation=conversation,
         user=UserId(user),
+        identity=identity,
         raw=raw,
         claim=claim,
         attempts=attempts,

@@ -1,0 +1,332 @@
+"""The bot: handlers, and what runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from asyncio import Event
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from random import Random
+from types import FrameType
+from typing import TypeVar
+
+from ilink.bot.clock import Clock, WallClock
+from ilink.bot.routes import Routes
+from ilink.bot.runner import BotClient, Runner, SessionState
+from ilink.bot.settings import Allow, Policies, read_access
+from ilink.client.client import Client
+from ilink.errors import ConfigError
+from ilink.flows.window import Forecast
+from ilink.messages.incoming import (
+    FileMessage,
+    ImageMessage,
+    Message,
+    TextMessage,
+    VideoMessage,
+    VoiceMessage,
+)
+from ilink.messages.receipts import Receipt
+from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
+from ilink.storage.journal import Letter
+from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.wire.ids import AccountId, normalize_user_id
+
+__all__ = ["Bot", "Login"]
+
+_log = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+Function = Callable[[M], Awaitable[object]]
+Decorator = Callable[[Function[M]], Function[M]]
+Login = Callable[[Accounts], Awaitable[StoredAccount]]
+"""Signs in and returns the stored account; called only when there is none to work with."""
+
+BASE_URL_VARIABLE = "ILINK_BASE_URL"
+ACCOUNT_VARIABLE = "ILINK_ACCOUNT"
+
+
+class Bot:
+    """A program that answers people.
+
+        bot = Bot()
+
+        @bot.on_text()
+        async def echo(message: Message) -> None:
+            await message.reply(f"You said: {message.text}")
+
+        bot.run()
+
+    A message is written to the journal before a handler sees it, and handled until a handler succeeds or it has failed
+    too often. Messages of one conversation are handled in order, conversations side by side. What a handler replies is
+    written down together with its success and carries ids derived from the message, so that a handler that runs again
+    after a crash answers once.
+
+    Args:
+        allow: Who is listened to: "owner", the person who scanned; "anyone"; user ids; or a function of a user id.
+        account: Which account, if this machine has several; else `ILINK_ACCOUNT`; else the newest login.
+        base_url: Where the API is; else `ILINK_BASE_URL`; else where the account was signed in.
+        data: Folder of accounts and journals; else `ILINK_DATA`; else the user's data folder.
+        policies: What happens when something does not work.
+        name: What the bot calls itself towards the server, as `name/version`.
+        open_client: Opens the way to the server for an account; the client over HTTP by default.
+        clock: Source of time.
+        random: Source of jitter and ids.
+        environ: Where the variables are looked up.
+
+    Raises:
+        ConfigError: `allow` is a word that means nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow: Allow = "owner",
+        account: str | None = None,
+        base_url: str | None = None,
+        data: Path | str | None = None,
+        policies: Policies | None = None,
+        name: str = "",
+        open_client: Callable[[StoredAccount], AbstractAsyncContextManager[BotClient]] | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._access = read_access(allow)
+        self._account = account or environ.get(ACCOUNT_VARIABLE) or None
+        self._base_url = base_url or environ.get(BASE_URL_VARIABLE) or None
+        self._folder = data_folder(None if data is None else Path(data), environ=environ)
+        self._policies = policies or Policies()
+        self._name = name
+        self._open_client = open_client or self._open_http_client
+        self._clock: Clock = clock or WallClock()
+        self._random = random or Random()  # noqa: S311  # jitter, and ids that need to be new, not secret
+        self._routes = Routes()
+        self._state_hooks: list[Callable[[SessionState], None]] = []
+        self._dead_hooks: list[Callable[[Letter, BaseException | None], None]] = []
+        self._runner: Runner | None = None
+        self._stop = Event()
+        self._state = SessionState.STOPPED
+
+    @property
+    def state(self) -> SessionState:
+        """What the bot is doing."""
+        return self._state
+
+    def on_text(self) -> Decorator[TextMessage]:
+        """Decorate the handler of text messages."""
+        return self._on(TextMessage)
+
+    def on_image(self) -> Decorator[ImageMessage]:
+        """Decorate the handler of pictures."""
+        return self._on(ImageMessage)
+
+    def on_voice(self) -> Decorator[VoiceMessage]:
+        """Decorate the handler of voice messages."""
+        return self._on(VoiceMessage)
+
+    def on_file(self) -> Decorator[FileMessage]:
+        """Decorate the handler of files."""
+        return self._on(FileMessage)
+
+    def on_video(self) -> Decorator[VideoMessage]:
+        """Decorate the handler of videos."""
+        return self._on(VideoMessage)
+
+    def on_any(self) -> Decorator[Message]:
+        """Decorate the handler of every message that no handler before it takes."""
+        return self._on(Message)
+
+    def on_state(self, hook: Callable[[SessionState], None]) -> Callable[[SessionState], None]:
+        """Call a function when the state changes; `expired` is when somebody has to sign in again.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._state_hooks.append(hook)
+        return hook
+
+    def on_dead_letter(
+        self, hook: Callable[[Letter, BaseException | None], None]
+    ) -> Callable[[Letter, BaseException | None], None]:
+        """Call a function with every message that was given up, and the last error of its handler.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._dead_hooks.append(hook)
+        return hook
+
+    async def send(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
+        """Say something to a user without being asked.
+
+        The message is in the journal when this returns, and is sent as soon as the user's window lets it.
+
+        Args:
+            user: Who it is for.
+            text: What to say; long texts go out in as few parts as possible.
+            wait: Seconds to wait for the final receipt; None to go on at once.
+
+        Raises:
+            ConfigError: The bot is not running, or the text is blank.
+            StoreError: Nothing was stored, so nothing will be sent.
+
+        Cancellation: the message may be stored, and is sent then.
+        """
+        return await self._running().send(normalize_user_id(user), text, wait=wait)
+
+    async def can_send(self, user: str) -> Forecast:
+        """Tell what will probably happen to a message to a user: how many are left, until when, how sure, and why.
+
+        Raises:
+            ConfigError: The bot is not running.
+        """
+        return await self._running().forecast(normalize_user_id(user))
+
+    def run(self, *, login: Login | None = None) -> None:
+        """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
+
+        Args:
+            login: Signs in when this machine has no account; see `serve`.
+
+        Raises:
+            ConfigError: There is no handler, or no account and nobody to sign in.
+            StoreLockedError: Another process runs this account; the error says which.
+            ApiError, TransportError, RemoteProtocolError: Polling cannot go on.
+        """
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve_until_signalled(login))
+
+    async def serve(self, *, login: Login | None = None) -> None:
+        """Run until `stop` is called, in the loop of the caller.
+
+        Args:
+            login: Signs in and returns the stored account, when this machine has none that fits; without it that is an
+                error. It is never called later: a bot whose token is refused waits for `ilink login` instead.
+
+        Raises:
+            See `run`.
+
+        Cancellation: stops at once. Messages whose handlers did not finish are handled by the next run.
+        """
+        if not self._routes:
+            message = "the bot has no handler; decorate a function with @bot.on_text()"
+            raise ConfigError(message)
+        self._stop = Event()
+        async with AsyncExitStack() as exits:
+            database = await exits.enter_async_context(local_database(self._folder))
+            accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
+            stored = await self._choose_account(accounts) or await self._sign_in(accounts, login)
+            successor = await self._serve_account(stored, accounts, None)
+            while successor is not None:
+                previous, stored = stored.account.account_id, successor
+                successor = await self._serve_account(stored, accounts, previous)
+
+    def stop(self) -> None:
+        """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored."""
+        self._stop.set()
+
+    def _on(self, kind: type[M]) -> Decorator[M]:
+        def decorate(function: Function[M]) -> Function[M]:
+            self._routes.add(kind, function)
+            return function
+
+        return decorate
+
+    def _running(self) -> Runner:
+        if self._runner is None:
+            message = "the bot is not running; call this while `serve()` or `run()` runs"
+            raise ConfigError(message)
+        return self._runner
+
+    async def _serve_account(
+        self, stored: StoredAccount, accounts: Accounts, previous: AccountId | None
+    ) -> StoredAccount | None:
+        """Run one account; return the one that takes over from it."""
+        account_id = stored.account.account_id
+        with accounts.lock(account_id):
+            async with SqliteJournal(accounts.database, account_id) as journal:
+                if previous is not None:
+                    await journal.inherit(previous)
+                self._runner = Runner(
+                    stored,
+                    accounts=accounts,
+                    journal=journal,
+                    open_client=self._open_client,
+                    routes=self._routes,
+                    access=self._access,
+                    policies=self._policies,
+                    clock=self._clock,
+                    random=self._random,
+                    on_state=self._note_state,
+                    on_dead=self._note_dead,
+                )
+                try:
+                    return await self._runner.run(self._stop)
+                finally:
+                    self._runner = None
+
+    def _open_http_client(self, stored: StoredAccount) -> AbstractAsyncContextManager[BotClient]:
+        return Client(stored.account, base_url=self._base_url, bot_agent=self._name, random=self._random)
+
+    async def _choose_account(self, accounts: Accounts) -> StoredAccount | None:
+        """Return the newest account that fits the settings and may still work."""
+        for stored in await accounts.list():
+            account = stored.account
+            if self._account is not None and account.account_id != self._account:
+                continue
+            if self._base_url is not None and account.base_url.rstrip("/") != self._base_url.rstrip("/"):
+                continue
+            if stored.state is not AccountState.DISPLACED:
+                return stored
+        return None
+
+    async def _sign_in(self, accounts: Accounts, login: Login | None) -> StoredAccount:
+        if login is None:
+            wanted = f"the account {self._account}" if self._account else "an account"
+            where = f" at {self._base_url}" if self._base_url else ""
+            message = f"there is no login of {wanted}{where} on this machine; run `ilink login` first"
+            raise ConfigError(message)
+        return await login(accounts)
+
+    async def _serve_until_signalled(self, login: Login | None) -> None:
+        loop = asyncio.get_running_loop()
+        serving = asyncio.ensure_future(self.serve(login=login))
+
+        def stop() -> None:
+            if self._stop.is_set():
+                serving.cancel()
+            self._stop.set()
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(stop)
+
+        # asyncio's own handler would cancel everything on the first Ctrl-C.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        try:
+            await serving
+        except asyncio.CancelledError:
+            if not self._stop.is_set():
+                raise
+
+    def _note_state(self, state: SessionState) -> None:
+        if state is not self._state:
+            _log.info("the bot is %s", state)
+            self._state = state
+            for hook in self._state_hooks:
+                hook(state)
+
+    def _note_dead(self, letter: Letter, error: BaseException | None) -> None:
+        for hook in self._dead_hooks:
+            hook(letter, error)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the faster loop where the platform has it."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

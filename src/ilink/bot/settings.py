@@ -1,0 +1,94 @@
+"""The settings of a bot, and who it listens to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from ilink.errors import ConfigError
+from ilink.flows.polling import Backoff
+from ilink.flows.split import DEFAULT_LIMIT
+from ilink.wire.ids import UserId, normalize_user_id
+
+__all__ = ["Access", "Allow", "OnUnknown", "Policies", "read_access"]
+
+Allow = Literal["owner", "anyone"] | Iterable[str] | Callable[[UserId], bool]
+"""Who is listened to: the person who scanned, anyone, a list of user ids, or a function that says so."""
+
+Access = Callable[[UserId, UserId | None], bool]
+"""Tells for a user and the account's owner whether the user is listened to."""
+
+
+_HANDLER_BACKOFF: Final = Backoff(first=1.0, ceiling=300.0)
+_SEND_BACKOFF: Final = Backoff(first=0.5, ceiling=60.0)
+
+
+class OnUnknown(StrEnum):
+    """What happens to a message that was written to the server without an answer."""
+
+    RETRY = "retry"
+    """It is sent again with the same client id. A server that ignores client ids shows it twice."""
+    DROP = "drop"
+    """It is not sent again: at most once."""
+    ASK = "ask"
+    """It waits, and its conversation with it, until the program decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """What a bot does when something does not work.
+
+    Attributes:
+        attempts: How often a handler is run for a message before the message becomes a dead letter.
+        interruptions: How many deaths of the process a message may have been running in before it becomes one.
+        handler_backoff: The pauses between two runs of a handler for one message.
+        handler_seconds: How long one run of a handler may take.
+        stop_seconds: How long running handlers and sends may go on after the bot was told to stop.
+        send_attempts: How often a message is tried that the server fails to take.
+        send_backoff: The pauses between these.
+        on_unknown: What happens to a message that was written without an answer.
+        expire_seconds: How long a message may wait to be sent.
+        text_bytes: The most bytes of UTF-8 in one message; longer texts are split.
+        conversations: How many conversations are worked on at the same time.
+        sends: To how many conversations messages are sent at the same time.
+        keep_seconds: How long what is finished is remembered, to recognise duplicates; at least 48 hours is wise.
+    """
+
+    attempts: int = 5
+    interruptions: int = 3
+    handler_backoff: Backoff = _HANDLER_BACKOFF
+    handler_seconds: float = 120.0
+    stop_seconds: float = 10.0
+    send_attempts: int = 8
+    send_backoff: Backoff = _SEND_BACKOFF
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    expire_seconds: float = 86_400.0
+    text_bytes: int = DEFAULT_LIMIT
+    conversations: int = 2_000
+    sends: int = 200
+    keep_seconds: float = 172_800.0
+
+
+_WORDS: Final[dict[str, Access]] = {
+    "owner": lambda user, owner: user == owner,
+    "anyone": lambda _user, _owner: True,
+}
+
+
+def read_access(allow: Allow) -> Access:
+    """Return the rule that an `allow` argument stands for.
+
+    Raises:
+        ConfigError: It is a word that means nothing here.
+    """
+    if isinstance(allow, str):
+        if (rule := _WORDS.get(allow)) is None:
+            message = f'allow={allow!r} means nothing; use "owner", "anyone", a list of user ids or a function'
+            raise ConfigError(message)
+        return rule
+    if callable(allow):
+        return lambda user, _owner: allow(user)
+    users = frozenset(normalize_user_id(user) for user in allow)
+    return lambda user, _owner: user in users

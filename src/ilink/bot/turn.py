@@ -1,0 +1,117 @@
+"""One run of a handler for one message: what it says is kept here until it succeeds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from ilink.bot.settings import Policies
+from ilink.errors import ConfigError
+from ilink.flows.split import split_text
+from ilink.messages.outgoing import text_item
+from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, weakest
+from ilink.storage.journal import Draft, Letter
+from ilink.wire.codec import encode
+from ilink.wire.ids import AccountId, ClientId, UserId
+
+__all__ = ["Outlet", "Turn", "drafts_of"]
+
+
+class Outlet(Protocol):
+    """What a turn needs of the bot around it."""
+
+    async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
+        """Store messages at once, send them, and wait for their receipts."""
+        ...
+
+    def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
+        """Show a user that an answer is being written."""
+        ...
+
+    def now_ms(self) -> int:
+        """Return the time of day."""
+        ...
+
+
+class Turn:
+    """Where the answers of one message go during one run of its handler.
+
+    Client ids are derived from the message and the place of the answer, so that a run that is repeated says the same
+    messages, not new ones. They hold across databases too: a message keeps its identity, its place in a journal not.
+    """
+
+    __slots__ = ("_account", "_letter", "_ordinal", "_outlet", "_policies", "drafts")
+
+    def __init__(self, account: AccountId, letter: Letter, outlet: Outlet, policies: Policies) -> None:
+        self._account = account
+        self._letter = letter
+        self._outlet = outlet
+        self._policies = policies
+        self._ordinal = 0
+        self.drafts: list[Draft] = []
+        """What goes out with the success of the handler."""
+
+    async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Receipt:
+        """Answer the message; see `Message.reply`."""
+        drafts = self._draft(text, is_progress=is_progress)
+        self.drafts += drafts
+        if wait is None:
+            return Deferred(client_id=drafts[-1].client_id, why=DeferredWhy.HANDLER)
+        # What was said before goes out before.
+        sent, self.drafts = self.drafts, []
+        receipts = await self._outlet.send_now(sent, wait=wait)
+        return weakest(receipts[-len(drafts) :])
+
+    def typing(self) -> AbstractAsyncContextManager[None]:
+        """Show that an answer is being written, until the block ends."""
+        return self._outlet.typing(self._letter.user)
+
+    def _draft(self, text: str, *, is_progress: bool) -> list[Draft]:
+        ordinal, self._ordinal = self._ordinal, self._ordinal + 1
+        cause = f"{self._account}\0{self._letter.identity}\0{ordinal}\0"
+        return drafts_of(
+            text,
+            conversation=self._letter.conversation,
+            user=self._letter.user,
+            policies=self._policies,
+            now_ms=self._outlet.now_ms(),
+            name=lambda part: hashlib.sha256(f"{cause}{part}".encode()).hexdigest()[:32],
+            cause=self._letter.sequence,
+            is_progress=is_progress,
+        )
+
+
+def drafts_of(
+    text: str,
+    *,
+    conversation: str,
+    user: UserId,
+    policies: Policies,
+    now_ms: int,
+    name: Callable[[int], str],
+    cause: int | None = None,
+    is_progress: bool = False,
+) -> list[Draft]:
+    """Return a text as the messages it is sent in.
+
+    Raises:
+        ConfigError: The text is blank.
+    """
+    parts = split_text(text, limit=policies.text_bytes)
+    if not parts:
+        message = "there is nothing to send: the text is blank"
+        raise ConfigError(message)
+    return [
+        Draft(
+            client_id=ClientId(f"ilink-{name(number)}"),
+            conversation=conversation,
+            user=user,
+            item=encode(text_item(part)),
+            cause=cause,
+            is_progress=is_progress,
+            expires_ms=now_ms + int(policies.expire_seconds * 1000),
+        )
+        for number, part in enumerate(parts)
+    ]
