@@ -68,7 +68,14 @@ class ThreadedGateway:
                 async with session.get(url) as answer:
                     codes.append((await answer.json(content_type=None))["qrcode"])
         bound = await gateway.confirm(codes[0], user_id=person.user_id)
-        return {"user_id": person.user_id, "bot_id": bound.bot_id, "qrcode": codes[1]}
+        await gateway.post_media(person.user_id, bound.bot_id, "file", _chunks(), name="notes.txt")
+        (entry,) = await gateway.transcript(bound.bot_id, person.user_id)
+        media_id = entry.items[0].media.media_id
+        return {"user_id": person.user_id, "bot_id": bound.bot_id, "qrcode": codes[1], "media_id": media_id}
+
+
+async def _chunks():
+    yield b"some words"
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +153,7 @@ def test_every_call_of_the_contract_is_in_the_document() -> None:
         "POST /_sim/people/{user_id}/messages",
         "GET /_sim/chats/{bot_id}/{user_id}/transcript",
         "GET /_sim/chats/{bot_id}/{user_id}/typing",
+        "GET /_sim/media/{media_id}",
         "GET /_sim/wait",
         "POST /_sim/clock",
         "GET /_sim/wire",

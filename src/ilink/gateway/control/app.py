@@ -11,9 +11,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ilink.errors import ConfigError, StoreError
-from ilink.gateway.control import chats, live, machine, people
-from ilink.gateway.control.bodies import read_json_body
+from ilink.gateway.control import chats, live, machine, media, people
+from ilink.gateway.control.bodies import content_type, read_json_body
 from ilink.gateway.control.calls import Call, CallTable
+from ilink.gateway.control.forms import read_form
 from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.control.page import SECURITY_HEADERS, serve_page
 from ilink.gateway.control.refusals import Refusal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CALLS", "ControlApp"]
 
-CALLS: Final = CallTable.joined(people.calls, chats.calls, machine.calls, live.calls)
+CALLS: Final = CallTable.joined(people.calls, chats.calls, media.calls, machine.calls, live.calls)
 """Every call of the control API."""
 
 _log = logging.getLogger(__name__)
@@ -95,12 +96,19 @@ class ControlApp:
         query = call.read_query(request.query_params.multi_items())
         if query is not None:
             arguments["query"] = query
+        if "request" in call.arguments:
+            arguments["request"] = request
+        if call.takes_form and content_type(request) == "multipart/form-data":
+            most = self._state.gateway.state.knobs.whole("cdn.max_bytes")
+            async with read_form(request, max_file=most) as form:
+                return await self._respond(call, {**arguments, "form": form}, request)
         if call.body is not None:
             body = call.read_body(await read_json_body(request))
             if "body" in call.arguments:
                 arguments["body"] = body
-        if "request" in call.arguments:
-            arguments["request"] = request
+        return await self._respond(call, arguments, request)
+
+    async def _respond(self, call: Call, arguments: dict[str, object], request: Request) -> Response:
         if call.waits:
             answer = await _run_unless_gone(call, self._state, arguments, request)
         else:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from starlette.requests import Request
 
 from ilink.gateway.control.refusals import Refusal
 
-__all__ = ["MAX_JSON", "content_type", "read_json_body"]
+__all__ = ["MAX_JSON", "content_type", "limited", "read_json_body"]
 
 MAX_JSON: Final = 1024 * 1024
 """Bytes of a JSON body; a text may have 16 KiB, so this is plenty."""
@@ -33,25 +34,28 @@ async def read_json_body(request: Request) -> bytes:
     declared = content_type(request)
     if declared not in ("", "application/json") and not declared.endswith("+json"):
         raise Refusal(415, f"this call takes JSON, not {declared}", hint="send content-type: application/json")
-    return await read_limited(request, MAX_JSON)
+    body = bytearray()
+    async for piece in limited(request, MAX_JSON):
+        body += piece
+    return bytes(body)
 
 
-async def read_limited(request: Request, limit: int) -> bytes:
-    """Read a body of at most so many bytes; one that announces more is refused unread.
+async def limited(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+    """Yield a body of at most so many bytes in pieces; one that announces more is refused unread.
 
     Raises:
         Refusal: 413.
         ClientDisconnect: The caller left.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
-    body = bytearray()
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(most)
+    size = 0
     async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
+        size += len(piece)
+        if size > most:
+            raise _too_large(most)
+        yield piece
 
 
 def _is_empty(request: Request) -> bool:

@@ -46,7 +46,7 @@ class Call:
         query: What the query is read as, or None for a call without one.
         answers: What it answers as JSON, one of these; none for an empty answer or one that is no JSON.
         media_type: The content type of an answer that is no JSON.
-        takes_form: Whether the body may come as multipart/form-data too.
+        takes_form: Whether the body may come as multipart/form-data too, as an argument `form` in place of `body`.
         is_open: Whether it answers without the key.
         waits: Whether it may take long, so that it must end when its caller hangs up.
         arguments: The names of the handler's arguments; one named `request` is given the request itself.
@@ -201,7 +201,8 @@ class CallTable:
 
 
 def _struct(hint: object) -> type[Struct] | None:
-    return hint if isinstance(hint, type) and issubclass(hint, Struct) else None
+    arms: tuple[object, ...] = get_args(hint) or (hint,)
+    return next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, Struct)), None)
 
 
 def _answers(hint: object) -> tuple[type[object], ...]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET
+from typing import Final
 
+from msgspec import UNSET, UnsetType
+
+from ilink.gateway.control import requests
 from ilink.gateway.control.answers import BotList, Transcript
 from ilink.gateway.control.calls import CallTable
+from ilink.gateway.control.forms import SentFile
 from ilink.gateway.control.refusals import Refusal
 from ilink.gateway.control.requests import LongWait, NewMessage, Since
 from ilink.gateway.control.state import ControlState
@@ -15,6 +19,9 @@ from ilink.wire.ids import AccountId, UserId
 __all__ = ["calls"]
 
 calls = CallTable()
+
+_ALL: Final = 1_000_000
+"""The contract has no pages: whoever wants less asks for what came after a number."""
 
 
 @calls.call("GET", "/_sim/bots")
@@ -35,9 +42,14 @@ async def expire_bot(control: ControlState, bot_id: str) -> None:
     await control.gateway.expire_bot(AccountId(bot_id))
 
 
-@calls.call("POST", "/_sim/people/{user_id}/messages", status=201, refusals=(404, 409))
-async def say(control: ControlState, user_id: str, body: NewMessage) -> Posted:
-    """Let a person write to a bot: a text, or items as they travel, with an optional quote."""
+@calls.call("POST", "/_sim/people/{user_id}/messages", status=201, refusals=(404, 409), takes_form=True)
+async def say(
+    control: ControlState, user_id: str, body: NewMessage | None = None, form: SentFile | None = None
+) -> Posted:
+    """Let a person write to a bot: a text, items as they travel, or a file; with an optional quote."""
+    if form is not None:
+        return await _post_file(control, user_id, form)
+    assert body is not None
     if (body.text is UNSET) == (body.items is UNSET):
         raise Refusal(422, "a message has either `text` or `items`", hint="give one of the two")
     return await control.gateway.post_message(
@@ -45,14 +57,14 @@ async def say(control: ControlState, user_id: str, body: NewMessage) -> Posted:
         AccountId(body.bot_id),
         text=None if body.text is UNSET else body.text,
         items=None if body.items is UNSET else body.items,
-        quote=None if body.quote is UNSET else _quote(body.quote.message_id, body.quote.partial),
+        quote=_quote(body.quote),
     )
 
 
 @calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/transcript", refusals=(404,))
 async def show_transcript(control: ControlState, bot_id: str, user_id: str, query: Since) -> Transcript:
     """Return what was said in a chat, oldest first, refused sends included."""
-    entries = await control.gateway.transcript(AccountId(bot_id), UserId(user_id), after=query.after)
+    entries = await control.gateway.transcript(AccountId(bot_id), UserId(user_id), after=query.after, limit=_ALL)
     return Transcript(messages=entries)
 
 
@@ -92,5 +104,20 @@ async def _wait_for_code(control: ControlState, timeout: float) -> CodeView:
     return code
 
 
-def _quote(message_id: str, partial: str | object) -> Quote:
-    return Quote(message_id=message_id, partial=partial if isinstance(partial, str) else None)
+async def _post_file(control: ControlState, user_id: str, form: SentFile) -> Posted:
+    fields = form.fields
+    return await control.gateway.post_media(
+        UserId(user_id),
+        AccountId(fields.bot_id),
+        fields.kind,
+        form.chunks(),
+        name=form.name,
+        text=None if fields.text is UNSET else fields.text,
+        quote=_quote(fields.quote),
+    )
+
+
+def _quote(quote: requests.Quote | UnsetType) -> Quote | None:
+    if quote is UNSET:
+        return None
+    return Quote(message_id=quote.message_id, partial=None if quote.partial is UNSET else quote.partial)

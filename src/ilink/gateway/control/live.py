@@ -51,9 +51,12 @@ class _EventResponse(Response):
         self._position = position
         self._heartbeat = heartbeat
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the gateway stops or the reader leaves."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         await _send_text(send, f"retry: {_RETRY_MS}\nid: {self._position}\n\n")
         async with asyncio.TaskGroup() as group:
             follower = group.create_task(self._send_events(send))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from ilink.gateway.control.calls import Call, CallTable
+from ilink.gateway.control.forms import FORM_SCHEMA
 from ilink.gateway.control.refusals import CODES, ErrorAnswer
 
 __all__ = ["draw_openapi"]
@@ -68,7 +69,7 @@ def _operation(call: Call, *, has_key: bool) -> Drawing:
     if parameters:
         operation["parameters"] = parameters
     if call.body is not None:
-        operation["requestBody"] = _request_body(call.body)
+        operation["requestBody"] = _request_body(call, call.body)
     if asks_key:
         operation["security"] = [{"key": []}]
     return operation
@@ -88,8 +89,10 @@ def _query_parameters(query: type[Struct]) -> list[Drawing]:
     ]
 
 
-def _request_body(body: type[Struct]) -> Drawing:
+def _request_body(call: Call, body: type[Struct]) -> Drawing:
     content: Drawing = {_JSON: {"schema": _reference(body)}}
+    if call.takes_form:
+        content["multipart/form-data"] = {"schema": FORM_SCHEMA}
     is_required = any(field.required for field in msgspec.structs.fields(body))
     return {"required": is_required, "content": content}
 

@@ -10,8 +10,10 @@ __all__ = [
     "AdvanceClock",
     "Confirmation",
     "EventPosition",
+    "FileMessage",
     "KnobValue",
     "LongWait",
+    "MediaForm",
     "NewConfig",
     "NewMessage",
     "NewPerson",
@@ -95,6 +97,21 @@ class NewMessage(Request):
     text: str | UnsetType = UNSET
     items: Annotated[list[dict[str, object]], Meta(max_length=100)] | UnsetType = UNSET
     quote: Quote | UnsetType = UNSET
+
+
+class FileMessage(Request):
+    """What a person sends to a bot with a file; `text` goes with it, `quote` is as in a text message."""
+
+    bot_id: Id
+    kind: Literal["image", "voice", "file", "video"]
+    text: str | UnsetType = UNSET
+    quote: Quote | UnsetType = UNSET
+
+
+class MediaForm(Request):
+    """Which bytes: the plain ones, or with `raw=1` the encrypted ones."""
+
+    raw: bool = False
 
 
 class Since(Request):
