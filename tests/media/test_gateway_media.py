@@ -1,0 +1,228 @@
+"""Files go both ways between a bot and a person, through real sockets, byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ilink.client.client import Client
+from ilink.client.media import MediaClient
+from ilink.errors import RequestRejectedError
+from ilink.messages.media import MediaKind, UploadedMedia, media_references
+from ilink.messages.outgoing import OutgoingMessage
+from ilink.testing import LocalGateway
+from ilink.testing.person import Person
+from ilink.transport.http import HttpTransport
+from ilink.wire.accounts import Account
+from ilink.wire.codec import decode
+from ilink.wire.ids import ClientId, Cursor, Secret
+from ilink.wire.keys import KeyForm
+from ilink.wire.models import WeixinMessage
+from ilink.wire.silk import is_silk, silk_seconds
+
+SIZES = [0, 1, 15, 16, 17, (1 << 20) - 1, 1 << 20, (1 << 20) + 1]
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(100)
+MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(100)
+
+
+class Talk:
+    """A bot and a person on one gateway."""
+
+    def __init__(self, gateway: LocalGateway, alice: Person, client: Client) -> None:
+        self.gateway = gateway
+        self.alice = alice
+        self.client = client
+        self.media = MediaClient(client)
+        self.cursor = Cursor("")
+        self.sends = 0
+
+    async def sends_file(self, data: bytes, kind: str, name: str = "", text: str | None = None) -> WeixinMessage:
+        """Let the person send a file, and return what the bot gets."""
+        await self.gateway.rules.post_media(self.alice.user_id, self.bot_id, kind, pieces(data), name=name, text=text)
+        batch = await self.client.get_updates(self.cursor)
+        self.cursor = batch.cursor
+        return decode(batch.updates[-1], WeixinMessage).value
+
+    async def shows(self, uploaded: UploadedMedia):  # type: ignore[no-untyped-def]
+        """Send an uploaded file, and return its item in the transcript."""
+        self.sends += 1
+        message = OutgoingMessage(to=self.alice.user_id, item=uploaded.to_item(), client_id=ClientId(f"c{self.sends}"))
+        await self.client.send_message(message)
+        entries = await self.gateway.rules.transcript(self.bot_id, self.alice.user_id)
+        assert entries[-1].state == "shown"
+        (item,) = entries[-1].items
+        return item
+
+    @property
+    def bot_id(self):  # type: ignore[no-untyped-def]
+        assert self.client.account is not None
+        return self.client.account.account_id
+
+    async def plain(self, media_id: str) -> bytes:
+        room = self.gateway.rules.media
+        return b"".join([bytes(chunk) async for chunk in room.plain(await room.record(media_id))])
+
+
+async def pieces(data: bytes, step: int = 70_001) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), step):
+        yield data[start : start + step]
+
+
+@asynccontextmanager
+async def open_talk(transport: HttpTransport, **knobs: object) -> AsyncIterator[Talk]:
+    async with LocalGateway(knobs={name.replace("__", "."): value for name, value in knobs.items()}) as gateway:
+        alice = await gateway.person("alice")
+        urls = {"base_url": gateway.api_url, "cdn_url": gateway.cdn_url, "transport": transport}
+        async with Client(**urls) as nobody:
+            code = await nobody.get_qr_code()
+            await alice.befriend(code.qrcode)
+            report = await nobody.get_login_status(code.qrcode)
+        account = Account(account_id=report.account_id, token=Secret(report.token), base_url=gateway.api_url)  # type: ignore[arg-type]
+        async with Client(account, **urls) as client:
+            await alice.says("hello")
+            talk = Talk(gateway, alice, client)
+            talk.cursor = (await client.get_updates(talk.cursor)).cursor
+            yield talk
+
+
+@pytest.fixture
+async def talk(transport: HttpTransport) -> AsyncIterator[Talk]:
+    async with open_talk(transport) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_file_goes_to_a_person_byte_for_byte(talk: Talk, size: int) -> None:
+    data = os.urandom(size)
+    uploaded = await talk.media.upload(data, MediaKind.FILE, to=talk.alice.user_id, name="a.bin")
+    item = await talk.shows(uploaded)
+    assert (item.type, item.file_name, item.media.name) == (4, "a.bin", "a.bin")
+    assert (item.media.size, item.media.md5) == (size, hashlib.md5(data).hexdigest())
+    assert item.media.sha256 == hashlib.sha256(data).hexdigest()
+    assert item.media.aes_key_form == "base64_hex"
+    assert await talk.plain(item.media.media_id) == data
+    assert await talk.media.read(uploaded.reference) == data
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_file_goes_to_a_bot_byte_for_byte(talk: Talk, tmp_path: Path, size: int) -> None:
+    data = os.urandom(size)
+    message = await talk.sends_file(data, "file", "../evil\u202e.bin")
+    (reference,) = media_references(message)
+    assert (reference.kind, reference.size, reference.md5) == ("file", size, hashlib.md5(data).hexdigest())
+    saved = await talk.media.download(reference, tmp_path / reference.safe_name)
+    assert saved.path.read_bytes() == data
+    assert saved.path.parent == tmp_path
+
+
+@pytest.mark.parametrize(("kind", "data", "number"), [("image", PNG, 2), ("video", MP4, 5)])
+async def test_pictures_and_videos_go_both_ways(talk: Talk, kind: str, data: bytes, number: int) -> None:
+    uploaded = await talk.media.upload(data, to=talk.alice.user_id)
+    item = await talk.shows(uploaded)
+    assert (uploaded.kind, item.type, item.media.size) == (kind, number, len(data))
+    (reference,) = media_references(await talk.sends_file(data, kind))
+    assert reference.kind == kind
+    assert await talk.media.read(reference) == data
+
+
+async def test_inbound_items_are_spelled_as_on_the_real_server(talk: Talk) -> None:
+    picture = (await talk.sends_file(PNG, "image")).item_list[0].image_item  # type: ignore[index,union-attr]
+    file = (await talk.sends_file(b"hello", "file", "a.txt")).item_list[0].file_item  # type: ignore[index,union-attr]
+    video = (await talk.sends_file(MP4, "video")).item_list[0].video_item  # type: ignore[index,union-attr]
+    assert len(picture.aeskey) == 32
+    assert {len(item.media.aes_key) for item in (picture, file, video)} == {44}
+    assert picture.mid_size == picture.hd_size == video.video_size == 128 + 16 * (len(MP4) > 127)
+    assert (file.len, file.md5, file.file_name) == ("5", hashlib.md5(b"hello").hexdigest(), "a.txt")
+    assert "&taskid=" in file.media.full_url
+
+
+async def test_text_comes_before_the_file_in_the_same_message(talk: Talk) -> None:
+    message = await talk.sends_file(PNG, "image", text="look")
+    assert [item.type for item in message.item_list] == [1, 2]  # type: ignore[union-attr]
+
+
+async def test_voice_comes_as_silk_with_its_length_and_transcript(talk: Talk) -> None:
+    pytest.importorskip("pysilk", reason="the extra `media` is not installed")
+    target = io.BytesIO()
+    with wave.open(target, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(24_000)
+        file.writeframes(bytes(48_000))
+    message = await talk.sends_file(target.getvalue(), "voice", text="on my way")
+    (item,) = message.item_list  # type: ignore[misc]
+    assert (item.voice_item.playtime, item.voice_item.text, item.voice_item.encode_type) == (1000, "on my way", 4)
+    (reference,) = media_references(message)
+    recording = await talk.media.read(reference)
+    assert is_silk(recording)
+    assert silk_seconds(recording) == 1.0
+
+
+async def test_upload_by_parameter_and_by_address_work(transport: HttpTransport) -> None:
+    for forms in ("both", "full", "param"):
+        async with open_talk(transport, upload__forms=forms) as talk:
+            uploaded = await talk.media.upload(PNG, to=talk.alice.user_id)
+            assert (await talk.shows(uploaded)).media.size == len(PNG)
+            message = await talk.sends_file(PNG, "image")
+            assert (message.item_list[0].image_item.media.full_url.__class__ is str) == (forms != "param")  # type: ignore[index,union-attr]
+            assert await talk.media.read(media_references(message)[0]) == PNG
+
+
+async def test_content_is_compared_where_the_knob_says_so(transport: HttpTransport) -> None:
+    async with open_talk(transport, cdn__verify="full") as talk:
+        item = await talk.shows(await talk.media.upload(PNG, to=talk.alice.user_id))
+        assert item.media.mime == "image/png"
+
+
+async def test_blob_of_another_bot_is_not_shown(talk: Talk, transport: HttpTransport) -> None:
+    uploaded = await talk.media.upload(PNG, to=talk.alice.user_id)
+    bob = await talk.gateway.person("bob")
+    urls = {"base_url": talk.gateway.api_url, "cdn_url": talk.gateway.cdn_url, "transport": transport}
+    async with Client(**urls) as nobody:
+        code = await nobody.get_qr_code()
+        await bob.befriend(code.qrcode)
+        report = await nobody.get_login_status(code.qrcode)
+    account = Account(account_id=report.account_id, token=Secret(report.token), base_url=talk.gateway.api_url)  # type: ignore[arg-type]
+    async with Client(account, **urls) as other:
+        await bob.says("hello")
+        stranger = Talk(talk.gateway, bob, other)
+        item = await stranger.shows(uploaded)
+    assert item.media.aes_key_form == "base64_hex"
+    assert not isinstance(item.media.media_id, str)
+
+
+async def test_links_end_and_blobs_are_swept_by_the_gateways_clock(talk: Talk) -> None:
+    message = await talk.sends_file(b"hello", "file", "a.txt")
+    (reference,) = media_references(message)
+    uploaded = await talk.media.upload(PNG, to=talk.alice.user_id)
+    item = await talk.shows(uploaded)
+    await talk.gateway.clock.advance(hours=25)
+    with pytest.raises(RequestRejectedError, match="expired"):
+        await talk.media.read(reference)
+    assert await talk.plain(item.media.media_id) == PNG
+    await talk.gateway.clock.advance(hours=24 * 7)
+    assert await talk.gateway.rules.media.sweep() == 2
+    entries = await talk.gateway.rules.transcript(talk.bot_id, talk.alice.user_id)
+    assert [entry.items[0].type for entry in entries] == [1, 4, 2]
+
+
+async def test_reset_forgets_blobs(talk: Talk) -> None:
+    (reference,) = media_references(await talk.sends_file(b"hello", "file", "a.txt"))
+    await talk.gateway.rules.reset()
+    with pytest.raises(RequestRejectedError, match="invalid encrypted_param"):
+        await talk.media.read(reference)
+
+
+async def test_key_is_never_in_a_representation(talk: Talk) -> None:
+    message = await talk.sends_file(b"hello", "file", "a.txt")
+    (reference,) = media_references(message)
+    assert reference.key is not None
+    assert reference.key.spell(KeyForm.BASE64_HEX) not in repr(reference)
+    assert str(reference.param) not in repr(reference)
