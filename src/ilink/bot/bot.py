@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from asyncio import Event
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -188,15 +189,16 @@ class Bot:
         """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
 
         Args:
-            login: Signs in when this machine has no account; see `serve`.
+            login: Signs in when this machine has no account; by default a QR code is shown at the terminal, if there is
+                one. A program without a terminal never waits for somebody to scan.
 
         Raises:
-            ConfigError: There is no handler, or no account and nobody to sign in.
+            ConfigError: There is no handler, or no account and no terminal to sign in at.
             StoreLockedError: Another process runs this account; the error says which.
             ApiError, TransportError, RemoteProtocolError: Polling cannot go on.
         """
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self._serve_until_signalled(login))
+            runner.run(self._serve_until_signalled(login or self._sign_in_at_terminal))
 
     async def serve(self, *, login: Login | None = None) -> None:
         """Run until `stop` is called, in the loop of the caller.
@@ -284,11 +286,23 @@ class Bot:
 
     async def _sign_in(self, accounts: Accounts, login: Login | None) -> StoredAccount:
         if login is None:
-            wanted = f"the account {self._account}" if self._account else "an account"
-            where = f" at {self._base_url}" if self._base_url else ""
-            message = f"there is no login of {wanted}{where} on this machine; run `ilink login` first"
-            raise ConfigError(message)
+            raise self._no_account()
         return await login(accounts)
+
+    async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
+        if self._account is not None or not sys.stderr.isatty():
+            raise self._no_account()
+        # Loaded late: a bot that is signed in needs no QR code.
+        from ilink.client.terminal import sign_in_at_terminal
+
+        signed_in = await sign_in_at_terminal(accounts, base_url=self._base_url)
+        assert isinstance(signed_in, StoredAccount), "no tokens were sent along, so none can be bound already"
+        return signed_in
+
+    def _no_account(self) -> ConfigError:
+        wanted = f"the account {self._account}" if self._account else "an account"
+        where = f" at {self._base_url}" if self._base_url else ""
+        return ConfigError(f"there is no login of {wanted}{where} on this machine; run `ilink login` first")
 
     async def _serve_until_signalled(self, login: Login | None) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,5 @@
+"""`python -m ilink` is the `ilink` command."""
+
+from ilink.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""`ilink gateway`: the server as a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ilink.cli.output import errors
+from ilink.cli.words import say
+from ilink.gateway.server import GatewayServer, ServerOptions, run
+
+__all__ = ["gateway"]
+
+_KEY_VARIABLE = "ILINK_CONTROL_KEY"
+
+
+def gateway(
+    *,
+    listen: Annotated[str, Parameter(help=say("gateway.listen"))] = "127.0.0.1:7710",
+    control_listen: Annotated[str, Parameter(help=say("gateway.control_listen"))] = "127.0.0.1:7711",
+    control_key: Annotated[str | None, Parameter(help=say("gateway.control_key"), env_var=_KEY_VARIABLE)] = None,
+    data: Annotated[Path | None, Parameter(help=say("gateway.data"))] = None,
+    profile: Annotated[str, Parameter(help=say("gateway.profile"))] = "observed",
+    seed: Annotated[int | None, Parameter(help=say("gateway.seed"))] = None,
+    ready_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.ready_json"))] = False,
+) -> int:
+    """Serve until SIGTERM or Ctrl-C."""
+    options = ServerOptions(
+        listen=listen,
+        control_listen=control_listen,
+        control_key=control_key,
+        data=data,
+        profile=profile,
+        seed=seed,
+        ready_json=ready_json,
+    )
+    return run(options, announce=None if ready_json else announce)
+
+
+def announce(server: GatewayServer) -> None:
+    """Print where the gateway is, on standard error."""
+    console = errors()
+    console.print(f"[bold green]{say('gateway.ready')}[/]")
+    console.print(say("gateway.phone", url=server.login_url), markup=False)
+    console.print(say("gateway.api", url=server.info.api_url), markup=False)
+    console.print(say("gateway.control", url=server.info.control_url), markup=False)
+    console.print(say("gateway.use", url=server.info.api_url), style="dim", markup=False)
