@@ -5,6 +5,7 @@ Nothing here raises for what a bot did wrong: the answer says it, in the protoco
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ilink.gateway.refusals import Reply, refuse, stale
@@ -84,9 +85,10 @@ class BotDoor:
             return stale(knobs, why="token_unknown")
         why = self._bots.why_stale(bot)
         if why is not None:
-            return stale(knobs, why=why)
+            return replace(stale(knobs, why=why), caller=bot.bot_id)
         self._bots.touch(bot)
-        return self._refuse_state(endpoint, bot) or bot
+        refusal = self._refuse_state(endpoint, bot)
+        return bot if refusal is None else replace(refusal, caller=bot.bot_id)
 
     def missing_headers(self, headers: Mapping[str, str]) -> tuple[str, ...]:
         """Return the findings for the headers that the official client sends and this caller does not."""

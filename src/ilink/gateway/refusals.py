@@ -25,12 +25,14 @@ class Reply:
         status: The HTTP status; anything but 200 only where a knob or HTTP itself asks for it.
         findings: What the protocol says should have been otherwise.
         on_sent: To be awaited once the answer was written to a caller who was still there.
+        caller: The id of the bot that was refused, where a token that works no more told which.
     """
 
     body: Answer
     status: int = 200
     findings: tuple[str, ...] = ()
     on_sent: Callable[[], Awaitable[None]] | None = None
+    caller: str | None = None
 
 
 def refuse(knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = ()) -> Reply:

@@ -130,6 +130,7 @@ class ProtocolApp:
             caller = await door.authenticate(endpoint.name, headers)
             if isinstance(caller, Reply):
                 reply = caller
+                exchange.bot_id = caller.caller
             else:
                 call.bot = caller
                 exchange.bot_id = caller.bot_id
