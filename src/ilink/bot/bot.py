@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 from asyncio import Event
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -20,7 +21,7 @@ from ilink.bot.routes import Routes
 from ilink.bot.runner import BotClient, Runner, SessionState
 from ilink.bot.settings import Allow, Policies, read_access
 from ilink.client.client import Client
-from ilink.errors import ConfigError
+from ilink.errors import ConfigError, LoginError
 from ilink.flows.window import Forecast
 from ilink.messages.incoming import (
     FileMessage,
@@ -36,7 +37,7 @@ from ilink.storage.journal import Letter
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import AccountId, normalize_user_id
 
-__all__ = ["Bot", "Login"]
+__all__ = ["Bot", "Login", "loading_bots"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +49,19 @@ Login = Callable[[Accounts], Awaitable[StoredAccount]]
 
 BASE_URL_VARIABLE = "ILINK_BASE_URL"
 ACCOUNT_VARIABLE = "ILINK_ACCOUNT"
+
+_started_while_loading: ContextVar[list[Bot] | None] = ContextVar("_started_while_loading", default=None)
+
+
+@contextmanager
+def loading_bots() -> Iterator[list[Bot]]:
+    """Let `Bot.run` only note its bot in the list, for a program that loads somebody's file and runs its bot itself."""
+    started: list[Bot] = []
+    token = _started_while_loading.set(started)
+    try:
+        yield started
+    finally:
+        _started_while_loading.reset(token)
 
 
 class Bot:
@@ -188,6 +202,8 @@ class Bot:
     def run(self, *, login: Login | None = None) -> None:
         """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
 
+        In a file that `ilink run` loads this returns at once: the bot is run when the whole file is loaded.
+
         Args:
             login: Signs in when this machine has no account; by default a QR code is shown at the terminal, if there is
                 one. A program without a terminal never waits for somebody to scan.
@@ -197,6 +213,10 @@ class Bot:
             StoreLockedError: Another process runs this account; the error says which.
             ApiError, TransportError, RemoteProtocolError: Polling cannot go on.
         """
+        started = _started_while_loading.get()
+        if started is not None:
+            started.append(self)
+            return
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._serve_until_signalled(login or self._sign_in_at_terminal))
 
@@ -304,7 +324,17 @@ class Bot:
         where = f" at {self._base_url}" if self._base_url else ""
         return ConfigError(f"there is no login of {wanted}{where} on this machine; run `ilink login` first")
 
-    async def _serve_until_signalled(self, login: Login | None) -> None:
+    async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
+        # Loaded late: only the first run of a bot draws a QR code.
+        from ilink.client.terminal import sign_in_at_terminal
+
+        signed_in = await sign_in_at_terminal(accounts, base_url=self._base_url)
+        if not isinstance(signed_in, StoredAccount):
+            message = "the server says that this bot is bound here already; run `ilink login` to bind it anew"
+            raise LoginError(message)
+        return signed_in
+
+    async def _serve_until_signalled(self, login: Login) -> None:
         loop = asyncio.get_running_loop()
         serving = asyncio.ensure_future(self.serve(login=login))
 

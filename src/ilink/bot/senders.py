@@ -79,6 +79,7 @@ class _Lane:
     is_behind: bool = False
     is_running: bool = False
     failures: int = 0
+    wakes: int = 0
     why: Deferred | None = None
     unsettled: list[Outcome] = field(default_factory=list[Outcome])
     settling: Future[None] | None = None
@@ -159,10 +160,12 @@ class Senders:
         if (window := self._windows.get(user)) is not None:
             self._remember(self._windows, user, heard(window, self._clock.now_ms(), messages=messages))
         lane = self._lanes.get(conversation)
-        if lane is not None and lane.why is not None and lane.why.why is DeferredWhy.WINDOW:
-            lane.why = None
-            self._wake(lane)
-            self._pump()
+        if lane is not None:
+            lane.wakes += 1
+            if lane.why is not None and lane.why.why is DeferredWhy.WINDOW:
+                lane.why = None
+                self._wake(lane)
+                self._pump()
 
     def keep_token(self, user: UserId, token: Secret | None) -> None:
         """Keep the newest context token of a user; a message that came again may carry a fresher one."""
@@ -183,6 +186,7 @@ class Senders:
         self._client = client
         self._is_stale = False
         for lane in self._lanes.values():
+            lane.wakes += 1
             lane.why = None
             self._wake(lane)
         self._pump()
@@ -308,6 +312,8 @@ class Senders:
             self._spawn(self._wake_after(lane, pause.seconds))
         else:
             # It may take days until somebody wakes it: what it holds is read again then.
+            if lane.waiting:
+                lane.read_to = lane.waiting[0].out_sequence - 1
             lane.waiting.clear()
             lane.has_more = True
         lane.why = Deferred(client_id=ClientId(""), why=pause.why, until=until)
@@ -326,10 +332,13 @@ class Senders:
                 await self._finish_settling(lane)
                 if not lane.waiting and not await self._read_page(lane):
                     return None
+            wakes = lane.wakes
             pause = await self._send_first(lane)
             if pause is not None:
                 await self._finish_settling(lane)
-                return pause
+                # Whoever woke the sender meanwhile could not know that it was about to fall asleep.
+                if lane.wakes == wakes:
+                    return pause
         await self._finish_settling(lane)
         return _Pause(DeferredWhy.ACCOUNT if self._is_stale else DeferredWhy.QUEUE)
 
@@ -347,6 +356,7 @@ class Senders:
             lane.has_more = len(page) == _PAGE or lane.is_behind
             lane.waiting.extend(page)
             if page:
+                lane.read_to = page[-1].out_sequence
                 return True
         return False
 
@@ -470,7 +480,6 @@ class Senders:
     ) -> None:
         """Take note of a message's last word and go on to the next."""
         lane.waiting.popleft()
-        lane.read_to = max(lane.read_to, message.out_sequence)
         was_tried = state is not OutboxState.EXPIRED
         self._settle(
             lane,

@@ -1,0 +1,90 @@
+"""A bot and the gateway over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from bot_house import running
+
+from ilink import Account, AccountId, Bot, Client, Message, Secret, UserId
+from ilink.storage.accounts import Accounts, StoredAccount
+from ilink.testing.gateway import LocalGateway
+from ilink.testing.person import Person
+
+
+def login_of(gateway: LocalGateway, person: Person):
+    """Sign in as the QR login does, the person scanning at once."""
+
+    async def login(accounts: Accounts) -> StoredAccount:
+        async with Client(base_url=gateway.api_url) as client:
+            code = await client.get_qr_code()
+            await person.befriend(code.qrcode)
+            report = await client.get_login_status(code.qrcode)
+        assert report.token is not None
+        assert report.account_id is not None
+        assert report.owner_id is not None
+        return await accounts.put(
+            Account(
+                account_id=AccountId(report.account_id),
+                token=Secret(report.token),
+                base_url=report.base_url or gateway.api_url,
+                owner_id=UserId(report.owner_id),
+            )
+        )
+
+    return login
+
+
+async def test_a_bot_answers_its_owner_and_shows_typing(tmp_path: Path) -> None:
+    async with LocalGateway() as gateway:
+        alice, bob = await gateway.person("alice"), await gateway.person("bob")
+        bot = Bot(data=tmp_path, base_url=gateway.api_url)
+        seen_typing = asyncio.Event()
+        may_answer = asyncio.Event()
+
+        @bot.on_text()
+        async def echo(message: Message) -> None:
+            async with message.typing():
+                seen_typing.set()
+                await may_answer.wait()
+            await message.reply(f"You said: {message.text}")
+
+        async with running(bot, login=login_of(gateway, alice)):
+            await gateway.rules.wait_code(timeout=0)
+            while alice.bot_id is None:
+                await asyncio.sleep(0.01)
+            await bob.says("may I?", bot_id=alice.bot_id)
+            await alice.says("hi")
+            await seen_typing.wait()
+            async with asyncio.timeout(5):
+                while not alice.sees_typing():
+                    await asyncio.sleep(0.01)
+            may_answer.set()
+            assert await alice.hears() == "You said: hi"
+            assert not alice.sees_typing()
+            assert alice.bot_id is not None
+            assert len(await gateway.rules.transcript(alice.bot_id, bob.user_id)) == 1
+
+
+async def test_a_closed_window_keeps_a_message_until_the_user_writes(tmp_path: Path) -> None:
+    async with LocalGateway() as gateway:
+        alice = await gateway.person("alice")
+        bot = Bot(data=tmp_path, base_url=gateway.api_url)
+
+        @bot.on_text()
+        async def count(message: Message) -> None:
+            if message.text == "count":
+                for number in range(12):
+                    await message.reply(str(number))
+
+        async with running(bot, login=login_of(gateway, alice)):
+            while alice.bot_id is None:
+                await asyncio.sleep(0.01)
+            await alice.says("count")
+            assert [await alice.hears() for _ in range(10)] == [str(number) for number in range(10)]
+            await alice.says("go on")
+            heard = [await alice.hears() for _ in range(2)]
+            forecast = await bot.can_send(alice.user_id)
+        assert heard == ["10", "11"]
+        assert (forecast.left, forecast.can_send) == (8, True)
