@@ -226,6 +226,23 @@ async def test_a_polls_failure_is_held_back(house: House, bot: BotClient) -> Non
     assert (await poll.answer()).json["errcode"] == -14
 
 
+async def test_a_token_that_dies_while_a_poll_acknowledges_ends_that_poll(
+    house: House, bot: BotClient, alice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.knobs(poll__error_delay_ms=0)
+    await write(house, alice, bot, "one")
+    await bot.poll("")
+    store = house.gateway.state.store
+    advance = store.advance
+
+    async def advance_while_the_token_dies(progress: Any) -> None:
+        await house.gateway.expire_bot(bot.bot_id)
+        await advance(progress)
+
+    monkeypatch.setattr(store, "advance", advance_while_the_token_dies)
+    assert (await bot.poll())["errcode"] == -14
+
+
 async def test_stopping_answers_held_polls_empty(house: House, bot: BotClient) -> None:
     poll = bot.begin_poll()
     await house.held(bot)

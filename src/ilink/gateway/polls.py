@@ -58,10 +58,13 @@ class Polls:
     async def _wait_for_mail(self, bot: Bot, position: Position, hold: Hold, findings: tuple[str, ...]) -> Reply:
         """Hold a poll until there is mail for it.
 
-        The poll is registered before the mailbox is looked at, so that no message can come between the two unnoticed.
+        The poll is registered before the mailbox is looked at, so that no message can come between the two unnoticed,
+        and the token is looked at once more, because it may have died while the acknowledgement was stored.
         """
         start = bot.acked_seq
         bot.holds = (*bot.holds, hold)
+        if self._bots.why_stale(bot) is not None:
+            hold.end(Ending.REVOKED)
         ending: Ending | None = None
         try:
             while ending is None:
