@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio import Event
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -54,7 +54,7 @@ _started_while_loading: ContextVar[list[Bot] | None] = ContextVar("_started_whil
 
 
 @contextmanager
-def loading_bots() -> Iterator[list[Bot]]:
+def loading_bots() -> Generator[list[Bot], None, None]:
     """Let `Bot.run` only note its bot in the list, for a program that loads somebody's file and runs its bot itself."""
     started: list[Bot] = []
     token = _started_while_loading.set(started)
@@ -312,19 +312,6 @@ class Bot:
     async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
         if self._account is not None or not sys.stderr.isatty():
             raise self._no_account()
-        # Loaded late: a bot that is signed in needs no QR code.
-        from ilink.client.terminal import sign_in_at_terminal
-
-        signed_in = await sign_in_at_terminal(accounts, base_url=self._base_url)
-        assert isinstance(signed_in, StoredAccount), "no tokens were sent along, so none can be bound already"
-        return signed_in
-
-    def _no_account(self) -> ConfigError:
-        wanted = f"the account {self._account}" if self._account else "an account"
-        where = f" at {self._base_url}" if self._base_url else ""
-        return ConfigError(f"there is no login of {wanted}{where} on this machine; run `ilink login` first")
-
-    async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
         # Loaded late: only the first run of a bot draws a QR code.
         from ilink.client.terminal import sign_in_at_terminal
 
@@ -333,6 +320,11 @@ class Bot:
             message = "the server says that this bot is bound here already; run `ilink login` to bind it anew"
             raise LoginError(message)
         return signed_in
+
+    def _no_account(self) -> ConfigError:
+        wanted = f"the account {self._account}" if self._account else "an account"
+        where = f" at {self._base_url}" if self._base_url else ""
+        return ConfigError(f"there is no login of {wanted}{where} on this machine; run `ilink login` first")
 
     async def _serve_until_signalled(self, login: Login) -> None:
         loop = asyncio.get_running_loop()

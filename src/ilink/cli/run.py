@@ -1,0 +1,77 @@
+"""`ilink run`: the bot in a Python file."""
+
+from __future__ import annotations
+
+import logging
+import runpy
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ilink.bot import Bot
+from ilink.bot.bot import loading_bots
+from ilink.cli.words import say
+from ilink.errors import ConfigError
+
+__all__ = ["find_bot", "run"]
+
+
+def run(
+    file: Annotated[str, Parameter(help=say("run.file"))],
+    *,
+    verbose: Annotated[
+        bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False, help=say("run.verbose"))
+    ] = False,
+) -> int:
+    """Run a bot until Ctrl-C."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    find_bot(file).run()
+    return 0
+
+
+def find_bot(place: str) -> Bot:
+    """Load a file and return the bot in it; `bot.py:shop` names one of several.
+
+    The file's folder is put where imports are looked for, as Python itself does. A `bot.run()` in the file says which
+    bot is meant, and does not run it.
+
+    Raises:
+        ConfigError: There is no such file, it cannot be loaded, or it holds no bot or several.
+    """
+    name, _, wanted = place.partition(":") if not Path(place).exists() else (place, "", "")
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(say("run.no_file", path=path))
+    with loading_bots() as started:
+        values = _load(path)
+    if wanted:
+        chosen = values.get(wanted)
+        if not isinstance(chosen, Bot):
+            raise ConfigError(say("run.not_a_bot", name=wanted, path=path, kind=type(chosen).__name__))
+        return chosen
+    if len(started) == 1:
+        return started[0]
+    bots = {key: value for key, value in values.items() if isinstance(value, Bot)}
+    if not bots:
+        raise ConfigError(say("run.no_bot", path=path))
+    if len({id(bot) for bot in bots.values()}) > 1:
+        raise ConfigError(say("run.several", path=path, names=", ".join(bots), first=next(iter(bots))))
+    return next(iter(bots.values()))
+
+
+def _load(path: Path) -> dict[str, object]:
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        return runpy.run_path(str(path), run_name="ilink_bot")
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else "?")
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(say("run.failed", path=path, line=line, why=why)) from error
