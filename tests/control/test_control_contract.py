@@ -324,6 +324,18 @@ async def test_wait_wakes_at_once(api, friend, alice) -> None:
     assert [entry["items"][0]["text"] for entry in entries if entry["direction"] == "out"] == ["hello"]
 
 
+async def test_a_wait_ends_when_its_caller_leaves(api, friend, alice) -> None:
+    tasks = len(asyncio.all_tasks())
+    query = {"bot_id": friend.bot_id, "user_id": alice, "timeout": 300}
+    waiting = asyncio.ensure_future(api.get("/_sim/wait", params=query))
+    async with asyncio.timeout(5):
+        while len(asyncio.all_tasks()) < tasks + 3:  # noqa: ASYNC110  # the caller, the request, and what it waits with
+            await asyncio.sleep(0.005)
+        waiting.cancel()
+        while len(asyncio.all_tasks()) > tasks:  # noqa: ASYNC110  # tasks tell nobody that they ended
+            await asyncio.sleep(0.005)
+
+
 async def test_wait_answers_what_there_is_at_the_timeout(api, friend, alice) -> None:
     answer = await api.get("/_sim/wait", params={"bot_id": friend.bot_id, "user_id": alice, "timeout": "0.01"})
     assert (answer.status, answer.body) == (200, {"messages": []})

@@ -131,3 +131,9 @@ async def test_readers_end_when_the_gateway_stops(session) -> None:
         response = await session.get(f"{server.info.control_url}/_sim/events")
     with pytest.raises(EOFError):
         await Reader(response).next_event()
+
+
+async def test_head_on_the_stream_answers_without_waiting(api) -> None:
+    async with asyncio.timeout(5):
+        answer = await api("HEAD", "/_sim/events")
+    assert (answer.status, answer.raw) == (200, b"")

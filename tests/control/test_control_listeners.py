@@ -79,16 +79,17 @@ async def test_a_request_that_runs_is_answered_when_the_listener_stops() -> None
     await listener.start(slow)
     async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
 
-        async def ask() -> str:
+        async def ask() -> tuple[str, str]:
             async with session.get(listener.url) as answer:
-                return await answer.text()
+                return await answer.text(), answer.headers["connection"]
 
         asking = group.create_task(ask())
         await asked.wait()
         listener.stop_accepting()
         go_on.set()
         await listener.aclose(grace=5)
-        assert await asking == "hello"
+        # Told to close, the caller does not send its next request into a connection that nobody reads any more.
+        assert await asking == ("hello", "close")
 
 
 async def test_a_request_that_never_ends_is_cut_after_the_grace() -> None:
