@@ -13,7 +13,7 @@ from ilink.wire.models import Answer, ConfigRequest, TypingRequest, UploadUrlReq
 from ilink.wire.results import PARAMETER_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from ilink.gateway.bots import Bot, Bots
     from ilink.gateway.codes import Codes
@@ -98,7 +98,7 @@ class BotDoor:
         """Make a login code; `tokens` are those that the caller already has."""
         return await self._codes.create(tokens)
 
-    async def get_qrcode_status(self, qrcode: str, *, verify_code: str, host: str, hold: Hold) -> Reply:
+    def get_qrcode_status(self, qrcode: str, *, verify_code: str, host: str, hold: Hold) -> Awaitable[Reply]:
         """Tell how a login code is doing, after a hold when nothing is new.
 
         Args:
@@ -107,11 +107,11 @@ class BotDoor:
             host: Where the request was sent to, `name` or `name:port`.
             hold: The caller's wait.
         """
-        return await self._codes.poll(qrcode, verify_code=verify_code, host=host, hold=hold)
+        return self._codes.poll(qrcode, verify_code=verify_code, host=host, hold=hold)
 
-    async def getupdates(self, bot: Bot, cursor: str, *, hold: Hold) -> Reply:
+    def getupdates(self, bot: Bot, cursor: str, *, hold: Hold) -> Awaitable[Reply]:
         """Acknowledge up to the cursor and return what comes after it, after a hold when there is nothing."""
-        return await self._polls.poll(bot, cursor, hold)
+        return self._polls.poll(bot, cursor, hold)
 
     async def sendmessage(self, bot: Bot, message: WeixinMessage | None, body: bytes) -> Reply:
         """Judge and store a message to a person; `body` is the request as it came, and what is kept."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 
 from ilink.gateway.clock import Clock
 
@@ -64,16 +65,23 @@ class Hold:
             self._unwatch()
             self._unwatch = None
 
-    async def wait(self) -> Ending:
-        """Return why the wait ended, at once if it has."""
+    @property
+    def why(self) -> Ending:
+        """Why it ended; only for one that has."""
+        assert self._ending is not None
+        return self._ending
+
+    def begin(self) -> asyncio.Future[None]:
+        """Return what is done when the wait ends, already done if it has ended."""
         if self._watch is not None:
             watch, self._watch = self._watch, None
             self._unwatch = watch(self)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._ending is None:
-            self._future = asyncio.get_running_loop().create_future()
-            await self._future
-        assert self._ending is not None
-        return self._ending
+            self._future = future
+        else:
+            future.set_result(None)
+        return future
 
 
 class Waiting:
@@ -104,27 +112,30 @@ class Waiting:
 
     async def wait(self, hold: Hold, seconds: float) -> Ending:
         """Wait until somebody ends the hold or a pause of the gateway's clock is over."""
-        if self._is_stopping:
-            hold.end(Ending.STOPPING)
-        alarm = self._clock.after(seconds, lambda: hold.end(Ending.TIME))
-        self._holds.add(hold)
+        alarm = self._clock.after(seconds, partial(hold.end, Ending.TIME))
+        self._add(hold)
         try:
-            return await hold.wait()
+            await hold.begin()
         finally:
             alarm.cancel()
             self._holds.discard(hold)
+        return hold.why
 
     async def wait_real(self, hold: Hold, seconds: float) -> Ending:
         """Wait until somebody ends the hold or so many real seconds are over."""
-        if self._is_stopping:
-            hold.end(Ending.STOPPING)
         timer = asyncio.get_running_loop().call_later(seconds, hold.end, Ending.TIME)
-        self._holds.add(hold)
+        self._add(hold)
         try:
-            return await hold.wait()
+            await hold.begin()
         finally:
             timer.cancel()
             self._holds.discard(hold)
+        return hold.why
+
+    def _add(self, hold: Hold) -> None:
+        if self._is_stopping:
+            hold.end(Ending.STOPPING)
+        self._holds.add(hold)
 
     async def delay(self, seconds: float) -> None:
         """Hold an answer back, at most until the gateway stops."""

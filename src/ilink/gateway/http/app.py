@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ilink.errors import StoreError
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import BodyTooLargeError, CallerGoneError, read_body
-from ilink.gateway.http.calls import CALLS, Call, Endpoint
+from ilink.gateway.http.calls import CALLS, Call, Endpoint, UnreadableError
 from ilink.gateway.refusals import Reply
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.codec import encode
@@ -64,19 +64,18 @@ class ProtocolApp:
         self._interceptor = interceptor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection as ASGI asks for it."""
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-        elif scope["type"] == "http":
-            path = _SLASHES.sub("/", scope["path"])
-            if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):
-                await self._cdn({**scope, "path": path}, receive, send)
-            else:
-                await self._serve(scope, path.rstrip("/"), receive, send)
+        """Serve one connection as ASGI asks for it.
 
-    async def _serve(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        Ten thousand of these wait at a time, and each coroutine between here and the mailbox costs every one of them
+        half a kilobyte: so this one does not pass a poll on, and what does is a plain function where it can be.
+        """
+        if scope["type"] != "http":
+            return await _live(receive, send)
+        path = _SLASHES.sub("/", scope["path"])
+        if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):
+            return await self._cdn({**scope, "path": path}, receive, send)
         started = monotonic()
-        endpoint = CALLS.get(path)
+        endpoint = CALLS.get(path.rstrip("/"))
         exchange = Exchange(
             at_ms=self._gateway.state.clock.now_ms(),
             endpoint="?" if endpoint is None else endpoint.name,
@@ -87,7 +86,10 @@ class ProtocolApp:
         )
         hold = Hold(_Watch(receive))
         try:
-            reply = await self._reply(endpoint, exchange, receive, hold)
+            reply = _refuse_request(endpoint, exchange)
+            if reply is None:
+                assert endpoint is not None
+                reply = await self._answer(endpoint, exchange, receive, hold)
             if hold.ending is not Ending.GONE:
                 await self._send(exchange, reply, send)
         except CallerGoneError:
@@ -96,15 +98,23 @@ class ProtocolApp:
             hold.close()
             exchange.held_ms = int((monotonic() - started) * 1000)
             self._note(exchange)
+        return None
 
-    async def _reply(self, endpoint: Endpoint | None, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
+    async def _answer(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
         """Return the answer to a request; whatever goes wrong in here is one, too."""
-        if endpoint is None:
-            return _http_refusal(404, f"there is no {exchange.path}")
-        if exchange.method not in endpoint.methods:
-            return _http_refusal(405, f"{endpoint.name} is called by {' or '.join(endpoint.methods)}")
+        door = self._gateway.door
         try:
-            return await self._call(endpoint, exchange, receive, hold)
+            reply = await self._prepare(endpoint, exchange, receive)
+            if isinstance(reply, Call):
+                reply.hold = hold
+                reply = await endpoint.run(reply)
+                if self._interceptor is not None:
+                    reply = await self._interceptor.after(exchange, reply)
+            exchange.findings += reply.findings
+            if endpoint.has_token and _is_failure(reply.body):
+                await door.delay_error(endpoint.name)
+        except UnreadableError as error:
+            return error.reply
         except BodyTooLargeError:
             most = self._gateway.state.knobs.whole("limits.body_bytes")
             return _http_refusal(413, f"a body has at most {most} bytes (limits.body_bytes)")
@@ -116,34 +126,26 @@ class ProtocolApp:
         except Exception:  # noqa: BLE001  # the door of the server: one request's failure stays its own
             _log.exception("%s failed", endpoint.name)
             return _http_refusal(503, "the server failed; try again later")
+        return reply
 
-    async def _call(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
+    async def _prepare(self, endpoint: Endpoint, exchange: Exchange, receive: Receive) -> Call | Reply:
+        """Read the request and find out who calls; a reply is the refusal they get."""
         door = self._gateway.door
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
         if exchange.method == "POST":  # what comes with a GET has no meaning, and is not read
             most = self._gateway.state.knobs.whole("limits.body_bytes")
             exchange.request = await read_body(receive, headers, most=most)
-        call = Call(door=door, headers=headers, query=exchange.query, body=exchange.request, hold=hold)
-        reply: Reply | None = None
+        call = Call(door=door, host=headers.get("host", ""), query=exchange.query, body=exchange.request)
         if endpoint.has_token:
             exchange.findings = door.missing_headers(headers)
             caller = await door.authenticate(endpoint.name, headers)
             if isinstance(caller, Reply):
-                reply = caller
                 exchange.bot_id = caller.caller
-            else:
-                call.bot = caller
-                exchange.bot_id = caller.bot_id
-        if reply is None and self._interceptor is not None:
-            reply = await self._interceptor.before(exchange)
-        if reply is None:
-            reply = await endpoint.run(call)
-            if self._interceptor is not None:
-                reply = await self._interceptor.after(exchange, reply)
-        exchange.findings += reply.findings
-        if endpoint.has_token and _is_failure(reply.body):
-            await door.delay_error(endpoint.name)
-        return reply
+                return caller
+            call.bot = caller
+            exchange.bot_id = caller.bot_id
+        refusal = None if self._interceptor is None else await self._interceptor.before(exchange)
+        return call if refusal is None else refusal
 
     async def _send(self, exchange: Exchange, reply: Reply, send: Send) -> None:
         body = encode(reply.body)
@@ -189,6 +191,14 @@ class _Watch:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         hold.end(Ending.GONE)
+
+
+def _refuse_request(endpoint: Endpoint | None, exchange: Exchange) -> Reply | None:
+    if endpoint is None:
+        return _http_refusal(404, f"there is no {exchange.path}")
+    if exchange.method not in endpoint.methods:
+        return _http_refusal(405, f"{endpoint.name} is called by {' or '.join(endpoint.methods)}")
+    return None
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
 
@@ -25,7 +25,7 @@ from ilink.wire.models import (
     given,
 )
 
-__all__ = ["CALLS", "Call", "Endpoint"]
+__all__ = ["CALLS", "Call", "Endpoint", "UnreadableError"]
 
 M = TypeVar("M", bound=WireModel)
 
@@ -36,7 +36,7 @@ class Call:
 
     Attributes:
         door: Where it goes.
-        headers: Names in lower case.
+        host: Where it was sent to.
         query: As it came.
         body: Whole.
         hold: The caller's wait.
@@ -44,10 +44,10 @@ class Call:
     """
 
     door: BotDoor
-    headers: Mapping[str, str]
+    host: str
     query: str
     body: bytes
-    hold: Hold
+    hold: Hold = field(default_factory=Hold)
     bot: Bot | None = None
 
     @property
@@ -65,9 +65,10 @@ class Endpoint:
     methods: tuple[str, ...]
     has_token: bool
     run: Callable[[Call], Awaitable[Reply]]
+    """Reads the body at once, which may raise UnreadableError, and returns what answers."""
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """A body that the protocol has a refusal for."""
 
     def __init__(self, reply: Reply) -> None:
@@ -82,10 +83,10 @@ def _read(call: Call, model: type[M], *, may_be_empty: bool = False) -> M:
     try:
         decoded = decode(call.body, model)
     except RemoteProtocolError as error:
-        raise _UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+        raise UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
     wrong = [path for path in decoded.problems if not path.startswith("base_info")]
     if wrong:
-        raise _UnreadableError(call.door.refuse_body(f"{wrong[0]} invalid"))
+        raise UnreadableError(call.door.refuse_body(f"{wrong[0]} invalid"))
     return decoded.value
 
 
@@ -93,8 +94,8 @@ def _query(call: Call) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(call.query, keep_blank_values=True).items()}
 
 
-async def _get_bot_qrcode(call: Call) -> Reply:
-    return await call.door.get_bot_qrcode(_local_tokens(call))
+def _get_bot_qrcode(call: Call) -> Awaitable[Reply]:
+    return call.door.get_bot_qrcode(_local_tokens(call))
 
 
 def _local_tokens(call: Call) -> list[str]:
@@ -104,72 +105,60 @@ def _local_tokens(call: Call) -> list[str]:
     try:
         tokens = decode_object(call.body).get("local_token_list")
     except RemoteProtocolError as error:
-        raise _UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+        raise UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
     if tokens is None:
         return []
     if not is_array(tokens):
-        raise _UnreadableError(call.door.refuse_body("local_token_list invalid"))
+        raise UnreadableError(call.door.refuse_body("local_token_list invalid"))
     return [token for token in tokens if isinstance(token, str) and token.strip()]
 
 
-async def _get_qrcode_status(call: Call) -> Reply:
+def _get_qrcode_status(call: Call) -> Awaitable[Reply]:
     query = _query(call)
-    return await call.door.get_qrcode_status(
+    return call.door.get_qrcode_status(
         query.get("qrcode", ""),
         verify_code=query.get("verify_code", ""),
-        host=call.headers.get("host", ""),
+        host=call.host,
         hold=call.hold,
     )
 
 
-async def _getupdates(call: Call) -> Reply:
+def _getupdates(call: Call) -> Awaitable[Reply]:
     request = _read(call, UpdatesRequest)
-    return await call.door.getupdates(call.caller, given(request.get_updates_buf, ""), hold=call.hold)
+    return call.door.getupdates(call.caller, given(request.get_updates_buf, ""), hold=call.hold)
 
 
-async def _sendmessage(call: Call) -> Reply:
+def _sendmessage(call: Call) -> Awaitable[Reply]:
     request = _read(call, SendMessageRequest)
-    return await call.door.sendmessage(call.caller, given(request.msg, None), call.body)
+    return call.door.sendmessage(call.caller, given(request.msg, None), call.body)
 
 
-async def _getconfig(call: Call) -> Reply:
-    return await call.door.getconfig(call.caller, _read(call, ConfigRequest))
+def _getconfig(call: Call) -> Awaitable[Reply]:
+    return call.door.getconfig(call.caller, _read(call, ConfigRequest))
 
 
-async def _sendtyping(call: Call) -> Reply:
-    return await call.door.sendtyping(call.caller, _read(call, TypingRequest))
+def _sendtyping(call: Call) -> Awaitable[Reply]:
+    return call.door.sendtyping(call.caller, _read(call, TypingRequest))
 
 
-async def _getuploadurl(call: Call) -> Reply:
-    return await call.door.request_upload(call.caller, _read(call, UploadUrlRequest))
+def _getuploadurl(call: Call) -> Awaitable[Reply]:
+    return call.door.request_upload(call.caller, _read(call, UploadUrlRequest))
 
 
-async def _notifystart(call: Call) -> Reply:
+def _notifystart(call: Call) -> Awaitable[Reply]:
     _read(call, NotifyRequest, may_be_empty=True)
-    return await call.door.notifystart(call.caller)
+    return call.door.notifystart(call.caller)
 
 
-async def _notifystop(call: Call) -> Reply:
+def _notifystop(call: Call) -> Awaitable[Reply]:
     _read(call, NotifyRequest, may_be_empty=True)
-    return await call.door.notifystop(call.caller)
-
-
-def _refusing(run: Callable[[Call], Awaitable[Reply]]) -> Callable[[Call], Awaitable[Reply]]:
-    """Turn a body that cannot be read into its refusal."""
-
-    async def refusing(call: Call) -> Reply:
-        try:
-            return await run(call)
-        except _UnreadableError as error:
-            return error.reply
-
-    return refusing
+    return call.door.notifystop(call.caller)
 
 
 def _endpoint(
     endpoint: wire.Endpoint, run: Callable[[Call], Awaitable[Reply]], *, methods: tuple[str, ...] = ("POST",)
 ) -> tuple[str, Endpoint]:
-    return f"/{endpoint.path}", Endpoint(endpoint.name, methods, endpoint.has_token, _refusing(run))
+    return f"/{endpoint.path}", Endpoint(endpoint.name, methods, endpoint.has_token, run)
 
 
 CALLS: Final[dict[str, Endpoint]] = dict(
