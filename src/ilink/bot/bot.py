@@ -240,6 +240,8 @@ class Bot:
             database = await exits.enter_async_context(local_database(self._folder))
             accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
             stored = await self._choose_account(accounts) or await self._sign_in(accounts, login)
+            if stored is None:
+                return
             successor = await self._serve_account(stored, accounts, None)
             while successor is not None:
                 previous, stored = stored.account.account_id, successor
@@ -304,10 +306,19 @@ class Bot:
                 return stored
         return None
 
-    async def _sign_in(self, accounts: Accounts, login: Login | None) -> StoredAccount:
+    async def _sign_in(self, accounts: Accounts, login: Login | None) -> StoredAccount | None:
+        """Sign in; None when the bot is told to stop before anybody has confirmed."""
         if login is None:
             raise self._no_account()
-        return await login(accounts)
+        signing = asyncio.ensure_future(login(accounts))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({signing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return await signing if signing.done() else None
+        finally:
+            signing.cancel()
+            stopping.cancel()
+            await asyncio.gather(signing, stopping, return_exceptions=True)
 
     async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
         if self._account is not None or not sys.stderr.isatty():
