@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from ilink.gateway.control.app import CALLS
+from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.knobs import KNOBS, PROFILES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -15,10 +19,7 @@ def knobs() -> str:
         f"| `{knob.name}` | {_shown(knob.default)} | {_cell(knob.allowed)} | {_cell(knob.evidence)} |"
         for knob in sorted(KNOBS.values(), key=lambda knob: knob.name)
     ]
-    profiles = [
-        f"| `{name}` | {', '.join(f'`{knob}` = {_shown(value)}' for knob, value in sorted(values.items())) or 'the defaults'} |"
-        for name, values in PROFILES.items()
-    ]
+    profiles = [f"| `{name}` | {_differences(values)} |" for name, values in PROFILES.items()]
     return "\n".join(
         [
             "# Knobs and their evidence",
@@ -41,6 +42,91 @@ def knobs() -> str:
     )
 
 
+def _differences(values: Mapping[str, object]) -> str:
+    return ", ".join(f"`{knob}` = {_shown(value)}" for knob, value in sorted(values.items())) or "the defaults"
+
+
+def control_api() -> str:
+    """Return the page of the control API's calls."""
+    document = json.loads(draw_openapi(CALLS, has_key=True))
+    schemas = document["components"]["schemas"]
+    calls = [
+        line
+        for path, methods in document["paths"].items()
+        for method, call in methods.items()
+        for line in _call(method.upper(), path, call, schemas)
+    ]
+    return "\n".join(
+        [
+            "# The control API",
+            "",
+            "Whatever the phone page can do, these calls can do; tests and tools use them too.",
+            "They are served on a listener of their own, whose address is `control_url` in the ready line.",
+            "On loopback it needs no key unless one is set; on any other address a key is required.",
+            "With a key, send `Authorization: Bearer KEY`, or open a login link in the browser.",
+            "JSON goes in and out; times are RFC 3339 in UTC; ids are texts.",
+            "An unknown field is refused with 422 and its name.",
+            'Errors are `{"error":{"code":…,"message":…,"hint":…}}` with a fitting HTTP status.',
+            "The OpenAPI document is at `/_sim/openapi.json`; this page is generated from it.",
+            "",
+            *calls,
+            "## The objects",
+            "",
+            *(line for name, schema in sorted(schemas.items()) for line in _object(name, schema)),
+        ]
+    )
+
+
+def _object(name: str, schema: dict) -> list[str]:
+    words = schema.get("description", "").partition("\n\n")[0]
+    return [f"### {name}", "", _cell(words), "", *_fields("", schema), ""]
+
+
+def _call(method: str, path: str, call: dict, schemas: dict) -> list[str]:
+    lines = [f"## {method} {path}", "", call["description"], ""]
+    lines += [
+        f"- query `{one['name']}`: {_type(one['schema'])}" for one in call.get("parameters", []) if one["in"] == "query"
+    ]
+    for kind, content in call.get("requestBody", {}).get("content", {}).items():
+        lines += _fields(kind, _resolved(content["schema"], schemas))
+    success, answer = next((status, one) for status, one in call["responses"].items() if status.startswith("2"))
+    names = [_answer_name(content["schema"]) or kind for kind, content in answer.get("content", {}).items()]
+    lines += [f"- answers {success}" + (f": {', '.join(names)}" if names else ""), ""]
+    return lines
+
+
+def _fields(kind: str, schema: dict) -> list[str]:
+    required = schema.get("required", [])
+    return [
+        f"- {_lead(kind)}`{name}`{'' if name in required else ', optional'}: {_type(field)}"
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _lead(kind: str) -> str:
+    return f"{kind.partition('/')[2]} " if kind else ""
+
+
+def _type(schema: dict) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    return _answer_name(schema) or str(schema.get("type", "any"))
+
+
+def _answer_name(schema: dict) -> str:
+    if "oneOf" in schema:
+        return " or ".join(_answer_name(one) for one in schema["oneOf"])
+    return f"`{schema['$ref'].rpartition('/')[2]}`" if "$ref" in schema else ""
+
+
+def _resolved(schema: dict, schemas: dict) -> dict:
+    return schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
 def _shown(value: object) -> str:
     return "`null`" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
@@ -49,7 +135,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"knobs.md": knobs}
+PAGES = {"control-api.md": control_api, "knobs.md": knobs}
 
 
 def main() -> None:
