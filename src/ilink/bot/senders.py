@@ -10,12 +10,13 @@ import logging
 from asyncio import Event, Future, Task, TaskGroup, get_running_loop, wait_for
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from typing import Final, Protocol, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from ilink.bot.clock import Clock
 from ilink.bot.settings import OnUnknown, Policies

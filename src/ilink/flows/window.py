@@ -6,9 +6,12 @@ milliseconds since 1970, passed in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 __all__ = [
     "ALLOWANCE",
@@ -47,9 +50,8 @@ class Confidence(StrEnum):
     """The server said so, and nothing has happened since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """What is known about sending to one user.
+class Window(Struct, frozen=True, kw_only=True):
+    """What is known about sending to one user; a new one for every message, so no dataclass, whose copies are slow.
 
     Attributes:
         heard_ms: When the user last wrote; None when they never did.

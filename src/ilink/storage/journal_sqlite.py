@@ -465,13 +465,13 @@ class SqliteJournal:
                     draft.run_id,
                     draft.expires_ms,
                     now_ms,
+                    0,
                 )
                 for draft in chunk
             ]
             inserted = connection.execute(
                 "INSERT INTO outbox (account_id, conversation, user_id, client_id, cause_seq, is_progress, item,"
-                f" run_id, expires_ms, created_ms, state) SELECT *, 0 FROM (VALUES {_marks(10, len(chunk))}) WHERE true"
-                " ON CONFLICT DO NOTHING",
+                f" run_id, expires_ms, created_ms, state) VALUES {_marks(11, len(chunk))} ON CONFLICT DO NOTHING",
                 _flat(rows),
             )
             if inserted.rowcount == len(chunk) and inserted.lastrowid is not None:
@@ -510,7 +510,8 @@ class SqliteJournal:
                 f" (VALUES {_marks(7, len(chunk))}) UPDATE outbox SET state = outcome.state,"
                 " attempts = attempts + outcome.tried, message_id = outcome.message_id, code = outcome.code,"
                 " reason = outcome.reason, finished_ms = outcome.finished_ms FROM outcome"
-                " WHERE outbox.out_seq = outcome.out_seq AND outbox.state IN (0, 6, 7)",
+                # the plus keeps the planner from looking through the index of everything that waits
+                " WHERE outbox.out_seq = outcome.out_seq AND +outbox.state IN (0, 6, 7)",
                 _flat(chunk),
             )
         self._learn(connection, [settlement for settlement in settlements if settlement.outcome.event])
@@ -613,7 +614,7 @@ class SqliteJournal:
         for chunk in _chunks(rows):
             connection.execute(
                 "INSERT INTO peers (account_id, user_id, context_token, updated_at_ms)"
-                f" SELECT * FROM (VALUES {_marks(4, len(chunk))}) WHERE true ON CONFLICT DO UPDATE SET"
+                f" VALUES {_marks(4, len(chunk))} ON CONFLICT DO UPDATE SET"
                 " context_token = excluded.context_token, updated_at_ms = excluded.updated_at_ms",
                 _flat(chunk),
             )
