@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ilink.gateway.clock import as_datetime
@@ -16,9 +16,20 @@ from ilink.gateway.views import BotView
 from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
 from ilink.wire.ids import Secret
 
-__all__ = ["Bot", "Bots", "token_of"]
+__all__ = ["Bot", "Bots", "FreshMail", "token_of"]
 
 _FIRST_GENERATION: Final = 1
+_FRESH: Final = 8
+_FRESH_BYTES: Final = 4096
+"""How many messages of a bot, and of which size, are kept in memory besides the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshMail:
+    """A message that was stored a moment ago."""
+
+    at_ms: int
+    record: MailRecord
 
 
 class Bot:
@@ -29,6 +40,7 @@ class Bot:
         "bot_id",
         "conflicts",
         "created_ms",
+        "fresh",
         "generation",
         "handed_seq",
         "head_seq",
@@ -64,6 +76,19 @@ class Bot:
         self.holds: tuple[Hold, ...] = ()
         self.conflicts: tuple[float, ...] = ()
         self.repeats: list[MailRecord] = []
+        self.fresh: tuple[FreshMail, ...] = ()
+
+    def keep_fresh(self, mail: FreshMail) -> None:
+        """Keep a message in memory for the poll that waits for it, which saves that poll a look into the store."""
+        is_next = bool(self.fresh) and self.fresh[-1].record.seq + 1 == mail.record.seq
+        kept = (*self.fresh[1 - _FRESH :], mail) if is_next else (mail,)
+        self.fresh = kept if len(mail.record.wire) <= _FRESH_BYTES else ()
+
+    def read_fresh(self, after_seq: int, *, not_before_ms: int) -> list[MailRecord] | None:
+        """Return everything after a seq if all of it is in memory, else None."""
+        if not self.fresh or self.fresh[0].record.seq > after_seq + 1 or self.fresh[-1].record.seq != self.head_seq:
+            return None
+        return [mail.record for mail in self.fresh if mail.record.seq > after_seq and mail.at_ms >= not_before_ms]
 
     @property
     def progress(self) -> Progress:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Raw
 
-from ilink.gateway.bots import Bot, Bots
+from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.cursors import Position, read_cursor, write_cursor
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.refusals import Reply, stale
@@ -50,9 +50,10 @@ class Polls:
             self._release_older(bot, stale_for_loser=conflict == "stale")
         return await self._wait_for_mail(bot, position, hold, findings)
 
-    def deliver(self, bot: Bot, seq: int) -> None:
+    def deliver(self, bot: Bot, mail: FreshMail) -> None:
         """Note that a message is in the mailbox and wake whoever waits for it."""
-        bot.head_seq = max(bot.head_seq, seq)
+        bot.head_seq = max(bot.head_seq, mail.record.seq)
+        bot.keep_fresh(mail)
         self._wake(bot)
 
     async def _wait_for_mail(self, bot: Bot, position: Position, hold: Hold, findings: tuple[str, ...]) -> Reply:
@@ -95,13 +96,15 @@ class Polls:
         if head <= start:
             return batch, start
         oldest = self._state.clock.now_ms() - knobs.whole("poll.backlog_s") * 1000 if is_new else 0
-        mail = await self._state.store.read_mail(
-            bot.number,
-            after_seq=start,
-            not_before_ms=oldest,
-            most=knobs.whole("limits.batch_messages"),
-            most_bytes=knobs.whole("limits.batch_bytes"),
-        )
+        mail = bot.read_fresh(start, not_before_ms=oldest)
+        if mail is None or len(mail) > 1:  # more than one may be more than fits
+            mail = await self._state.store.read_mail(
+                bot.number,
+                after_seq=start,
+                not_before_ms=oldest,
+                most=knobs.whole("limits.batch_messages"),
+                most_bytes=knobs.whole("limits.batch_bytes"),
+            )
         if is_split:  # another poll may have been given them meanwhile
             mail = [record for record in mail if record.seq > bot.handed_seq]
             return batch + mail, start
@@ -153,6 +156,7 @@ class Polls:
     async def _acknowledge(self, bot: Bot, seq: int) -> None:
         if seq > bot.acked_seq:
             bot.acked_seq = seq
+            bot.fresh = tuple(mail for mail in bot.fresh if mail.record.seq > seq)
             bot.handed_seq = max(bot.handed_seq, seq)
             await self._state.store.advance(bot.progress)
 

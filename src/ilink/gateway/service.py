@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from ilink.errors import StoreError
-from ilink.gateway.bots import Bot, Bots
+from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
@@ -52,7 +52,7 @@ from ilink.gateway.views import (
     WireEntry,
 )
 from ilink.gateway.wire_log import WireLog
-from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, PersonRecord
+from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, MailRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
 from ilink.wire.codec import encode
 from ilink.wire.enums import ItemType, MessageState, MessageType
@@ -61,6 +61,8 @@ from ilink.wire.ids import AccountId, UserId
 __all__ = ["Gateway"]
 
 _NAME_CHARACTERS: Final = 64
+_KNOWN_PEOPLE: Final = 100_000
+"""How many people are remembered to exist, which saves a look into the store for each of their messages."""
 _SHOWN_PENDING: Final = 100
 _SHOWN_TOKENS: Final = 20
 _BEGINNING: Final = 8
@@ -100,6 +102,7 @@ class Gateway:
         self._events = EventStream()
         self._wire = WireLog()
         self._entry_watchers: dict[int, set[Hold]] = {}
+        self._known_people: set[str] = set()
         self._media: MediaRoom | None = None
         self._store: SqliteGatewayStore | None = None
 
@@ -340,7 +343,7 @@ class Gateway:
             await self._add_quote(content, quote)
         draft = self._draft(bot, user_id, content, dict(fields or {}), now_ms)
         stored = await self._state.store.append(draft)
-        self._polls.deliver(bot, stored.seq)
+        self._polls.deliver(bot, FreshMail(now_ms, MailRecord(stored.seq, stored.wire)))
         self._tell_entry(bot, user_id, stored.n)
         return Posted(message_id=str(MESSAGE_ID_BASE + stored.n), seq=stored.seq, n=stored.n)
 
@@ -491,6 +494,7 @@ class Gateway:
             }
         )
         self._state.clock.reset()
+        self._known_people.clear()
         self._bots.forget()
         self._codes.forget()
         self._typing.forget()
@@ -600,8 +604,12 @@ class Gateway:
         return bot
 
     async def _require_person(self, user_id: str) -> None:
+        if user_id in self._known_people:
+            return
         if await self._state.store.person(user_id) is None:
             raise UnknownThingError("person", user_id)
+        if len(self._known_people) < _KNOWN_PEOPLE:
+            self._known_people.add(user_id)
 
     async def _record(self, message_id: str) -> EntryRecord:
         is_number = message_id.isascii() and message_id.isdigit() and len(message_id) < 20

@@ -112,10 +112,11 @@ class MailDraft:
 
 @dataclass(frozen=True, slots=True)
 class StoredMail:
-    """Where a message went: the entry's number, and its place in the mailbox."""
+    """Where a message went: the entry's number, its place in the mailbox, and its bytes."""
 
     n: int
     seq: int
+    wire: bytes
 
 
 @dataclass(frozen=True, slots=True)

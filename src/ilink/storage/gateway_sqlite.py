@@ -200,7 +200,8 @@ class SqliteGatewayStore:
             )
             n = cursor.lastrowid
             assert n is not None
-            db.execute("UPDATE entry SET wire = ? WHERE n = ?", (mail.build(n, seq), n))
+            wire = mail.build(n, seq)
+            db.execute("UPDATE entry SET wire = ? WHERE n = ?", (wire, n))
             db.execute(
                 "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, 0, ?)"
                 " ON CONFLICT DO UPDATE SET last_inbound_ms = excluded.last_inbound_ms, sends = 0,"
@@ -208,7 +209,7 @@ class SqliteGatewayStore:
                 (mail.bot, mail.user_id, mail.at_ms, mail.context_token),
             )
             _add_token(db, mail.bot, mail.user_id, mail.context_token, mail.at_ms)
-            return StoredMail(n, seq)
+            return StoredMail(n, seq, wire)
 
         return await self._database.write(work)
 
