@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 
 import pytest
 import uvicorn
@@ -14,6 +15,17 @@ from transport_application import Application
 from ilink.transport.http import HttpTransport
 from ilink.transport.memory import MemoryTransport
 from ilink.transport.seam import Transport
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run every test of this folder on the loops that programs run on: they differ in what a broken socket raises."""
+    loops: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
+    if find_spec("uvloop"):
+        import uvloop
+
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
 
 
 @asynccontextmanager
