@@ -89,6 +89,7 @@ class SqliteJournal:
         self._has_work = Event()
         self._tasks = TaskGroup()
         self._is_closing = False
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -188,6 +189,7 @@ class SqliteJournal:
         answer: Future[Completed] = get_running_loop().create_future()
         self._completions.append(_Completion(sequence, claim, drafts, state, now_ms, answer))
         self._has_work.set()
+        self._refuse_when_closed()
         return answer
 
     async def fail(self, sequence: int, claim: int, *, error: str, due_ms: int | None, now_ms: int) -> Letter | None:
@@ -266,6 +268,7 @@ class SqliteJournal:
         answer: Future[None] = get_running_loop().create_future()
         self._settlements.append(_Settlement(outcome, now_ms, answer))
         self._has_work.set()
+        self._refuse_when_closed()
         return answer
 
     async def read_windows(self, users: Sequence[UserId]) -> Mapping[UserId, Window]:
@@ -361,8 +364,13 @@ class SqliteJournal:
                 if self._completions or self._settlements:
                     await self._store_waiting()
         finally:
-            closed = StoreError("the journal was closed")
-            _fail(closed, self._completions, self._settlements)
+            self._is_closed = True
+            self._refuse_when_closed()
+
+    def _refuse_when_closed(self) -> None:
+        if self._is_closed:
+            _fail(StoreError("the journal is closed"), self._completions, self._settlements)
+            self._completions, self._settlements = [], []
 
     async def _store_waiting(self) -> None:
         completions, self._completions = self._completions, []

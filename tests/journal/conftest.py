@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from journal_house import BOT, OpenJournal, sqlite_journals
+
+from ilink.storage.journal import Journal
+
+
+@pytest.fixture(params=["sqlite"])
+async def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenJournal]:
+    async with sqlite_journals(tmp_path) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+async def journal(open_journal: OpenJournal) -> AsyncIterator[Journal]:
+    async with open_journal(BOT) as journal:
+        await journal.adopt()
+        yield journal
