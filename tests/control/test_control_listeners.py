@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -119,3 +120,69 @@ async def test_a_closed_listener_takes_no_connection() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(listener.url)
+
+
+async def talk(listener: Listener, *pieces: bytes) -> bytes:
+    """Send bytes and return everything that comes back until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_headers_without_end_are_refused() -> None:
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(hello)
+    line = b"x-filler: " + b"a" * 1000 + b"\r\n"
+    answer = await talk(listener, b"GET / HTTP/1.1\r\nhost: localhost\r\n", *[line] * 100)
+    # The refusal may be lost, since the caller was still writing when the connection was closed.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+    await listener.aclose(grace=1)
+
+
+async def test_a_connection_that_says_nothing_is_closed() -> None:
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(hello, head_seconds=0.05)
+    assert await talk(listener) == b""
+    assert await talk(listener, b"GET / HTTP/1.1\r\nhost: loc") == b""
+    await listener.aclose(grace=1)
+
+
+async def test_a_request_that_is_answered_slowly_is_not_cut() -> None:
+    async def slow(scope, receive, send) -> None:
+        await asyncio.sleep(0.1)
+        await hello(scope, receive, send)
+
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(slow, head_seconds=0.05)
+    async with aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.get(listener.url) as answer:
+                assert await answer.text() == "hello"
+    await listener.aclose(grace=1)
+
+
+async def test_requests_in_one_piece_are_answered_in_order() -> None:
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(hello)
+    request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    assert (await talk(listener, request * 20 + last)).count(b"hello") == 21
+    await listener.aclose(grace=1)
+
+
+@pytest.mark.parametrize("request_line", [b"nonsense\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET \xff HTTP/1.1\r\n\r\n"])
+async def test_what_is_no_http_is_refused(request_line: bytes) -> None:
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(hello)
+    assert (await talk(listener, request_line)).startswith(b"HTTP/1.1 400 ")
+    await listener.aclose(grace=1)

@@ -83,14 +83,21 @@ class Listener:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
-    async def start(self, app: AsgiApp) -> None:
-        """Serve an application from now on; connections that came before are answered too."""
+    async def start(self, app: AsgiApp, *, head_seconds: float = 60.0) -> None:
+        """Serve an application from now on; connections that came before are answered too.
+
+        Args:
+            app: What answers.
+            head_seconds: How long a connection may take to its request's last header.
+        """
         # Loaded here because it takes a tenth of a second, which a wrong argument need not wait for.
         import uvicorn
 
+        from ilink.gateway.bounds import bounded
+
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded(head_seconds),
             ws="none",
             lifespan="off",
             interface="asgi3",
