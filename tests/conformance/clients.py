@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 from bench.peers import InstalledPeer
-
-from control import Control
+from keyboard import Control
 
 DRIVERS = Path(__file__).parent / "drivers"
 SECONDS = 30.0
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+DOCUMENT = "第一行\nthe second line\n".encode() * 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +44,9 @@ CLIENTS = {
         Client(name="wechatbot-sdk", keeps_account=True, moves_media=True, when_stale="signs in again"),
         Client(name="weilink", keeps_account=True, moves_media=True, when_stale="ends"),
         Client(name="openilink-sdk-python", keeps_account=False, moves_media=False, when_stale="waits"),
-        Client(name="wechat-link", keeps_account=False, moves_media=True, when_stale="ends"),
+        Client(name="wechat-link", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="wechat-clawbot", keeps_account=False, moves_media=True, when_stale="waits"),
-        Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="ends"),
+        Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="weixin-channel-sdk", keeps_account=True, moves_media=True, when_stale="waits"),
         Client(name="weixin-bot-sdk", keeps_account=True, moves_media=False, when_stale="signs in again"),
     )
@@ -121,10 +122,14 @@ class Running:
 
     def sign_in(self) -> None:
         """Start, and let a new person scan and confirm the code it shows."""
-        self.person = self._control.add_person(f"{self._peer.peer.name}-{self._folder.name}")
+        known = self._control.codes()
         self.start()
         self.hear("QRCODE")
-        code = self._control.wait_for_code()
+        self.confirm(self._control.wait_for_code(known))
+
+    def confirm(self, code: str) -> None:
+        """Let a new person scan and confirm a code, and wait until the client has its account."""
+        self.person = self._control.add_person(f"{self._peer.peer.name}-{self._folder.name}")
         self._control.post(f"/_sim/qr/{code}/scan", {"user_id": self.person})
         self.bot_id = self._control.post(f"/_sim/qr/{code}/confirm", {})["bot_id"]
         self.hear("SIGNED_IN")

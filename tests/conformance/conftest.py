@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,14 +10,11 @@ from pathlib import Path
 
 import pytest
 from bench.peers import PEERS, InstalledPeer, PeerUnavailableError, install
-from clients import Running
-
-from control import Control
+from clients import DOCUMENT, PICTURE, Running
+from keyboard import Control
 
 REQUIRED = "ILINK_REQUIRE_PEERS"
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
-DOCUMENT = "第一行\nthe second line\n".encode() * 500
-
+numbers = itertools.count()
 failures: dict[str, str] = {}
 """Why clients of a kind could not be had, so that a machine without a network is asked once and not nine times."""
 
@@ -73,12 +71,11 @@ def fleet(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]:
 
 @pytest.fixture
 def newcomer(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]:
-    """A client that has just signed in and that the test may spoil."""
+    """A client of the test's own that has never run."""
     started: list[Running] = []
 
     def get(name: str) -> Running:
-        started.append(Running(installed(name), gateway, home / f"{name}-newcomer"))
-        started[-1].sign_in()
+        started.append(Running(installed(name), gateway, home / f"{name}-newcomer-{next(numbers)}"))
         return started[-1]
 
     yield get

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from clients import CLIENTS, Running
-from conftest import DOCUMENT, PICTURE
-
-from control import Control, wait_until
+from clients import CLIENTS, DOCUMENT, PICTURE, Running
+from keyboard import Control, wait_until
 
 EVERY = pytest.mark.parametrize("name", CLIENTS)
 KEEPING = pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if client.keeps_account])
 MOVING = pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if client.moves_media])
+
+REFRESHING = pytest.mark.parametrize("name", [name for name in CLIENTS if name != "wechat-link"])
 
 Fleet = Callable[[str], Running]
 
@@ -59,8 +59,10 @@ def test_a_stale_token_is_told_in_both_slots_and_the_client_does_as_it_is_known_
     name: str, newcomer: Fleet, gateway: Control
 ) -> None:
     client = newcomer(name)
+    client.sign_in()
     before = gateway.say(client.person, client.bot_id, "hello")
     gateway.hear(client.person, client.bot_id, before)
+    known = gateway.codes()
     gateway.post(f"/_sim/bots/{client.bot_id}/expire", {})
     wait_until(lambda: any(poll["ret"] == -14 for poll in gateway.polls(client.bot_id)), f"{name} is told")
     stale = next(poll for poll in gateway.polls(client.bot_id) if poll["ret"] == -14)
@@ -68,11 +70,24 @@ def test_a_stale_token_is_told_in_both_slots_and_the_client_does_as_it_is_known_
     match CLIENTS[name].when_stale:
         case "signs in again":
             client.hear("QRCODE")
-            assert gateway.wait_for_code()
+            assert gateway.wait_for_code(known)
         case "waits":
             assert client.is_alive()
         case "ends":
             assert client.wait_ended()
+
+
+@REFRESHING
+def test_a_code_that_ran_out_is_replaced(name: str, newcomer: Fleet, gateway: Control) -> None:
+    client = newcomer(name)
+    known = gateway.codes()
+    client.start()
+    client.hear("QRCODE")
+    first = gateway.wait_for_code(known)
+    gateway.post(f"/_sim/qr/{first}/expire", {})
+    client.confirm(gateway.wait_for_code(known | {first}))
+    before = gateway.say(client.person, client.bot_id, "hello")
+    assert gateway.hear(client.person, client.bot_id, before)["items"][0]["text"] == "echo: hello"
 
 
 @EVERY

@@ -46,9 +46,16 @@ class Control:
         """Make a person and return their user id."""
         return self.post("/_sim/people", {"name": name})["user_id"]
 
-    def wait_for_code(self) -> str:
-        """Return the newest code that nobody has scanned, as soon as there is one."""
-        return self.get("/_sim/wait", qr=1, timeout=SECONDS)["qrcode"]
+    def codes(self) -> set[str]:
+        """Return all login codes there are."""
+        return {code["qrcode"] for code in self.get("/_sim/qr")["codes"]}
+
+    def wait_for_code(self, known: set[str]) -> str:
+        """Return a code that was not there before, as soon as there is one; clients that went away left theirs."""
+        wait_until(lambda: not self.codes() <= known, "a new code")
+        newest = self.get("/_sim/wait", qr=1, timeout=SECONDS)["qrcode"]
+        assert newest not in known
+        return newest
 
     def say(self, person: str, bot_id: str, text: str) -> int:
         """Let a person write; returns how many messages the bot had sent before."""
@@ -88,7 +95,8 @@ class Control:
 
     def polls(self, bot_id: str) -> list[dict]:
         """Return the bot's polls that were answered, oldest first."""
-        return self.get("/_sim/wire", bot_id=bot_id, endpoint="getupdates")["entries"]
+        entries = self.get("/_sim/wire", bot_id=bot_id, endpoint="getupdates")["entries"]
+        return [entry for entry in entries if entry["response"] is not None]
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
