@@ -282,6 +282,12 @@ async def test_a_clock_that_is_told_nothing_is_refused(api) -> None:
     assert (answer.status, answer.body["error"]["code"]) == (422, "invalid")
 
 
+async def test_the_clock_stays_within_the_years_that_dates_have(api) -> None:
+    statuses = [(await api.post("/_sim/clock", {"advance_s": 10 * 365 * 86400})).status for _ in range(750)]
+    assert (statuses[0], statuses[-1], set(statuses)) == (200, 422, {200, 422})
+    assert (await api.get("/_sim/clock")).body["now"].startswith("89")
+
+
 async def test_a_code_runs_out_by_the_clock(api, bot) -> None:
     await bot.ask_code()
     await api.post("/_sim/clock", {"advance_s": 3600})

@@ -67,6 +67,13 @@ async def test_a_login_link_signs_one_browser_in(keyed_api, keyed_server) -> Non
     assert (await keyed_api.get(f"{link.path}?{link.query}")).status == 403
 
 
+async def test_looking_at_a_login_link_does_not_use_it_up(keyed_api, keyed_server) -> None:
+    link = urlsplit(keyed_server.login_url)
+    path = f"{link.path}?{link.query}"
+    assert (await keyed_api("HEAD", path)).status == 200
+    assert (await keyed_api.get(path)).status == 303
+
+
 async def test_a_signed_in_browser_never_learns_the_key(keyed_api, keyed_server) -> None:
     link = urlsplit(keyed_server.login_url)
     cookie = (await keyed_api.get(f"{link.path}?{link.query}")).headers["set-cookie"]

@@ -121,6 +121,8 @@ class ControlApp:
 
     def _log_in(self, request: Request) -> Response:
         """Redeem a login link: the browser gets its cookie and goes on to the page, the code leaves the address bar."""
+        if request.method == "HEAD":  # programs that look at links beforehand must not use it up
+            return Response(headers={"cache-control": "no-store"})
         cookie = self._state.guard.redeem(request.query_params.get("code", ""))
         return RedirectResponse("/", 303, {"set-cookie": cookie, "cache-control": "no-store"})
 
