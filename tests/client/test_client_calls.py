@@ -30,6 +30,7 @@ from ilink.errors import (
 from ilink.flows.login import LoginReport
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt, text_item
 from ilink.transport.memory import MemoryTransport
+from ilink.transport.seam import Request
 from ilink.wire.accounts import Account
 from ilink.wire.endpoints import ENDPOINTS
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
@@ -559,7 +560,7 @@ class TestAddresses:
                 await client.notify_stop()
             transport = client.transport
         with pytest.raises(ConfigError):
-            await transport.send(client._post_request(ENDPOINTS["notifystop"], b"{}"), timeout=1)
+            await transport.send(Request(method="GET", url="http://127.0.0.1:1/"), timeout=1)
 
     async def test_given_transport_stays_open(self) -> None:
         server = StubServer(notifystart={"ret": 0})

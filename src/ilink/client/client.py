@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -12,14 +11,14 @@ from typing import Final, Self, TypeVar
 from urllib.parse import urlencode
 
 from ilink.client.answers import Batch, QrCode, TypingConfig, UploadPermission
+from ilink.client.calls import CONNECT_TRIES, Calls, endpoint_at
 from ilink.client.clock import Clock, SystemClock
-from ilink.client.reading import read_answer
 from ilink.client.settings import Addresses, as_url, refused_host
-from ilink.errors import ApiError, ConfigError, ConnectError, IlinkError, LoginError, RemoteProtocolError
+from ilink.errors import ApiError, ConfigError, IlinkError, LoginError, RemoteProtocolError
 from ilink.flows.login import LoginReport
-from ilink.flows.polling import MAX_SLACK, MIN_SLACK, Backoff, is_empty_poll, poll_timeout
+from ilink.flows.polling import MAX_SLACK, MIN_SLACK, is_empty_poll, poll_timeout
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
-from ilink.transport.seam import Request, Transport
+from ilink.transport.seam import Transport
 from ilink.wire.accounts import Account
 from ilink.wire.codec import decode_object, encode
 from ilink.wire.endpoints import (
@@ -36,8 +35,7 @@ from ilink.wire.endpoints import (
     Endpoint,
 )
 from ilink.wire.enums import LoginStatus, TypingStatus
-from ilink.wire.headers import app_headers, post_headers
-from ilink.wire.hosts import HostPolicy, join_url
+from ilink.wire.hosts import HostPolicy
 from ilink.wire.ids import Cursor, MessageId, Secret, UserId
 from ilink.wire.models import (
     UNSET,
@@ -48,7 +46,6 @@ from ilink.wire.models import (
     LoginStatusAnswer,
     NotifyRequest,
     QrCodeAnswer,
-    QrCodeRequest,
     SendMessageAnswer,
     SendMessageRequest,
     TypingRequest,
@@ -60,13 +57,11 @@ from ilink.wire.models import (
     given,
 )
 from ilink.wire.results import INVALID_ARGUMENTS
-from ilink.wire.versions import encode_uin, format_bot_agent
+from ilink.wire.versions import format_bot_agent
 
 __all__ = ["MAX_KNOWN_TOKENS", "PROTOCOL_VERSION", "Client"]
 
 A = TypeVar("A", bound=Answer)
-
-_log = logging.getLogger(__name__)
 
 PROTOCOL_VERSION: Final = "2.4.9"
 """The official client whose protocol this one speaks, and which it says it is: servers and phones switch features by it
@@ -77,11 +72,6 @@ BOT_TYPE: Final = "3"
 
 MAX_KNOWN_TOKENS: Final = 10
 """How many stored tokens go with the request for a code (official 2.4.9)."""
-
-CONNECT_TRIES: Final = 3
-"""How often a call is tried while nothing could be written."""
-
-_CONNECT_BACKOFF: Final = Backoff(first=0.2, ceiling=2.0, floor=0.05)
 
 
 class Client:
@@ -126,29 +116,33 @@ class Client:
             account, base_url=base_url, cdn_url=cdn_url, allow_hosts=allow_hosts, environ=environ
         )
         self._random = random or Random()  # noqa: S311  # jitter and the UIN header, which is no secret
-        self._clock: Clock = clock or SystemClock()
+        self._calls = Calls(
+            self._addresses.base_url,
+            token=account.token if account is not None else None,
+            version=version,
+            route_tag=route_tag,
+            random=self._random,
+            clock=clock or SystemClock(),
+        )
         own_agent = f"{bot_agent} ilink/{installed_version('ilink')}"
         self._base_info = BaseInfo(channel_version=version, bot_agent=format_bot_agent(own_agent))
-        token = account.token if account is not None else None
-        self._get_headers = app_headers(version, route_tag=route_tag)
-        self._login_headers = post_headers(version, uin=0, route_tag=route_tag)
-        self._account_headers = post_headers(version, uin=0, token=token, route_tag=route_tag)
+        self._environ = environ
         self._given_transport = transport
-        self._transport: Transport | None = None
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         if self._given_transport is not None:
-            self._transport = self._given_transport
+            self._calls.transport = self._given_transport
         else:
             # Loaded late: the HTTP library takes longer to import than all of ilink.
             from ilink.transport.http import HttpTransport
 
-            self._transport = await self._exits.enter_async_context(HttpTransport())
+            own_transport = HttpTransport(environ=self._environ)
+            self._calls.transport = await self._exits.enter_async_context(own_transport)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._transport = None
+        self._calls.transport = None
         await self._exits.aclose()
 
     @property
@@ -178,10 +172,10 @@ class Client:
         Raises:
             ConfigError: The client is not open.
         """
-        if self._transport is None:
+        if self._calls.transport is None:
             message = "the client is not open; use it inside `async with client:`"
             raise ConfigError(message)
-        return self._transport
+        return self._calls.transport
 
     async def get_qr_code(self, known_tokens: Sequence[Secret] = (), *, timeout: float = 15.0) -> QrCode:
         """Ask for a login code.
@@ -203,7 +197,7 @@ class Client:
             answer = await self._ask_for_code(path, texts[:MAX_KNOWN_TOKENS], timeout)
         except ApiError as error:
             if error.http_status in (404, 405):
-                answer = await self._get(GET_BOT_QRCODE, path, QrCodeAnswer, timeout=timeout)
+                answer = await self._calls.get(GET_BOT_QRCODE, path, QrCodeAnswer, timeout=timeout)
             elif texts and INVALID_ARGUMENTS in (error.ret, error.errcode):
                 answer = await self._ask_for_code(path, [], timeout)
             else:
@@ -236,7 +230,7 @@ class Client:
             query["verify_code"] = verify_code.reveal()
         path = f"{GET_QRCODE_STATUS.path}?{urlencode(query)}"
         base_url = self.login_base_url(host)
-        answer = await self._get(GET_QRCODE_STATUS, path, LoginStatusAnswer, timeout=timeout, base_url=base_url)
+        answer = await self._calls.get(GET_QRCODE_STATUS, path, LoginStatusAnswer, timeout=timeout, base_url=base_url)
         return LoginReport(
             status=given(answer.status, LoginStatus.WAIT.value),
             token=given(answer.bot_token, "") or None,
@@ -433,23 +427,14 @@ class Client:
             TransportError, ApiError, RemoteProtocolError: As for the typed calls.
         """
         if isinstance(endpoint, str):
-            endpoint = ENDPOINTS.get(endpoint) or _endpoint_at(endpoint)
+            endpoint = ENDPOINTS.get(endpoint) or endpoint_at(endpoint)
         content = encode({**body} if "base_info" in body else {**body, "base_info": self._base_info})
-        raw, _ = await self._exchange(endpoint, self._post_request(endpoint, content), Answer, timeout=timeout)
+        raw, _ = await self._calls.post(endpoint, content, Answer, timeout=timeout)
         return decode_object(raw) if raw else {}
 
     async def _ask_for_code(self, path: str, tokens: list[str], timeout: float) -> QrCodeAnswer:
-        # omit_defaults would drop an empty list, and the official client sends it
-        body = encode({"local_token_list": tokens}) if not tokens else encode(QrCodeRequest(local_token_list=tokens))
-        request = self._post_request(GET_BOT_QRCODE, body, path=path)
-        return (await self._exchange(GET_BOT_QRCODE, request, QrCodeAnswer, timeout=timeout))[1]
-
-    async def _get(
-        self, endpoint: Endpoint, path: str, model: type[A], *, timeout: float, base_url: str | None = None
-    ) -> A:
-        url = join_url(base_url or self.base_url, path)
-        request = Request(method="GET", url=url, headers=self._get_headers)
-        return (await self._exchange(endpoint, request, model, timeout=timeout, tries=1))[1]
+        body = encode({"local_token_list": tokens})  # the model would leave an empty list out; it must be there
+        return (await self._calls.post(GET_BOT_QRCODE, body, QrCodeAnswer, timeout=timeout, path=path))[1]
 
     async def _post(
         self, endpoint: Endpoint, body: WireModel, model: type[A], *, timeout: float, tries: int = CONNECT_TRIES
@@ -457,38 +442,4 @@ class Client:
         if self._account is None:
             message = f"{endpoint.name} needs an account; sign in first and pass it to the client"
             raise ConfigError(message)
-        request = self._post_request(endpoint, encode(body))
-        return (await self._exchange(endpoint, request, model, timeout=timeout, tries=tries))[1]
-
-    def _post_request(self, endpoint: Endpoint, body: bytes, *, path: str | None = None) -> Request:
-        known = self._account_headers if endpoint.has_token else self._login_headers
-        headers = {**known, "X-WECHAT-UIN": encode_uin(self._random.getrandbits(32))}
-        return Request(method="POST", url=join_url(self.base_url, path or endpoint.path), headers=headers, body=body)
-
-    async def _exchange(
-        self, endpoint: Endpoint, request: Request, model: type[A], *, timeout: float, tries: int = CONNECT_TRIES
-    ) -> tuple[bytes, A]:
-        """Send a request, again while nothing of it could be written, and read the answer."""
-        deadline = self._clock.monotonic() + timeout
-        left, tries_left = timeout, tries
-        while True:
-            try:
-                response = await self.transport.send(request, timeout=left)
-            except ConnectError:
-                tries_left -= 1
-                pause = _CONNECT_BACKOFF.delay(tries - tries_left, jitter=self._random.random())
-                if not tries_left or self._clock.monotonic() + pause >= deadline:
-                    raise
-                _log.debug("%s could not be sent, trying again in %.2f s", endpoint.name, pause)
-                await self._clock.sleep(pause)
-                left = deadline - self._clock.monotonic()
-            else:
-                return response.body, read_answer(endpoint.name, response, model)
-
-
-def _endpoint_at(path: str) -> Endpoint:
-    if "://" in path or path.startswith("//") or "/" not in path:
-        message = f"{path!r} is neither a known endpoint nor a path below the base URL, such as ilink/bot/newthing"
-        raise ConfigError(message)
-    name = path.partition("?")[0].rstrip("/").rpartition("/")[2]
-    return Endpoint(name, path, "POST", has_token=True, timeout=15.0)
+        return (await self._calls.post(endpoint, encode(body), model, timeout=timeout, tries=tries))[1]
