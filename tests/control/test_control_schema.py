@@ -87,9 +87,11 @@ def gateway() -> Iterator[ThreadedGateway]:
 STRICTER_THAN_THE_DOCUMENT = {
     "/_sim/clock",  # one of two fields must be there
     "/_sim/config",  # knobs and profiles have names
+    "/_sim/people",  # a name of blanks is none
     "/_sim/people/{user_id}/messages",  # text or items, not both
     "/_sim/qr/{qrcode}/redirect",  # a host that is one
     "/_sim/qr/{qrcode}/require-code",  # as many digits as a knob says
+    "/_sim/reset",  # 1.0 is a whole number to JSON Schema
     "/_sim/wait",  # a bot, or a code
 }
 """Calls that refuse, with 422, some of what fits the document."""
