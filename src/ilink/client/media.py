@@ -35,9 +35,9 @@ from ilink.flows.upload import (
     upload_url,
 )
 from ilink.messages.media import MediaKind, MediaReference, UploadedMedia, kind_of, safe_file_name
-from ilink.storage.files import Batches, Bytes, PartialFile, ReadAhead, in_thread
+from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
-from ilink.wire.cipher import Decryptor, Encryptor, ciphertext_size
+from ilink.wire.cipher import CHUNK_BYTES, Decryptor, Encryptor, ciphertext_size
 from ilink.wire.hosts import HostPolicy
 from ilink.wire.ids import UserId
 from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
@@ -57,6 +57,7 @@ LINK_SECONDS: Final = 20 * 3600.0
 
 _REMEMBERED: Final = 1024
 _WORDS: Final = 1000
+_PIECES: Final = BATCH_BYTES // CHUNK_BYTES
 
 Progress = Callable[[int, int], None]
 """Called in the event loop with the plain bytes moved so far and all of them; 0 where that is unknown."""
@@ -218,8 +219,8 @@ class MediaClient:
         """Fetch a file of a message into memory; see `download` for limits and errors."""
 
         async def fetch(url: str) -> bytes:
-            parts: list[Bytes] = []
-            receiver = _Receiver(reference, lambda *chunks: parts.extend(chunks))
+            parts: list[bytes] = []
+            receiver = _Receiver(reference, lambda chunk: parts.append(bytes(chunk)))
             await self._receive(url, receiver, max_bytes, timeout, progress)
             return b"".join(parts)
 
@@ -235,7 +236,7 @@ class MediaClient:
         the end. It is not tried again once it is open. See `download` for limits and errors.
         """
         urls = self._urls(reference)
-        receiver = _Receiver(reference, lambda *_: None)
+        receiver = _Receiver(reference, lambda _: None)
         for url in urls:
             request = Request(method="GET", url=url)
             async with self._client.transport.open_stream(request, timeout=timeout) as answer:
@@ -327,8 +328,8 @@ class MediaClient:
         """Send the ciphertext once, encrypted while it is sent, and return the reference."""
         await in_thread(source.read_again)
         body = _EncryptedBody(source, key)
-        async with ReadAhead(body.read) as chunks:
-            streamed = StreamedBody(_report(chunks, source.size, progress), ciphertext_size(source.size))
+        async with ReadAhead(body.read) as batches:
+            streamed = StreamedBody(_report(batches, source.size, progress), ciphertext_size(source.size))
             headers = {"Content-Type": "application/octet-stream"}
             request = Request(method="POST", url=url, headers=headers, body=streamed)
             async with self._client.transport.open_stream(request, timeout=timeout) as answer:
@@ -386,20 +387,22 @@ class _EncryptedBody:
         self._source = source
         self._encryptor: Encryptor | None = Encryptor(key)
 
-    def read(self) -> bytes:
-        if self._encryptor is None:
-            return b""
-        while chunk := self._source.read():
-            if ready := self._encryptor.update(chunk):
-                return bytes(ready)
-        last, self._encryptor = bytes(self._encryptor.finish()), None
-        return last
+    def read(self) -> list[bytes]:
+        """Return the next pieces, as many as one trip to a thread is worth; none at the end."""
+        pieces: list[bytes] = []
+        while self._encryptor is not None and len(pieces) < _PIECES:
+            if chunk := self._source.read():
+                pieces.append(bytes(self._encryptor.update(chunk)))
+            else:
+                pieces.append(bytes(self._encryptor.finish()))
+                self._encryptor = None
+        return pieces
 
 
 class _Receiver:
     """Turns ciphertext into plain bytes that are checked and passed on, for a thread."""
 
-    def __init__(self, reference: MediaReference, write: Callable[..., object]) -> None:
+    def __init__(self, reference: MediaReference, write: Callable[[Bytes], object]) -> None:
         self.reference = reference
         self.size = 0
         self.head = b""
@@ -409,7 +412,8 @@ class _Receiver:
         self._digest = None if reference.md5 is None else hashlib.md5(usedforsecurity=False)
 
     def take(self, *chunks: Bytes) -> None:
-        self._write(*[self.open(chunk) for chunk in chunks])
+        for chunk in chunks:
+            self._write(self.open(chunk))
 
     def finish(self) -> None:
         self._write(self.close())
@@ -438,11 +442,14 @@ class _Receiver:
         return plain
 
 
-async def _report(chunks: ReadAhead[bytes], total: int, progress: Progress | None) -> AsyncGenerator[bytes, None]:
+async def _report(
+    batches: ReadAhead[list[bytes]], total: int, progress: Progress | None
+) -> AsyncGenerator[bytes, None]:
     sent = 0
-    async for chunk in chunks:
-        yield chunk
-        sent += len(chunk)
+    async for batch in batches:
+        for piece in batch:
+            yield piece
+            sent += len(piece)
         if progress is not None:
             progress(min(sent, total), total)
 

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol, cast
 
 from ilink.errors import ConfigError, IntegrityError, MediaError, TooLargeError
-from ilink.storage.files import BATCH_BYTES, Batches, Bytes, in_thread
+from ilink.storage.files import Batches, Bytes, in_thread
+from ilink.wire.cipher import CHUNK_BYTES
 from ilink.wire.mime import SNIFF_BYTES
 
 __all__ = ["FileObject", "Source", "UploadSource", "open_source"]
@@ -55,14 +57,14 @@ class Source:
         self._position = 0
 
     def read(self) -> Bytes:
-        """Return the next chunk, empty at the end.
+        """Return the next chunk, for use before the next call; empty at the end.
 
         Raises:
             IntegrityError: There are fewer or more bytes than were measured: the file is being changed.
             MediaError: It cannot be read.
         """
         try:
-            chunk = self.reader(BATCH_BYTES)
+            chunk = self.reader(CHUNK_BYTES)
         except OSError as error:
             message = f"cannot read {self.name or 'what is to be uploaded'}: {error.strerror or error}"
             raise MediaError(message) from error
@@ -89,7 +91,7 @@ async def open_source(source: UploadSource, *, name: str, max_bytes: int) -> Asy
         path = Path(source)
         async with _opened(path) as file:
             await in_thread(lambda: _check_size(os.fstat(file.fileno()).st_size, max_bytes, path.name))
-            yield await _measured(_from_file(file, 0, name or path.name), max_bytes)
+            yield await _measured(_from_file(file, name or path.name), max_bytes)
     elif isinstance(source, bytes | bytearray | memoryview):
         _check_size(len(source), max_bytes, name)
         yield await _measured(_from_bytes(source, name), max_bytes)
@@ -117,12 +119,12 @@ async def _from_file_object(file: FileObject, name: str, max_bytes: int) -> Asyn
         reader = _checked_reader(file)
 
         def copy(stop: Callable[[], bool]) -> None:
-            while (chunk := reader(BATCH_BYTES)) and not stop():
+            while (chunk := reader(CHUNK_BYTES)) and not stop():
                 spool.write(chunk)
                 _check_size(spool.tell(), max_bytes, name)
 
         await _stoppable(copy)
-        yield await _measured(_from_file(spool, 0, name), max_bytes)
+        yield await _measured(_from_file(spool, name), max_bytes)
 
 
 async def _measured(source: Source, max_bytes: int) -> Source:
@@ -132,7 +134,7 @@ async def _measured(source: Source, max_bytes: int) -> Source:
         digest = hashlib.md5(usedforsecurity=False)
         source.rewind()
         try:
-            while (chunk := source.reader(BATCH_BYTES)) and not stop():
+            while (chunk := source.reader(CHUNK_BYTES)) and not stop():
                 digest.update(chunk)
                 source.size += len(chunk)
                 if len(source.head) < SNIFF_BYTES:
@@ -147,10 +149,10 @@ async def _measured(source: Source, max_bytes: int) -> Source:
     return source
 
 
-async def _spooled(chunks: AsyncIterable[Bytes], file: IO[bytes], name: str, max_bytes: int) -> Source:
+async def _spooled(chunks: AsyncIterable[Bytes], file: FileIO, name: str, max_bytes: int) -> Source:
     """Write asynchronous chunks to a temporary file, measuring them on the way."""
     digest = hashlib.md5(usedforsecurity=False)
-    source = _from_file(file, 0, name)
+    source = _from_file(file, name)
 
     def take(*batch: Bytes) -> None:
         for chunk in batch:
@@ -182,8 +184,8 @@ async def _stoppable(work: Callable[[Callable[[], bool]], None]) -> None:
 
 
 @asynccontextmanager
-async def _opened(path: Path) -> AsyncGenerator[IO[bytes], None]:
-    held: list[IO[bytes]] = []
+async def _opened(path: Path) -> AsyncGenerator[FileIO, None]:
+    held: list[FileIO] = []
     try:
         await in_thread(lambda: held.append(path.open("rb", buffering=0)))
         yield held[0]
@@ -198,8 +200,8 @@ async def _opened(path: Path) -> AsyncGenerator[IO[bytes], None]:
 
 
 @asynccontextmanager
-async def _spool() -> AsyncGenerator[IO[bytes], None]:
-    held: list[IO[bytes]] = []
+async def _spool() -> AsyncGenerator[FileIO, None]:
+    held: list[FileIO] = []
     try:
         await in_thread(lambda: held.append(tempfile.TemporaryFile(buffering=0)))  # noqa: SIM115  # closed below
         yield held[0]
@@ -208,8 +210,14 @@ async def _spool() -> AsyncGenerator[IO[bytes], None]:
             file.close()
 
 
-def _from_file(file: IO[bytes], start: int, name: str) -> Source:
-    return Source(name, file.read, lambda: file.seek(start))
+def _from_file(file: FileIO, name: str) -> Source:
+    # One buffer for all reads: fresh ones of this size cost more than the reading.
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+
+    def read(size: int) -> Bytes:
+        return buffer[: file.readinto(buffer[:size])]
+
+    return Source(name, read, lambda: file.seek(0))
 
 
 def _from_bytes(data: bytes | bytearray | memoryview, name: str) -> Source:

@@ -205,9 +205,9 @@ class MediaRoom:
         decryptor = Decryptor(MediaKey(bytes.fromhex(record.aes_key)))
         async with self._blobs.open(record.media_id) as reader:
             async for chunk in reader.chunks():
-                yield decryptor.update(chunk)
+                yield bytes(decryptor.update(chunk))
         try:
-            yield decryptor.finish()
+            yield bytes(decryptor.finish())
         except DecryptionError as error:
             message = f"the media {record.media_id} does not decrypt with the key that was announced for it"
             raise ConflictError(message) from error
@@ -336,9 +336,9 @@ class MediaRoom:
             async with Batches(measure.take) as batches:
                 async for chunk in chunks:
                     await batches.put(chunk)
-                    await writer.write(encryptor.update(chunk))
+                    await writer.write(bytes(encryptor.update(chunk)))
                 await batches.drain()
-            await writer.write(encryptor.finish())
+            await writer.write(bytes(encryptor.finish()))
             await writer.commit()
         return measure.close(name)
 

