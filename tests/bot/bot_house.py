@@ -20,7 +20,6 @@ from ilink.wire.codec import encode
 from ilink.wire.ids import AccountId, Cursor, MessageId, Secret, UserId
 from ilink.wire.models import given
 
-
 OWNER = UserId("owner@im.wechat")
 ACCOUNT = Account(account_id=AccountId("bot@im.bot"), token=Secret("t0ken"), base_url="http://x", owner_id=OWNER)
 AT_ONCE = Backoff(first=0.001, ceiling=0.002, floor=0.0)
@@ -49,9 +48,12 @@ async def sign_in(accounts: Accounts) -> StoredAccount:
 @asynccontextmanager
 async def running(bot: Bot, *, login: Any = sign_in) -> AsyncIterator[Bot]:
     """Run a bot for as long as the block lasts, and stop it in order."""
+    begun = asyncio.Event()
+    bot.on_state(lambda _state: begun.set())
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(bot.serve(login=login))
         try:
+            await begun.wait()
             yield bot
         finally:
             bot.stop()
@@ -118,6 +120,12 @@ class Server:
         async with asyncio.timeout(seconds):
             while not condition():
                 await self._changed.wait()
+
+    async def until_slept(self, clock: HastyClock, seconds: float) -> None:
+        """Wait until something pauses for so long at least."""
+        async with asyncio.timeout(10):
+            while not any(slept >= seconds for slept in clock.slept):  # noqa: ASYNC110  # a clock tells nobody
+                await asyncio.sleep(0.001)
 
     def heard(self, user: str) -> list[str]:
         return self.texts[user]

@@ -13,7 +13,7 @@ from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
 
-def login_of(gateway: LocalGateway, person: Person):
+def login_of(gateway: LocalGateway, person: Person, signed_in: asyncio.Event):
     """Sign in as the QR login does, the person scanning at once."""
 
     async def login(accounts: Accounts) -> StoredAccount:
@@ -24,6 +24,7 @@ def login_of(gateway: LocalGateway, person: Person):
         assert report.token is not None
         assert report.account_id is not None
         assert report.owner_id is not None
+        signed_in.set()
         return await accounts.put(
             Account(
                 account_id=AccountId(report.account_id),
@@ -40,6 +41,7 @@ async def test_a_bot_answers_its_owner_and_shows_typing(tmp_path: Path) -> None:
     async with LocalGateway() as gateway:
         alice, bob = await gateway.person("alice"), await gateway.person("bob")
         bot = Bot(data=tmp_path, base_url=gateway.api_url)
+        signed_in = asyncio.Event()
         seen_typing = asyncio.Event()
         may_answer = asyncio.Event()
 
@@ -50,15 +52,13 @@ async def test_a_bot_answers_its_owner_and_shows_typing(tmp_path: Path) -> None:
                 await may_answer.wait()
             await message.reply(f"You said: {message.text}")
 
-        async with running(bot, login=login_of(gateway, alice)):
-            await gateway.rules.wait_code(timeout=0)
-            while alice.bot_id is None:
-                await asyncio.sleep(0.01)
+        async with running(bot, login=login_of(gateway, alice, signed_in)):
+            await signed_in.wait()
             await bob.says("may I?", bot_id=alice.bot_id)
             await alice.says("hi")
             await seen_typing.wait()
             async with asyncio.timeout(5):
-                while not alice.sees_typing():
+                while not alice.sees_typing():  # noqa: ASYNC110  # the phone shows it without telling anybody
                     await asyncio.sleep(0.01)
             may_answer.set()
             assert await alice.hears() == "You said: hi"
@@ -71,6 +71,7 @@ async def test_a_closed_window_keeps_a_message_until_the_user_writes(tmp_path: P
     async with LocalGateway() as gateway:
         alice = await gateway.person("alice")
         bot = Bot(data=tmp_path, base_url=gateway.api_url)
+        signed_in = asyncio.Event()
 
         @bot.on_text()
         async def count(message: Message) -> None:
@@ -78,9 +79,8 @@ async def test_a_closed_window_keeps_a_message_until_the_user_writes(tmp_path: P
                 for number in range(12):
                     await message.reply(str(number))
 
-        async with running(bot, login=login_of(gateway, alice)):
-            while alice.bot_id is None:
-                await asyncio.sleep(0.01)
+        async with running(bot, login=login_of(gateway, alice, signed_in)):
+            await signed_in.wait()
             await alice.says("count")
             assert [await alice.hears() for _ in range(10)] == [str(number) for number in range(10)]
             await alice.says("go on")

@@ -235,8 +235,8 @@ class Bot:
         if not self._routes:
             message = "the bot has no handler; decorate a function with @bot.on_text()"
             raise ConfigError(message)
-        self._stop = Event()
         async with AsyncExitStack() as exits:
+            exits.callback(self._stop.clear)
             database = await exits.enter_async_context(local_database(self._folder))
             accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
             stored = await self._choose_account(accounts) or await self._sign_in(accounts, login)
@@ -248,7 +248,10 @@ class Bot:
                 successor = await self._serve_account(stored, accounts, previous)
 
     def stop(self) -> None:
-        """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored."""
+        """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored.
+
+        Called before `serve`, it lets that end at once.
+        """
         self._stop.set()
 
     def _on(self, kind: type[M]) -> Decorator[M]:

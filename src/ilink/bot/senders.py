@@ -206,23 +206,38 @@ class Senders:
         waiters = self._waiters.setdefault(client_id, [])
         waiters.append(answer)
         try:
-            stored = await self._journal.read_sent(client_id)
-            if stored is None or stored.state not in _UNSENT:
-                return None if stored is None else receipt_of(stored)
+            known = await self._look_up(client_id)
+            if known is None or known.is_final:
+                return known
             try:
                 return await wait_for(answer, seconds)
             except TimeoutError:
-                lane = self._lanes.get(stored.draft.conversation)
-                why = lane.why if lane is not None else None
-                return Deferred(
-                    client_id=client_id,
-                    why=DeferredWhy.QUEUE if why is None else why.why,
-                    until=None if why is None else why.until,
-                )
+                return await self._look_up(client_id)
         finally:
             waiters.remove(answer)
             if not waiters:
                 self._waiters.pop(client_id, None)
+
+    async def _look_up(self, client_id: ClientId) -> Receipt | None:
+        """Return what is known of a message, also while its last word is on the way to the journal."""
+        stored = await self._journal.read_sent(client_id)
+        if stored is not None and stored.state in _UNSENT:
+            lane = self._lanes.get(stored.draft.conversation)
+            for outcome in lane.unsettled if lane is not None else ():
+                if outcome.out_sequence == stored.out_sequence:
+                    stored = replace(
+                        stored,
+                        state=outcome.state,
+                        message_id=outcome.message_id,
+                        code=outcome.code,
+                        reason=outcome.reason,
+                    )
+            if stored.state in _UNSENT and lane is not None and lane.why is not None:
+                return Deferred(client_id=client_id, why=lane.why.why, until=lane.why.until)
+            if stored.state is OutboxState.WAITING:
+                # Its last word may have reached the journal while the journal was read.
+                stored = await self._journal.read_sent(client_id)
+        return None if stored is None else receipt_of(stored)
 
     async def drain(self, seconds: float) -> None:
         """Let what can be sent now go out, for so long at most, then begin nothing new."""
