@@ -156,3 +156,22 @@ async def test_selected_words_are_the_protocols_worked_example(
         "endindex": endindex,
         "quotemd5": "1b89e579ae27a44e70efe5043e247649",
     }
+
+
+async def test_an_idle_bot_stays_stale_where_notifystart_does_not_help(house: House, bot: BotClient) -> None:
+    await house.knobs(session__idle_s=60, session__revive_by_notify=False, poll__error_delay_ms=0)
+    await house.gateway.advance_clock(61)
+    assert (await bot.poll())["errcode"] == -14
+    await bot.call("msg/notifystart", {})
+    assert (await bot.poll())["errcode"] == -14
+
+
+async def test_window_backlog_and_ticket_lives_are_knobs(house: House, bot: BotClient, alice: str) -> None:
+    await house.knobs(quota__window_s=60, poll__backlog_s=60, typing__ticket_ttl_s=60, poll__hold_ms=0)
+    await house.gateway.post_message(alice, bot.bot_id, text="hello")
+    ticket = (await bot.call("getconfig", {"ilink_user_id": alice}))["typing_ticket"]
+    await house.gateway.advance_clock(61)
+    assert (await bot.send(alice))["errmsg"] == "prepare failed"
+    assert (await bot.poll(""))["msgs"] == []
+    typing = {"ilink_user_id": alice, "typing_ticket": ticket}
+    assert (await bot.call("sendtyping", typing))["errmsg"] == "typing_ticket invalid"

@@ -10,6 +10,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Final, Literal
 
+from ilink.gateway.clock import as_datetime
+
 __all__ = ["Event", "EventKind", "EventStream"]
 
 EventKind = Literal["message", "typing", "qr", "bot", "wire", "fault", "clock"]
@@ -24,14 +26,19 @@ class Event:
     Attributes:
         id: Increasing by one, from 1 for each gateway and each reset of it.
         kind: What it is about.
-        at: When, by the gateway's own clock.
+        at_ms: When, by the gateway's own clock, in milliseconds since 1970.
         data: Ids and states, never texts or secrets: whoever wants more asks for the thing itself.
     """
 
     id: int
     kind: EventKind
-    at: datetime
+    at_ms: int
     data: dict[str, object]
+
+    @property
+    def at(self) -> datetime:
+        """When, aware and in UTC; made only for those who look, since most events nobody does."""
+        return as_datetime(self.at_ms)
 
 
 class EventStream:
@@ -51,10 +58,10 @@ class EventStream:
         """The id of the newest event, 0 before the first."""
         return self._newest
 
-    def publish(self, kind: EventKind, at: datetime, data: dict[str, object]) -> None:
+    def publish(self, kind: EventKind, at_ms: int, data: dict[str, object]) -> None:
         """Add an event and wake the readers."""
         self._newest += 1
-        self._events.append(Event(id=self._newest, kind=kind, at=at, data=data))
+        self._events.append(Event(id=self._newest, kind=kind, at_ms=at_ms, data=data))
         self._wake()
 
     def after(self, last_id: int) -> list[Event]:

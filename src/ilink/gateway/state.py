@@ -42,4 +42,4 @@ class GatewayState:
 
     def publish(self, kind: EventKind, data: dict[str, object]) -> None:
         """Tell whoever follows what happened."""
-        self.events.publish(kind, self.now, data)
+        self.events.publish(kind, self.clock.now_ms(), data)

@@ -53,6 +53,15 @@ _ADD_SEND: Final = (
     "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
     " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?)"
 )
+_SEND_FACTS: Final = (
+    "SELECT earlier.n, earlier.state, chat.last_inbound_ms, chat.sends, chat.context_token, token.issued_ms,"
+    " token.is_used FROM (SELECT 1)"
+    " LEFT JOIN (SELECT n, state FROM entry WHERE bot = :bot AND client_id = :client_id AND direction = 1"
+    " AND state != 'refused' ORDER BY n LIMIT 1) AS earlier"
+    " LEFT JOIN chat ON chat.bot = :bot AND chat.user_id = :user_id"
+    " LEFT JOIN context_token AS token ON token.token = :token AND token.bot = :bot AND token.user_id = :user_id"
+)
+"""The first accepted send with the client id, the chat, and the context token, each where there is one."""
 _SELECT_CHAT: Final = "SELECT user_id, last_inbound_ms, sends, context_token FROM chat"
 _SELECT_TICKET: Final = "SELECT ticket, bot, user_id, issued_ms FROM typing_ticket"
 _SELECT_UPLOAD: Final = (
@@ -246,11 +255,11 @@ class SqliteGatewayStore:
         """Judge a send on what is stored, and store what became of it."""
 
         def work(db: sqlite3.Connection) -> SendOutcome:
-            if draft.is_idempotent and draft.client_id:
-                earlier = _first_accepted(db, draft.bot, draft.client_id)
-                if earlier is not None:
-                    return SendOutcome(earlier[0], Judgement(state=earlier[1]), is_repeat=True)
-            judgement = judge(_chat_facts(db, draft))
+            # One statement for all that is asked: each one hands the interpreter to the event loop and back.
+            row: Row = db.execute(_SEND_FACTS, _facts_values(draft)).fetchone()
+            if draft.is_idempotent and draft.client_id and row[0] is not None:
+                return SendOutcome(row[0], Judgement(state=row[1]), is_repeat=True)
+            judgement = judge(_chat_facts(db, draft, row))
             if not judgement.is_stored:
                 return SendOutcome(None, judgement)
             n = _add_send(db, draft, judgement)
@@ -418,17 +427,6 @@ def _add_token(db: sqlite3.Connection, bot: int, user_id: str, token: str, at_ms
     )
 
 
-def _first_accepted(
-    db: sqlite3.Connection, bot: int, client_id: str
-) -> tuple[int, Literal["shown", "not_shown"]] | None:
-    """Return the number and state of the first accepted send with a client id."""
-    row = db.execute(
-        "SELECT n, state FROM entry WHERE bot = ? AND client_id = ? AND direction = 1 AND state != 'refused' LIMIT 1",
-        (bot, client_id),
-    ).fetchone()
-    return None if row is None else (row[0], row[1])
-
-
 def _add_send(db: sqlite3.Connection, draft: SendDraft, judgement: Judgement) -> int:
     cursor = db.execute(
         _ADD_SEND,
@@ -448,34 +446,26 @@ def _add_send(db: sqlite3.Connection, draft: SendDraft, judgement: Judgement) ->
     return cursor.lastrowid
 
 
-def _chat_facts(db: sqlite3.Connection, draft: SendDraft) -> ChatFacts:
-    chat = db.execute(
-        "SELECT last_inbound_ms, sends, context_token FROM chat WHERE bot = ? AND user_id = ?",
-        (draft.bot, draft.user_id),
-    ).fetchone()
-    if chat is None:
+def _facts_values(draft: SendDraft) -> dict[str, object]:
+    return {
+        "bot": draft.bot,
+        "user_id": draft.user_id,
+        "client_id": draft.client_id,
+        "token": draft.context_token,
+    }
+
+
+def _chat_facts(db: sqlite3.Connection, draft: SendDraft, row: Row) -> ChatFacts:
+    _, _, last_inbound_ms, sends, latest, issued_ms, is_used = row
+    if last_inbound_ms is None:
         person = db.execute("SELECT 1 FROM person WHERE user_id = ?", (draft.user_id,)).fetchone()
         return ChatFacts(is_person=person is not None, last_inbound_ms=None, sends=0, token=None, recent=())
-    last_inbound_ms, sends, latest = chat
-    return ChatFacts(
-        is_person=True,
-        last_inbound_ms=last_inbound_ms,
-        sends=sends,
-        token=_token_facts(db, draft, latest),
-        recent=_recent_sends(db, draft) if draft.recent else (),
+    is_latest = draft.context_token == latest
+    token = (
+        TokenFacts(issued_ms=issued_ms, is_used=bool(is_used), is_latest=is_latest) if issued_ms is not None else None
     )
-
-
-def _token_facts(db: sqlite3.Connection, draft: SendDraft, latest: str) -> TokenFacts | None:
-    if not draft.context_token:
-        return None
-    row = db.execute(
-        "SELECT issued_ms, is_used FROM context_token WHERE token = ? AND bot = ? AND user_id = ?",
-        (draft.context_token, draft.bot, draft.user_id),
-    ).fetchone()
-    if row is None:
-        return None
-    return TokenFacts(issued_ms=row[0], is_used=bool(row[1]), is_latest=draft.context_token == latest)
+    recent = _recent_sends(db, draft) if draft.recent else ()
+    return ChatFacts(is_person=True, last_inbound_ms=last_inbound_ms, sends=sends, token=token, recent=recent)
 
 
 def _recent_sends(db: sqlite3.Connection, draft: SendDraft) -> tuple[int, ...]:

@@ -114,6 +114,7 @@ class ProtocolApp:
             if endpoint.has_token and _is_failure(reply.body):
                 await door.delay_error(endpoint.name)
         except UnreadableError as error:
+            await door.delay_error(endpoint.name)
             return error.reply
         except BodyTooLargeError:
             most = self._gateway.state.knobs.whole("limits.body_bytes")
