@@ -132,7 +132,17 @@ def _python_of(environment: Path) -> Path:
 
 def _unpack_node_package(peer: Peer, scratch: Path) -> Path:
     npm = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    _run([str(_node()), str(npm), "pack", "--silent", "--pack-destination", str(scratch), f"{peer.package}@{peer.version}"])
+    _run(
+        [
+            str(_node()),
+            str(npm),
+            "pack",
+            "--silent",
+            "--pack-destination",
+            str(scratch),
+            f"{peer.package}@{peer.version}",
+        ]
+    )
     (archive,) = scratch.glob("*.tgz")
     with tarfile.open(archive) as packed:
         packed.extractall(scratch, filter="data")
