@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
 from ilink.bot import Bot, SessionState
 from ilink.cli.output import errors, out
@@ -58,13 +59,14 @@ async def _show(*, open_page: bool) -> None:
         console.print(f"{say('demo.steps')}\n", markup=False)
         if open_page:
             await asyncio.to_thread(webbrowser.open, server.login_url)
-        async with _echo_bot(server) as serving:
+        async with _echo_bot(server, tell=errors()) as serving:
             await _until_stopped(serving)
 
 
 async def _check() -> None:
     """Play the conversation that a person would have on the page, over the same sockets, and print it."""
-    async with GatewayServer(ServerOptions(synchronous="OFF")) as server, _echo_bot(server) as serving:
+    silent = Console(quiet=True)  # the conversation tells the same
+    async with GatewayServer(ServerOptions(synchronous="OFF")) as server, _echo_bot(server, tell=silent) as serving:
         talk = asyncio.ensure_future(_converse(server))
         try:
             await asyncio.wait({talk, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +101,7 @@ async def _converse(server: GatewayServer) -> None:
 
 
 @asynccontextmanager
-async def _echo_bot(server: GatewayServer) -> AsyncGenerator[asyncio.Future[None], None]:
+async def _echo_bot(server: GatewayServer, *, tell: Console) -> AsyncGenerator[asyncio.Future[None], None]:
     """Run the echo bot on the gateway with a journal of its own, and stop it in order at the end."""
     with tempfile.TemporaryDirectory(prefix="ilink-demo-") as folder:
         bot = Bot(allow="anyone", base_url=server.info.api_url, data=Path(folder), environ={})
@@ -113,10 +115,10 @@ async def _echo_bot(server: GatewayServer) -> AsyncGenerator[asyncio.Future[None
         @bot.on_state
         def report(state: SessionState) -> None:
             if state is SessionState.EXPIRED:
-                errors().print(say("demo.expired"), style="yellow", markup=False)
+                tell.print(say("demo.expired"), style="yellow", markup=False)
 
         async def login(accounts: Accounts) -> StoredAccount:
-            return await _log_in(server, accounts)
+            return await _log_in(server, accounts, tell)
 
         serving = asyncio.ensure_future(bot.serve(login=login))
         try:
@@ -128,17 +130,17 @@ async def _echo_bot(server: GatewayServer) -> AsyncGenerator[asyncio.Future[None
             await asyncio.gather(serving, return_exceptions=True)
 
 
-async def _log_in(server: GatewayServer, accounts: Accounts) -> StoredAccount:
+async def _log_in(server: GatewayServer, accounts: Accounts, tell: Console) -> StoredAccount:
     """Sign in by a code that the page shows, with a new one for as long as nobody scans."""
     async with Client(base_url=server.info.api_url, environ={}) as client:
         while True:
             try:
-                account = await log_in(client, _PagePrompt())
+                account = await log_in(client, _PagePrompt(tell))
             except LoginError:
                 continue
             assert not isinstance(account, AlreadyBound), "no tokens were sent along, so none can be bound already"
             stored = await accounts.put(account)
-            errors().print(
+            tell.print(
                 say("demo.signed_in", account=account.account_id, owner=account.owner_id), style="green", markup=False
             )
             return stored
@@ -147,10 +149,14 @@ async def _log_in(server: GatewayServer, accounts: Accounts) -> StoredAccount:
 class _PagePrompt(TerminalPrompt):
     """The page shows every code by itself; only digits are asked for at the terminal."""
 
+    def __init__(self, tell: Console) -> None:
+        super().__init__()
+        self._tell = tell
+
     async def show_code(self, code: LoginCode) -> None:
         """Say once where the code is to be found."""
         if code.number == 1:
-            errors().print(say("demo.scan"), markup=False)
+            self._tell.print(say("demo.scan"), markup=False)
 
     async def show_status(self, status: str, code: LoginCode) -> None:
         """Say nothing: whoever scans sees it on the page."""
