@@ -179,6 +179,14 @@ class TestCompletion:
         waiting = await journal.read_outgoing("u:alice", limit=1000)
         assert [message.draft.client_id for message in waiting] == [f"r{number}" for number in range(300)]
 
+    async def test_what_is_added_follows_what_was_completed_before(self, journal: Journal) -> None:
+        (sequence,) = await store(journal, arrival("m:1"))
+        completing = journal.complete(sequence, 0, drafts=[draft("first")], state=None, now_ms=1)
+        await journal.enqueue([draft("second")], now_ms=1)
+        await completing
+        waiting = await journal.read_outgoing("u:alice")
+        assert [message.draft.client_id for message in waiting] == ["first", "second"]
+
 
 class TestFailure:
     async def test_a_failed_update_waits_with_its_error(self, journal: Journal) -> None:

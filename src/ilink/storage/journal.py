@@ -302,8 +302,8 @@ class Journal(Protocol):
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it, in one step.
 
-        Completions and outcomes are stored in the order of the calls. The answer may be awaited later; if it is an
-        error, everything that was asked for since then has failed with it.
+        Completions, additions and outcomes are stored in the order of the calls. The answer may be awaited later; if it
+        is an error, everything that was asked for since then has failed with it.
 
         Args:
             sequence: The update.
@@ -337,8 +337,11 @@ class Journal(Protocol):
         """Return a conversation's state; None when it has none."""
         ...
 
-    async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
-        """Store outgoing messages at once, and return the new ones; known client ids are left as they are."""
+    def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> Future[list[Outgoing]]:
+        """Store outgoing messages at once, and return the new ones; known client ids are left as they are.
+
+        They come behind those of every completion that was asked for before.
+        """
         ...
 
     async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:

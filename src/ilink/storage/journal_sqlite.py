@@ -66,6 +66,13 @@ class _Completion:
 
 
 @dataclass(slots=True)
+class _Addition:
+    drafts: Sequence[Draft]
+    now_ms: int
+    answer: Future[list[Outgoing]]
+
+
+@dataclass(slots=True)
 class _Settlement:
     outcome: Outcome
     now_ms: int
@@ -85,6 +92,7 @@ class SqliteJournal:
         self._account = account
         self._epoch = 0
         self._completions: list[_Completion] = []
+        self._additions: list[_Addition] = []
         self._settlements: list[_Settlement] = []
         self._has_work = Event()
         self._tasks = TaskGroup()
@@ -235,13 +243,13 @@ class SqliteJournal:
         )
         return None if row is None else row[0]
 
-    async def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> list[Outgoing]:
+    def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> Future[list[Outgoing]]:
         """Store outgoing messages at once, and return the new ones."""
-
-        def work(connection: sqlite3.Connection) -> list[Outgoing]:
-            return list(self._insert_drafts(connection, drafts, now_ms).values())
-
-        return await self._database.write(work)
+        answer: Future[list[Outgoing]] = get_running_loop().create_future()
+        self._additions.append(_Addition(drafts, now_ms, answer))
+        self._has_work.set()
+        self._refuse_when_closed()
+        return answer
 
     async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with messages that wait to be sent, in the order of their names."""
@@ -358,10 +366,10 @@ class SqliteJournal:
     async def _store_forever(self) -> None:
         """Store what was asked for, all of it in one unit of work, until the journal is closed."""
         try:
-            while not self._is_closing or self._completions or self._settlements:
+            while not self._is_closing or self._completions or self._additions or self._settlements:
                 await self._has_work.wait()
                 self._has_work.clear()
-                if self._completions or self._settlements:
+                if self._completions or self._additions or self._settlements:
                     await self._store_waiting()
         finally:
             self._is_closed = True
@@ -369,35 +377,45 @@ class SqliteJournal:
 
     def _refuse_when_closed(self) -> None:
         if self._is_closed:
-            _fail(StoreError("the journal is closed"), self._completions, self._settlements)
-            self._completions, self._settlements = [], []
+            self._fail_waiting(StoreError("the journal is closed"))
+
+    def _fail_waiting(self, error: IlinkError) -> None:
+        _fail(error, [completion.answer for completion in self._completions])
+        _fail(error, [addition.answer for addition in self._additions])
+        _fail(error, [settlement.answer for settlement in self._settlements])
+        self._completions, self._additions, self._settlements = [], [], []
 
     async def _store_waiting(self) -> None:
         completions, self._completions = self._completions, []
+        additions, self._additions = self._additions, []
         settlements, self._settlements = self._settlements, []
+
+        def work(connection: sqlite3.Connection) -> tuple[list[Completed], list[list[Outgoing]]]:
+            # In this order, because what a handler sends at once follows what the handlers before it sent.
+            completed = self._complete_all(connection, completions) if completions else []
+            added = [
+                list(self._insert_drafts(connection, addition.drafts, addition.now_ms).values())
+                for addition in additions
+            ]
+            if settlements:
+                self._store_outcomes(connection, settlements)
+            return completed, added
+
         try:
-            answers = await self._database.write(lambda connection: self._store(connection, completions, settlements))
+            completed, added = await self._database.write(work)
         except IlinkError as error:
             # What was asked for in the meantime follows from what failed, so it fails too: order before progress.
-            _fail(error, [*completions, *self._completions], [*settlements, *self._settlements])
-            self._completions, self._settlements = [], []
+            _fail(error, [completion.answer for completion in completions])
+            _fail(error, [addition.answer for addition in additions])
+            _fail(error, [settlement.answer for settlement in settlements])
+            self._fail_waiting(error)
             return
-        for completion, answer in zip(completions, answers, strict=True):
-            if not completion.answer.done():
-                completion.answer.set_result(answer)
-        for settlement in settlements:
-            if not settlement.answer.done():
-                settlement.answer.set_result(None)
+        _answer([completion.answer for completion in completions], completed)
+        _answer([addition.answer for addition in additions], added)
+        _answer([settlement.answer for settlement in settlements], [None] * len(settlements))
 
-    def _store(
-        self, connection: sqlite3.Connection, completions: list[_Completion], settlements: list[_Settlement]
-    ) -> list[Completed]:
-        answers: list[Completed] = []
-        if completions:
-            answers = self._send_after(connection, completions, self._finish(connection, completions))
-        if settlements:
-            self._store_outcomes(connection, settlements)
-        return answers
+    def _complete_all(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[Completed]:
+        return self._send_after(connection, completions, self._finish(connection, completions))
 
     def _finish(self, connection: sqlite3.Connection, completions: list[_Completion]) -> set[int]:
         """Mark updates as done, and return which: those still waiting, for their newest run, in our epoch."""
@@ -685,13 +703,16 @@ class SqliteJournal:
         return await self._database.read(work)
 
 
-def _fail(error: IlinkError, completions: list[_Completion], settlements: list[_Settlement]) -> None:
-    for completion in completions:
-        if not completion.answer.done():
-            completion.answer.set_exception(error)
-    for settlement in settlements:
-        if not settlement.answer.done():
-            settlement.answer.set_exception(error)
+def _fail(error: IlinkError, answers: Iterable[Future[Any]]) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+def _answer(answers: Sequence[Future[T]], results: Sequence[T]) -> None:
+    for answer, result in zip(answers, results, strict=True):
+        if not answer.done():
+            answer.set_result(result)
 
 
 _windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int]])
