@@ -220,7 +220,7 @@ def _redirected(state: LoginState, host: str | None) -> LoginState:
 
 def _refreshed(state: LoginState) -> LoginState:
     step = GaveUp(GiveUpReason.CODES) if state.codes >= MAX_CODES else FetchCode()
-    return replace(state, code=None, verify_code=None, step=step)
+    return replace(state, code=None, step=step)
 
 
 def _confirmed(report: LoginReport, base_url: str) -> SignedIn | GaveUp:
