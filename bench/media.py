@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from bench.machine import describe, fast_run
+from bench.machine import cpu_seconds, describe, fast_run
 from bench.peers import PeerUnavailableError, install
 from bench.people import Bot, add_person, sign_in
 from bench.processes import BenchError, Gateway, Program, start, start_gateway
@@ -59,8 +59,8 @@ async def _measure_ours(gateway: Gateway, path: Path, rounds: int) -> dict[str, 
 
 @asynccontextmanager
 async def _our_client(gateway: Gateway, path: Path) -> AsyncIterator[Program]:
-    api, control = Pool(gateway.api_url, 1), Pool(gateway.control_url, 1)
-    bot: Bot = await sign_in(api, control, "alice")
+    async with Pool(gateway.api_url, 1) as api, Pool(gateway.control_url, 1) as control:
+        bot: Bot = await sign_in(api, control, "alice")
     environ = {
         "ILINK_BASE_URL": gateway.api_url,
         "ILINK_CDN_URL": f"{gateway.api_url}/c2c",
@@ -77,10 +77,11 @@ async def _our_client(gateway: Gateway, path: Path) -> AsyncIterator[Program]:
 
 async def _run(program: Program, task: str, gateway: Gateway) -> Figures:
     _reset_peak(gateway.pid)
-    before = _memory(gateway.pid, "VmRSS")
+    before, cpu = _memory(gateway.pid, "VmRSS"), cpu_seconds(gateway.pid) or 0.0
     program.say(task)
     figures: Figures = json.loads((await program.hear("DONE", seconds=_SECONDS)).removeprefix("DONE "))
     figures["gateway memory"] = _memory(gateway.pid, "VmHWM") - before
+    figures["gateway cpu"] = (cpu_seconds(gateway.pid) or 0.0) - cpu
     return figures
 
 
@@ -104,7 +105,6 @@ async def _measure_peers(gateway: Gateway, scratch: Path) -> dict[str, Figures]:
 
 
 async def _measure_peer(gateway: Gateway, scratch: Path, command: list[str], path: Path) -> Figures:
-    control = Pool(gateway.control_url, 1)
     state = scratch / "state"
     state.mkdir(parents=True)
     environ = {
@@ -113,7 +113,7 @@ async def _measure_peer(gateway: Gateway, scratch: Path, command: list[str], pat
         "STATE_DIR": str(state),
         "SEND_FILE": str(path),
     }
-    async with start(command, scratch=scratch, environ=environ) as program:
+    async with Pool(gateway.control_url, 1) as control, start(command, scratch=scratch, environ=environ) as program:
         line = await program.hear("QRCODE")
         code = re.findall(r"[0-9a-f]{32}", line)[-1]
         user = await add_person(control, "peer")
@@ -127,7 +127,8 @@ async def _measure_peer(gateway: Gateway, scratch: Path, command: list[str], pat
 
 async def _set_limits(gateway: Gateway) -> None:
     knobs = {"cdn.max_bytes": 4 << 30, "cdn.single_use": False, "quota.per_inbound": 1_000_000}
-    await Pool(gateway.control_url, 1).call("PUT", "/_sim/config", json.dumps({"knobs": knobs}).encode())
+    async with Pool(gateway.control_url, 1) as control:
+        await control.call("PUT", "/_sim/config", json.dumps({"knobs": knobs}).encode())
 
 
 def _print_ours(figures: dict[str, Figures], mib: int) -> None:
@@ -141,11 +142,11 @@ def _print_ours(figures: dict[str, Figures], mib: int) -> None:
         "download": "download to disk, decrypted",
         "checked": "the same, MD5 checked too",
     }
-    print(f"\n{mib} MiB                                   MiB/s   cpu s   extra memory MiB: client  gateway")
+    print(f"\n{mib} MiB                                   MiB/s   cpu s: client  gateway   extra MiB: client  gateway")
     for task, name in names.items():
         one = figures[task]
         client, gateway = one["memory"] / 2**20, one["gateway memory"] / 2**20
-        print(f"{name:38}{speed(task):9.0f}{one['cpu']:8.2f}{client:25.1f}{gateway:9.1f}")
+        print(f"{name:38}{speed(task):9.0f}{one['cpu']:16.2f}{one['gateway cpu']:9.2f}{client:20.1f}{gateway:9.1f}")
     print(
         f"upload / MD5 alone            {speed('upload') / speed('md5'):.2f}   at least 0.65 is wanted, 0.8 the limit"
     )

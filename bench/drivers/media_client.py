@@ -81,12 +81,16 @@ class Mover:
 
 
 async def measure(work: Callable[[], Awaitable[None]]) -> dict[str, float]:
-    Path("/proc/self/clear_refs").write_text("5")
+    _reset_peak()
     before, cpu = _status("VmRSS"), time.process_time()
     started = time.perf_counter()
     await work()
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "cpu": time.process_time() - cpu, "memory": _status("VmHWM") - before}
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def _status(name: str) -> int:

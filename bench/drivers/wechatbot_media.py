@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from wechatbot import WeChatBot, auth, client
+from wechatbot import IncomingMessage, WeChatBot, auth, client
 
 auth.FIXED_QR_BASE_URL = os.environ["ILINK_BASE_URL"]
 client.CDN_BASE_URL = os.environ["ILINK_CDN_URL"]
@@ -15,6 +15,10 @@ client.CDN_BASE_URL = os.environ["ILINK_CDN_URL"]
 def status(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def read_file() -> bytes:
+    return Path(os.environ["SEND_FILE"]).read_bytes()
 
 
 async def main() -> None:
@@ -27,9 +31,9 @@ async def main() -> None:
     print("LOGGED_IN", flush=True)
 
     @bot.on_message
-    async def send(message) -> None:
+    async def send(message: IncomingMessage) -> None:
         before, cpu, started = status("VmRSS"), time.process_time(), time.perf_counter()
-        data = Path(os.environ["SEND_FILE"]).read_bytes()
+        data = read_file()
         await bot.reply_media(message, {"file": data, "file_name": "large.bin"})
         figures = {
             "seconds": time.perf_counter() - started,

@@ -14,7 +14,7 @@ protocol.BASE_URL = BASE
 cdn.CDN_BASE = os.environ["ILINK_CDN_URL"]
 protocol.get_qr_code.__defaults__ = (BASE,)
 protocol.poll_qr_status.__defaults__ = (BASE,)
-WeiLink._display_qr = staticmethod(lambda url: print("QRCODE", url, flush=True))
+WeiLink._display_qr = staticmethod(lambda url: print("QRCODE", url, flush=True))  # noqa: SLF001  # it has no other way
 
 
 def status(name: str) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -386,6 +386,9 @@ class _EncryptedBody:
     def __init__(self, source: Source, key: MediaKey) -> None:
         self._source = source
         self._encryptor: Encryptor | None = Encryptor(key)
+        # The newest pieces live a little longer than they are needed, so that their memory is freed piece by piece and
+        # taken again. Freed together it goes back to the system, and taking it anew costs more than encrypting.
+        self._kept: deque[bytes] = deque(maxlen=2 * _PIECES)
 
     def read(self) -> list[bytes]:
         """Return the next pieces, as many as one trip to a thread is worth; none at the end."""
@@ -396,6 +399,7 @@ class _EncryptedBody:
             else:
                 pieces.append(bytes(self._encryptor.finish()))
                 self._encryptor = None
+            self._kept.append(pieces[-1])
         return pieces
 
 

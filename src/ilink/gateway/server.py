@@ -31,6 +31,7 @@ from ilink.gateway.control.guard import Guard, is_loopback
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.http import ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
+from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
@@ -155,6 +156,7 @@ def run(options: ServerOptions, *, announce: Callable[[GatewayServer], None] | N
         ConfigError: An option will not do.
         StoreLockedError: Another process uses the data folder; the error names it.
     """
+    keep_freed_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, announce))
     return 0
