@@ -60,21 +60,26 @@ class Running:
         self._peer = peer
         self._control = control
         self._folder = folder
-        self._lines: queue.Queue[str] = queue.Queue()
+        self._pieces: queue.Queue[bytes] = queue.Queue()
+        self._said = b""
         self._process: subprocess.Popen[str] | None = None
         self.person = ""
         self.bot_id = ""
         self.received = folder / "received"
 
-    def start(self) -> None:
+    def start(self, **environ: str) -> None:
         """Start the process; what it prints is read as it comes."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lines = queue.Queue()
+        self._pieces, self._said = queue.Queue(), b""
         with self._folder.joinpath("stderr.txt").open("ab") as errors:
             self._process = subprocess.Popen(
-                self._command(), stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment()
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=self._environment() | environ,
             )
-        threading.Thread(target=self._read, args=(self._process, self._lines), daemon=True).start()
+        threading.Thread(target=self._read, args=(self._process, self._pieces), daemon=True).start()
 
     def _command(self) -> list[str]:
         if self._peer.peer.kind == "node":
@@ -98,27 +103,33 @@ class Running:
         }
 
     @staticmethod
-    def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    def _read(process: subprocess.Popen[bytes], pieces: queue.Queue[bytes]) -> None:
         assert process.stdout is not None
         with process.stdout:
-            for line in process.stdout:
-                lines.put(line.strip())
-        lines.put("")
+            while piece := os.read(process.stdout.fileno(), 65_536):
+                pieces.put(piece)
+        pieces.put(b"")
 
-    def hear(self, event: str) -> str:
-        """Wait for a report of the driver."""
+    def hear(self, words: str) -> None:
+        """Wait until the driver or its client prints these words, after those heard before."""
         until = time.monotonic() + SECONDS
-        while (left := until - time.monotonic()) > 0:
+        while words.encode() not in self._said:
             try:
-                line = self._lines.get(timeout=left)
+                piece = self._pieces.get(timeout=max(0.01, until - time.monotonic()))
             except queue.Empty:
-                break
-            if line.startswith(event):
-                return line
-            if not line and not self.is_alive():
-                break
-        message = f"{self._peer.peer.name} did not report {event}: {self.last_words()}"
-        raise AssertionError(message)
+                piece = b""
+            if not piece:
+                message = f"{self._peer.peer.name} did not say {words!r} but {self._said!r}: {self.last_words()}"
+                raise AssertionError(message)
+            self._said += piece
+        self._said = self._said.partition(words.encode())[2]
+
+    def type(self, line: str) -> None:
+        """Type a line at its terminal."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
 
     def sign_in(self) -> None:
         """Start, and let a new person scan and confirm the code it shows."""
@@ -152,6 +163,8 @@ class Running:
         if self._process is None:
             return
         self._process.terminate()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -50,6 +50,10 @@ class Control:
         """Return all login codes there are."""
         return {code["qrcode"] for code in self.get("/_sim/qr")["codes"]}
 
+    def status(self, code: str) -> str:
+        """Return how a login code is doing."""
+        return next(each["status"] for each in self.get("/_sim/qr")["codes"] if each["qrcode"] == code)
+
     def wait_for_code(self, known: set[str]) -> str:
         """Return a code that was not there before, as soon as there is one; clients that went away left theirs."""
         wait_until(lambda: not self.codes() <= known, "a new code")

@@ -1,28 +1,32 @@
 // The vendor's own plugin, unmodified, as its host would run it: sign in if there is no account, then serve it until
-// the process is told to stop. Its login host is fixed in its code, so that one host is sent to the gateway.
+// the process is told to stop. Its login host and the scheme of a redirect are fixed in its code, so those two are sent
+// to the gateway, which speaks plain HTTP here.
 import { register } from "node:module";
 import { pathToFileURL } from "node:url";
 import path from "node:path";
 
 register("./loader.mjs", import.meta.url);
 
-const { ILINK_BASE_URL, ILINK_CDN_URL, STATE_DIR, PLUGIN } = process.env;
+const { ILINK_BASE_URL, ILINK_CDN_URL, STATE_DIR, PLUGIN, SIGN_IN_AGAIN } = process.env;
 process.env.OPENCLAW_STATE_DIR = STATE_DIR;
 
 const network = globalThis.fetch;
-globalThis.fetch = (url, options) =>
-  network(String(url).replace(/^https:\/\/ilinkai\.weixin\.qq\.com/, ILINK_BASE_URL), options);
+const sentHere = ["https://ilinkai.weixin.qq.com", ILINK_BASE_URL.replace("http:", "https:")];
+globalThis.fetch = (url, options) => {
+  const origin = sentHere.find((one) => String(url).startsWith(one + "/"));
+  return network(origin ? ILINK_BASE_URL + String(url).slice(origin.length) : url, options);
+};
 
 const { channelRuntime, report } = await import("./host.mjs");
 const { weixinPlugin } = await import(pathToFileURL(path.join(PLUGIN, "dist/src/channel.js")).href);
 const cfg = { channels: { "openclaw-weixin": { cdnBaseUrl: ILINK_CDN_URL } } };
 
 let [accountId] = weixinPlugin.config.listAccountIds(cfg);
-if (!accountId) {
+if (!accountId || SIGN_IN_AGAIN) {
   const login = await weixinPlugin.gateway.loginWithQrStart({});
   report("QRCODE", login.qrDataUrl ?? login.message);
   const result = await weixinPlugin.gateway.loginWithQrWait({ sessionKey: login.sessionKey });
-  if (!result.connected) throw new Error(result.message);
+  report("RESULT", result.message);
   [accountId] = weixinPlugin.config.listAccountIds(cfg);
 }
 report("SIGNED_IN", accountId);
