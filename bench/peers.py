@@ -119,7 +119,7 @@ def _make_environment(peer: Peer, scratch: Path) -> Path:
     _run(
         [
             str(_python_of(environment)),
-            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"),
             f"{peer.package}=={peer.version}",
         ]
     )

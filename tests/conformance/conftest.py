@@ -86,13 +86,12 @@ def newcomer(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]
 def installed(name: str) -> InstalledPeer:
     """Return a client that is on this machine; skip the test if it cannot be, or fail it where that is required."""
     kind = PEERS[name].kind
-    try:
-        if kind in failures:
-            raise PeerUnavailableError(failures[kind])
-        return install(name)
-    except PeerUnavailableError as error:
-        failures[kind] = str(error)
-        reason = f"{name} cannot be installed: {error}"
+    if kind not in failures:
+        try:
+            return install(name)
+        except PeerUnavailableError as error:
+            failures[kind] = f"{name} cannot be installed: {error}"
+    reason = failures[kind]
     if os.environ.get(REQUIRED):
         pytest.fail(reason)
     pytest.skip(reason)
