@@ -445,3 +445,33 @@ class TestCertificates:
             for _ in range(5):
                 assert (await http.send(post(url), timeout=5)).status == 200
             assert raw.connections == 1
+
+    async def test_request_travels_encrypted_through_the_tunnel_of_a_proxy(self, certificate: Path) -> None:
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await through.read_request(reader)
+            host, _, port = head.split()[1].decode().partition(":")
+            far_reader, far_writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pump(reader, far_writer))
+                group.create_task(pump(far_reader, writer))
+
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while chunk := await reader.read(65536):
+                carried.append(chunk)
+                writer.write(chunk)
+            writer.close()
+
+        carried: list[bytes] = []
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+        trusting = ssl.create_default_context(cafile=certificate)
+        async with (
+            raw_server(answering(OK), tls=tls) as (raw, url),
+            raw_server(proxy) as (through, proxy_url),
+            HttpTransport(proxies={"*": proxy_url}, tls=trusting) as http,
+        ):
+            assert (await http.send(post(url), timeout=5)).status == 200
+        assert through.heads[0].startswith(b"CONNECT 127.0.0.1:")
+        assert raw.connections == 1
+        assert not any(b"hush" in chunk for chunk in carried)
