@@ -33,8 +33,9 @@ _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3") | {chr(code) for code in
 def split_text(text: str, *, limit: int = DEFAULT_LIMIT) -> list[str]:
     """Return a text in parts below a limit, as few as possible and of about the same size.
 
-    It is cut between paragraphs, else lines, sentences, words, characters, in this order of preference. A code block
-    that is cut is closed in one part and opened again, with its language, in the next. Blanks at the cuts go.
+    One part more is made where words would be torn otherwise. The text is cut between paragraphs, else lines,
+    sentences, words, characters, in this order of preference. A code block that is cut is closed in one part and
+    opened again, with its language, in the next. Blanks at the cuts go.
 
     Args:
         text: What to say.
@@ -55,29 +56,44 @@ def split_text(text: str, *, limit: int = DEFAULT_LIMIT) -> list[str]:
     room = limit - max((_overhead(opener) for _, _, opener in fences), default=0)
     if room < limit // 2:
         fences, room = [], limit
-    starts = [0, *_cuts(text, room), len(text)]
+    starts = [0, *_find_cuts(text, room), len(text)]
     parts = [_balanced(text, start, end, fences) for start, end in pairwise(starts)]
     return [part for part in parts if part.strip()]
 
 
-def _cuts(text: str, room: int) -> list[int]:
-    """Return the places to cut at: each leaves a part that fits, and a rest that fits into the parts that remain."""
+def _find_cuts(text: str, room: int) -> list[int]:
+    """Return the places to cut at, for as few parts as fit; one more where words would be torn otherwise."""
     offsets = [0, *accumulate(_size(character) for character in text)]
     borders = _find_borders(text)
+    fewest = -(-offsets[-1] // room)
+    few, more = (_cut(text, offsets, borders, room, parts) for parts in (fewest, fewest + 1))
+    return [place for place, _ in min(few, more, key=_torn)]
+
+
+def _torn(cuts: list[tuple[int, float]]) -> int:
+    return sum(cost >= _ANYWHERE for _, cost in cuts)
+
+
+def _cut(
+    text: str, offsets: list[int], borders: list[tuple[int, float]], room: int, parts: int
+) -> list[tuple[int, float]]:
+    """Return cuts and what they cost: each leaves a part that fits, and a rest that fits into the remaining parts."""
     total = offsets[-1]
-    cuts: list[int] = []
+    cuts: list[tuple[int, float]] = []
     start = 0
-    while (rest := total - offsets[start]) > room:
-        parts = -(-rest // room)
-        ideal = rest / parts
-        last = bisect_right(offsets, offsets[start] + room) - 1
-        first = min(bisect_left(offsets, max(offsets[start] + 1, total - (parts - 1) * room)), last)
-        near = borders[bisect_left(borders, (first, 0.0)) : bisect_right(borders, (last, _ANYWHERE))]
-        middle = min(max(first, bisect_left(offsets, offsets[start] + ideal)), last)
-        places = [*near, (_before_joiners(text, middle, first), _ANYWHERE)]
+    while (remaining := max(parts - len(cuts), -(-(total - offsets[start]) // room))) > 1:
+        ideal = (total - offsets[start]) / remaining
         wanted = offsets[start] + ideal
-        start = min(places, key=lambda place: place[1] + abs(offsets[place[0]] - wanted) / ideal)[0]
-        cuts.append(start)
+        last = bisect_right(offsets, offsets[start] + room) - 1
+        first = min(bisect_left(offsets, max(offsets[start] + 1, total - (remaining - 1) * room)), last)
+        near = borders[bisect_left(borders, (first, 0.0)) : bisect_right(borders, (last, _ANYWHERE))]
+        middle = min(max(first, bisect_left(offsets, wanted)), last)
+        places = [*near, (_before_joiners(text, middle, first), _ANYWHERE)]
+        best = min(places, key=lambda place: place[1] + abs(offsets[place[0]] - wanted) / ideal)
+        start = best[0]
+        if start >= len(text):
+            break
+        cuts.append(best)
     return cuts
 
 

@@ -1,0 +1,121 @@
+"""When a user may be written to: a ledger that learns from refusals."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ilink.flows.window import (
+    ALLOWANCE,
+    WINDOW_MS,
+    Confidence,
+    Gate,
+    Window,
+    accepted,
+    forecast,
+    gate,
+    heard,
+    limited,
+    refused,
+)
+
+NOON = 1_790_000_000_000
+
+
+def after_sends(count: int, window: Window | None = None) -> Window:
+    window = window or heard(Window(), NOON)
+    for _ in range(count):
+        window = accepted(window)
+    return window
+
+
+def test_a_message_of_the_user_opens_24_hours_and_ten_messages() -> None:
+    window = heard(Window(), NOON)
+    assert gate(window, NOON + WINDOW_MS - 1) is Gate.OPEN
+    assert gate(window, NOON + WINDOW_MS) is Gate.OVER
+    assert gate(after_sends(ALLOWANCE - 1), NOON) is Gate.OPEN
+    assert gate(after_sends(ALLOWANCE), NOON) is Gate.USED_UP
+
+
+def test_who_never_wrote_may_be_tried() -> None:
+    assert gate(Window(), NOON) is Gate.OPEN
+    assert forecast(Window(), NOON).confidence is Confidence.ASSUMED
+
+
+def test_several_messages_add_up_until_a_refusal_shows_otherwise() -> None:
+    window = heard(Window(), NOON, messages=2)
+    window = after_sends(ALLOWANCE + 2, window)
+    assert gate(window, NOON) is Gate.OPEN
+    window = heard(refused(window, NOON), NOON + 1, messages=2)
+    assert window.is_strict
+    assert gate(after_sends(ALLOWANCE, window), NOON + 1) is Gate.USED_UP
+
+
+def test_a_refusal_holds_until_the_user_writes() -> None:
+    window = refused(after_sends(3), NOON)
+    assert gate(window, NOON) is Gate.CLOSED
+    assert gate(window, NOON + 10 * WINDOW_MS) is Gate.CLOSED
+    assert gate(heard(window, NOON + 1), NOON + 1) is Gate.OPEN
+
+
+def test_an_early_refusal_teaches_a_smaller_allowance_and_success_a_larger_one() -> None:
+    window = heard(refused(after_sends(6), NOON), NOON + 1)
+    assert window.allowance == 6
+    assert forecast(window, NOON + 1).left == 6
+    assert forecast(window, NOON + 1).confidence is Confidence.LEARNED
+    assert after_sends(8, window).allowance == 8
+
+
+def test_a_refusal_before_anything_was_sent_teaches_nothing() -> None:
+    assert refused(heard(Window(), NOON), NOON).allowance == ALLOWANCE
+    assert refused(Window(), NOON).allowance == ALLOWANCE
+
+
+def test_pauses_grow_while_calls_are_too_many_and_end_with_a_success() -> None:
+    window = limited(heard(Window(), NOON), NOON, retry_after_ms=None)
+    assert gate(window, NOON + 29_999) is Gate.PAUSED
+    assert gate(window, NOON + 30_000) is Gate.OPEN
+    again = limited(window, NOON, retry_after_ms=None)
+    assert again.paused_until_ms == NOON + 60_000
+    assert limited(again, NOON, retry_after_ms=999_000).paused_until_ms == NOON + 999_000
+    assert accepted(again).pauses == 0
+    assert heard(again, NOON).paused_until_ms == again.paused_until_ms
+
+
+@pytest.mark.parametrize(
+    ("window", "can_send"),
+    [
+        (heard(Window(), NOON), True),
+        (after_sends(ALLOWANCE), False),
+        (refused(after_sends(1), NOON), False),
+        (limited(heard(Window(), NOON), NOON, retry_after_ms=None), False),
+        (heard(Window(), NOON - WINDOW_MS), False),
+    ],
+)
+def test_a_forecast_says_why(window: Window, can_send: bool) -> None:
+    told = forecast(window, NOON)
+    assert told.can_send is can_send
+    assert told.why
+
+
+EVENTS = st.sampled_from(["heard", "accepted", "refused", "limited"])
+
+
+@given(st.lists(st.tuples(EVENTS, st.integers(0, WINDOW_MS)), max_size=40))
+def test_a_window_is_never_stuck_once_the_user_writes_and_pauses_are_over(events: list[tuple[str, int]]) -> None:
+    window, now = Window(), NOON
+    for event, later in events:
+        now += later
+        match event:
+            case "heard":
+                window = heard(window, now)
+            case "accepted":
+                window = accepted(window)
+            case "refused":
+                window = refused(window, now)
+            case _:
+                window = limited(window, now, retry_after_ms=None)
+        assert forecast(window, now).can_send == (gate(window, now) is Gate.OPEN)
+    now += 3_600_001
+    assert gate(heard(window, now), now) is Gate.OPEN

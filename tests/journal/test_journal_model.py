@@ -1,0 +1,255 @@
+"""The journal beside a small model of it, over random sequences of what a bot does with it."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from journal_house import BOT, OpenJournal, arrival, draft, sqlite_journals
+
+from ilink.storage.journal import InboxState, Journal, OutboxState, Outcome, WindowEvent
+from ilink.wire.ids import Cursor, MessageId, UserId
+
+USERS = ("alice", "bob")
+users = st.sampled_from(USERS)
+names = st.integers(0, 25).map(lambda number: f"m:{number}")
+
+
+@dataclass
+class Update:
+    identity: str
+    user: str
+    sequence: int
+    claim: int = 0
+    attempts: int = 0
+    interrupted: int = 0
+    is_running: bool = False
+    state: InboxState = InboxState.WAITING
+
+
+@dataclass
+class Model:
+    updates: list[Update] = field(default_factory=list)
+    outbox: dict[str, tuple[str, OutboxState]] = field(default_factory=dict)
+    states: dict[str, bytes] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    cursor: str = ""
+    is_open: bool = False
+
+    def waiting(self, user: str | None = None) -> list[Update]:
+        return [
+            update
+            for update in self.updates
+            if update.state is InboxState.WAITING and (user is None or update.user == user)
+        ]
+
+
+class JournalMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.house = AsyncExitStack()
+        self.process = AsyncExitStack()
+        self.model = Model()
+        self.number = 0
+        self.open_journal: OpenJournal
+        self.journal: Journal
+        self.stale: Journal | None = None
+
+    @initialize()
+    def begin(self) -> None:
+        self.open_journal = self.runner.run(self.house.enter_async_context(sqlite_journals(Path(self.folder.name))))
+        self._start()
+
+    def teardown(self) -> None:
+        self.runner.run(self.process.aclose())
+        self.runner.run(self.house.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def _start(self) -> None:
+        """Begin a process: what the last one left open may have been running when it died."""
+        self.journal = self.runner.run(self.process.enter_async_context(self.open_journal(BOT)))
+        adopted = self.runner.run(self.journal.adopt())
+        assert adopted.was_open == self.model.is_open
+        if self.model.is_open:
+            for user in USERS:
+                for first in self.model.waiting(user)[:1]:
+                    if first.interrupted == 0 or first.is_running:
+                        first.interrupted += 1
+                        first.is_running = False
+        self.model.is_open = True
+
+    @rule(batch=st.lists(st.tuples(names, users, st.booleans()), max_size=6))
+    def ingest(self, batch: list[tuple[str, str, bool]]) -> None:
+        self.number += 1
+        arrivals = [
+            arrival(f"{name}:{user}", user, token=f"t{self.number}-{n}" if has_token else None)
+            for n, (name, user, has_token) in enumerate(batch)
+        ]
+        cursor = f"c{self.number}"
+        result = self.runner.run(
+            self.journal.ingest(arrivals, cursor=Cursor(cursor), generation=1, hint_ms=None, now_ms=self.number)
+        )
+        assert result.has_moved
+        self.model.cursor = cursor
+        known = {update.identity for update in self.model.updates}
+        for one, sequence in zip(arrivals, result.sequences, strict=True):
+            if one.context_token is not None:
+                self.model.tokens[one.user] = one.context_token.reveal()
+            assert (sequence is None) == (one.identity in known)
+            if sequence is None:
+                self.model.duplicates += 1
+            else:
+                known.add(one.identity)
+                self.model.updates.append(Update(one.identity, one.user, sequence))
+                self.model.sent[one.user] = 0
+
+    @rule(data=st.data(), is_stale=st.booleans(), replies=st.integers(0, 3), has_state=st.booleans())
+    def complete(self, data: st.DataObject, is_stale: bool, replies: int, has_state: bool) -> None:
+        if not self.model.updates:
+            return
+        update = data.draw(st.sampled_from(self.model.updates))
+        claim = update.claim - 1 if is_stale else update.claim
+        drafts = [draft(f"{update.identity}/{n}", update.user) for n in range(replies)]
+        state = f"{self.number}".encode() if has_state else None
+        answer = self.runner.run(self._complete(update.sequence, claim, drafts, state))
+        assert answer.is_accepted == (update.state is InboxState.WAITING and not is_stale)
+        if answer.is_accepted:
+            update.state = InboxState.DONE
+            fresh = [one for one in drafts if one.client_id not in self.model.outbox]
+            assert [message.draft.client_id for message in answer.outgoing] == [one.client_id for one in fresh]
+            self.model.outbox.update((one.client_id, (update.user, OutboxState.WAITING)) for one in fresh)
+            if state is not None:
+                self.model.states[update.user] = state
+
+    async def _complete(self, sequence: int, claim: int, drafts: list, state: bytes | None):
+        return await self.journal.complete(sequence, claim, drafts=drafts, state=state, now_ms=self.number)
+
+    @rule(data=st.data(), is_last=st.booleans(), is_stale=st.booleans())
+    def fail(self, data: st.DataObject, is_last: bool, is_stale: bool) -> None:
+        if not self.model.updates:
+            return
+        update = data.draw(st.sampled_from(self.model.updates))
+        claim = update.claim + 1 if is_stale else update.claim
+        letter = self.runner.run(
+            self.journal.fail(update.sequence, claim, error="no", due_ms=None if is_last else 9, now_ms=self.number)
+        )
+        assert (letter is not None) == (update.state is InboxState.WAITING and not is_stale)
+        if letter is not None:
+            update.claim, update.attempts, update.is_running = update.claim + 1, update.attempts + 1, False
+            update.state = InboxState.DEAD if is_last else InboxState.WAITING
+            assert (letter.claim, letter.attempts) == (update.claim, update.attempts)
+
+    @rule(data=st.data())
+    def mark_running(self, data: st.DataObject) -> None:
+        if waiting := self.model.waiting():
+            update = data.draw(st.sampled_from(waiting))
+            self.runner.run(self.journal.mark_running(update.sequence, update.claim))
+            update.is_running = True
+
+    @rule(data=st.data(), is_drop=st.booleans())
+    def decide_on_a_dead_letter(self, data: st.DataObject, is_drop: bool) -> None:
+        if not self.model.updates:
+            return
+        update = data.draw(st.sampled_from(self.model.updates))
+        is_dead = update.state is InboxState.DEAD
+        if is_drop:
+            assert self.runner.run(self.journal.drop([update.sequence])) == int(is_dead)
+            update.state = InboxState.IGNORED if is_dead else update.state
+        else:
+            woken = self.runner.run(self.journal.replay([update.sequence]))
+            assert woken == ([f"u:{update.user}"] if is_dead else [])
+            if is_dead:
+                update.state, update.attempts, update.interrupted = InboxState.WAITING, 0, 0
+                update.claim += 1
+
+    @rule(user=users, name=st.integers(0, 9))
+    def enqueue(self, user: str, name: int) -> None:
+        client_id = f"push-{user}-{name}"
+        added = self.runner.run(self._enqueue(client_id, user))
+        assert [message.draft.client_id for message in added] == [client_id] * (client_id not in self.model.outbox)
+        self.model.outbox.setdefault(client_id, (user, OutboxState.WAITING))
+
+    async def _enqueue(self, client_id: str, user: str):
+        return await self.journal.enqueue([draft(client_id, user)], now_ms=self.number)
+
+    @rule(user=users, state=st.sampled_from([OutboxState.ACCEPTED, OutboxState.REJECTED, OutboxState.WAITING]))
+    def send_first(self, user: str, state: OutboxState) -> None:
+        page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
+        if not page:
+            return
+        outcome = Outcome(
+            out_sequence=page[0].out_sequence,
+            user=UserId(user),
+            state=state,
+            event=WindowEvent.ACCEPTED if state is OutboxState.ACCEPTED else WindowEvent.NOTHING,
+            message_id=MessageId("1"),
+        )
+        self.runner.run(self._settle(outcome))
+        self.model.outbox[page[0].draft.client_id] = (user, state)
+        if state is OutboxState.ACCEPTED:
+            self.model.sent[user] = self.model.sent.get(user, 0) + 1
+
+    async def _settle(self, outcome: Outcome) -> None:
+        await self.journal.settle(outcome, now_ms=self.number)
+
+    @rule(is_orderly=st.booleans())
+    def start_anew(self, is_orderly: bool) -> None:
+        if is_orderly:
+            self.runner.run(self.journal.release())
+            self.model.is_open = False
+        self.runner.run(self.process.aclose())
+        self._start()
+
+    @invariant()
+    def waiting_updates_are_those_of_the_model_in_order(self) -> None:
+        for user in USERS:
+            letters = self.runner.run(self.journal.read_waiting(f"u:{user}", limit=1000))
+            expected = [
+                (one.sequence, one.identity, one.claim, one.attempts, one.interrupted)
+                for one in self.model.waiting(user)
+            ]
+            actual = [(one.sequence, one.identity, one.claim, one.attempts, one.interrupted) for one in letters]
+            assert actual == expected
+
+    @invariant()
+    def outgoing_messages_are_those_of_the_model_in_order(self) -> None:
+        for user in USERS:
+            page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1000))
+            expected = [
+                name for name, (to, state) in self.model.outbox.items() if to == user and state is OutboxState.WAITING
+            ]
+            assert [message.draft.client_id for message in page] == expected
+
+    @invariant()
+    def the_rest_agrees(self) -> None:
+        counts = self.runner.run(self.journal.count())
+        dead = [update.sequence for update in self.model.updates if update.state is InboxState.DEAD]
+        assert [letter.sequence for letter in self.runner.run(self.journal.read_dead(limit=1000))] == dead
+        assert (counts.waiting, counts.dead, counts.duplicates) == (
+            len(self.model.waiting()),
+            len(dead),
+            self.model.duplicates,
+        )
+        windows = self.runner.run(self.journal.read_windows([UserId(user) for user in USERS]))
+        assert {user: window.sent for user, window in windows.items()} == self.model.sent
+        for user in USERS:
+            token = self.runner.run(self.journal.read_context_token(UserId(user)))
+            assert (None if token is None else token.reveal()) == self.model.tokens.get(user)
+            assert self.runner.run(self.journal.read_state(f"u:{user}")) == self.model.states.get(user)
+
+
+TestJournalModel = JournalMachine.TestCase
+TestJournalModel.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
