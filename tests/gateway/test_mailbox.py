@@ -311,3 +311,19 @@ def test_a_cursor_is_worth_something_to_its_own_bot_only() -> None:
     assert read_cursor(b"key", cursor, bot=4, generation=1).verdict == "foreign"
     assert read_cursor(b"key", cursor, bot=3, generation=2).verdict == "old_generation"
     assert read_cursor(b"other", cursor, bot=3, generation=1).verdict == "unreadable"
+
+
+async def test_a_reset_under_a_running_call_does_not_reach_the_new_bot(house: House, alice: str) -> None:
+    old = await house.login(alice)
+    await write(house, alice, old, "one")
+    await old.poll()
+    forgotten = await house.gateway.state.store.bot(old.bot_id)
+    late = old.begin_poll()
+    await house.gateway.reset(7)
+    await late.answer()
+    bob = await house.person("bob")
+    new = await house.login(bob)
+    record = await house.gateway.state.store.bot(new.bot_id)
+    assert record is not None
+    assert forgotten is not None
+    assert (record.number, record.acked_seq) == (forgotten.number, 0)

@@ -19,6 +19,7 @@ from ilink.wire.ids import Secret
 __all__ = ["Bot", "Bots", "FreshMail", "token_of"]
 
 _FIRST_GENERATION: Final = 1
+_NO_NUMBER: Final = 0
 _FRESH: Final = 8
 _FRESH_BYTES: Final = 4096
 """How many messages of a bot, and of which size, are kept in memory besides the store."""
@@ -111,7 +112,12 @@ class Bots:
         self._bots: dict[str, Bot] = {}
 
     def forget(self) -> None:
-        """Forget everything in memory, after the store was cleared."""
+        """Forget everything in memory, before and after the store is cleared.
+
+        What is under way for a forgotten bot must not reach the new one that gets its number in the store.
+        """
+        for bot in self._bots.values():
+            bot.number = _NO_NUMBER
         self._bots.clear()
 
     async def find(self, bot_id: str) -> Bot | None:

@@ -481,6 +481,7 @@ class Gateway:
         Held polls and waits end first, with what there is. Knobs stay. The clock runs and shows real time.
         """
         self._state.waiting.release()
+        self._bots.forget()
         await self._state.store.clear()
         await self.media.clear()
         self._state.ids = IdSource(seed)
@@ -495,6 +496,7 @@ class Gateway:
         )
         self._state.clock.reset()
         self._known_people.clear()
+        self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
         self._bots.forget()
         self._codes.forget()
         self._typing.forget()
