@@ -25,6 +25,7 @@ from ilink.flows.polling import PollAfter, PollState, Revive, Stop, after_batch,
 from ilink.flows.window import Forecast, forecast
 from ilink.messages.identity import identify
 from ilink.messages.incoming import read_message, read_update
+from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
 from ilink.storage.journal import Arrival, Draft, InboxState, Journal, Letter
@@ -72,6 +73,11 @@ class BotClient(SendsMessages, ShowsTyping, Protocol):
 
     async def notify_stop(self) -> None:
         """Say that polling ends; see `Client.notify_stop`."""
+        ...
+
+    @property
+    def media(self) -> MediaMover:
+        """What moves files; see `Client.media`."""
         ...
 
 
@@ -182,6 +188,11 @@ class Runner:
     def now_ms(self) -> int:
         """Return the time of day."""
         return self._clock.now_ms()
+
+    @property
+    def media(self) -> MediaMover:
+        """What moves files."""
+        return self._working(self._client).media
 
     def _working(self, part: T | None) -> T:
         if part is None:

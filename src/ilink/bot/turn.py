@@ -10,11 +10,13 @@ from typing import Protocol
 from ilink.bot.settings import Policies
 from ilink.errors import ConfigError
 from ilink.flows.split import split_text
+from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.outgoing import text_item
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, weakest
 from ilink.storage.journal import Draft, Letter
 from ilink.wire.codec import encode
 from ilink.wire.ids import AccountId, ClientId, UserId
+from ilink.wire.models import MessageItem
 
 __all__ = ["Outlet", "Turn", "drafts_of"]
 
@@ -32,6 +34,11 @@ class Outlet(Protocol):
 
     def now_ms(self) -> int:
         """Return the time of day."""
+        ...
+
+    @property
+    def media(self) -> MediaMover:
+        """What moves files."""
         ...
 
 
@@ -55,7 +62,22 @@ class Turn:
 
     async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Receipt:
         """Answer the message; see `Message.reply`."""
-        drafts = self._draft(text, is_progress=is_progress)
+        return await self._say(self._draft(text, is_progress=is_progress), wait=wait)
+
+    async def reply_media(
+        self, source: UploadSource, kind: MediaKind | None, *, caption: str, name: str, wait: float | None
+    ) -> Receipt:
+        """Answer with a file; see `Message.reply_media`."""
+        uploaded = await self.media.upload(source, kind, to=self._letter.user, name=name)
+        drafts = self._draft(caption, is_progress=False) if caption.strip() else []
+        return await self._say([*drafts, self._draft_item(uploaded.to_item())], wait=wait)
+
+    @property
+    def media(self) -> MediaMover:
+        """What moves files."""
+        return self._outlet.media
+
+    async def _say(self, drafts: list[Draft], *, wait: float | None) -> Receipt:
         self.drafts += drafts
         if wait is None:
             return Deferred(client_id=drafts[-1].client_id, why=DeferredWhy.HANDLER)
@@ -68,16 +90,30 @@ class Turn:
         """Show that an answer is being written, until the block ends."""
         return self._outlet.typing(self._letter.user)
 
-    def _draft(self, text: str, *, is_progress: bool) -> list[Draft]:
+    def _draft_item(self, item: MessageItem) -> Draft:
+        return Draft(
+            client_id=ClientId(f"ilink-{self._next_name()(0)}"),
+            conversation=self._letter.conversation,
+            user=self._letter.user,
+            item=encode(item),
+            cause=self._letter.sequence,
+            expires_ms=self._outlet.now_ms() + int(self._policies.expire_seconds * 1000),
+        )
+
+    def _next_name(self) -> Callable[[int], str]:
+        """Return what names the parts of the next answer."""
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
         cause = f"{self._account}\0{self._letter.identity}\0{ordinal}\0"
+        return lambda part: hashlib.sha256(f"{cause}{part}".encode()).hexdigest()[:32]
+
+    def _draft(self, text: str, *, is_progress: bool) -> list[Draft]:
         return drafts_of(
             text,
             conversation=self._letter.conversation,
             user=self._letter.user,
             policies=self._policies,
             now_ms=self._outlet.now_ms(),
-            name=lambda part: hashlib.sha256(f"{cause}{part}".encode()).hexdigest()[:32],
+            name=self._next_name(),
             cause=self._letter.sequence,
             is_progress=is_progress,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from random import Random
 from typing import Final, Self, TypeVar
@@ -13,6 +14,7 @@ from urllib.parse import urlencode
 from ilink.client.answers import Batch, QrCode, TypingConfig, UploadPermission
 from ilink.client.calls import CONNECT_TRIES, Calls, endpoint_at
 from ilink.client.clock import Clock, SystemClock
+from ilink.client.media import MediaClient
 from ilink.client.settings import Addresses, as_url, refused_host
 from ilink.errors import ApiError, ConfigError, IlinkError, LoginError, RemoteProtocolError
 from ilink.flows.login import LoginReport
@@ -116,18 +118,20 @@ class Client:
             account, base_url=base_url, cdn_url=cdn_url, allow_hosts=allow_hosts, environ=environ
         )
         self._random = random or Random()  # noqa: S311  # jitter and the UIN header, which is no secret
+        clock = clock or SystemClock()
         self._calls = Calls(
             self._addresses.base_url,
             token=account.token if account is not None else None,
             version=version,
             route_tag=route_tag,
             random=self._random,
-            clock=clock or SystemClock(),
+            clock=clock,
         )
         own_agent = f"{bot_agent} ilink/{installed_version('ilink')}"
         self._base_info = BaseInfo(channel_version=version, bot_agent=format_bot_agent(own_agent))
         self._environ = environ
         self._given_transport = transport
+        self._media = MediaClient(self, random=self._random, clock=clock)
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -176,6 +180,11 @@ class Client:
             message = "the client is not open; use it inside `async with client:`"
             raise ConfigError(message)
         return self._calls.transport
+
+    @property
+    def media(self) -> MediaClient:
+        """Files to the CDN and back; what was uploaded is remembered as long as this client lives."""
+        return self._media
 
     async def get_qr_code(self, known_tokens: Sequence[Secret] = (), *, timeout: float = 15.0) -> QrCode:
         """Ask for a login code.
@@ -373,7 +382,7 @@ class Client:
             timeout: Seconds for the whole call.
 
         Raises:
-            RemoteProtocolError: The answer names no address, or one that is not allowed; the message says which.
+            RemoteProtocolError: The answer names no address, or only one that is not allowed; the message says which.
             TransportError, ApiError: No permission; asking again is harmless.
 
         Wire: POST /ilink/bot/getuploadurl (official 2.4.9).
@@ -391,9 +400,11 @@ class Client:
         if permission.full_url is None and permission.param is None:
             message = "getuploadurl was answered without an address to upload to; try again later"
             raise RemoteProtocolError(message)
-        if permission.full_url is not None and not self.hosts.allows(permission.full_url):
+        if permission.full_url is None or self.hosts.allows(permission.full_url):
+            return permission
+        if permission.param is None:
             raise RemoteProtocolError(refused_host(permission.full_url, "getuploadurl's upload_full_url"))
-        return permission
+        return replace(permission, full_url=None)
 
     async def notify_start(self, *, timeout: float = 10.0) -> None:
         """Tell the server that this account is about to poll; a failure may be ignored (official 2.4.9).

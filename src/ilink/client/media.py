@@ -16,7 +16,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,7 +24,7 @@ from typing import Final, Protocol, TypeVar
 
 from ilink.client.answers import UploadPermission
 from ilink.client.clock import Clock, SystemClock
-from ilink.client.sources import Source, UploadSource, open_source
+from ilink.client.sources import Source, open_source
 from ilink.errors import ConfigError, IlinkError, IntegrityError, RequestRejectedError, TooLargeError
 from ilink.flows.upload import (
     CdnAnswer,
@@ -34,7 +34,16 @@ from ilink.flows.upload import (
     read_upload,
     upload_url,
 )
-from ilink.messages.media import MediaKind, MediaReference, UploadedMedia, kind_of, safe_file_name
+from ilink.messages.media import (
+    MAX_BYTES,
+    MediaKind,
+    MediaReference,
+    SavedMedia,
+    UploadedMedia,
+    UploadSource,
+    kind_of,
+    safe_file_name,
+)
 from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
 from ilink.wire.cipher import CHUNK_BYTES, Decryptor, Encryptor, ciphertext_size
@@ -44,13 +53,10 @@ from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
 from ilink.wire.mime import SNIFF_BYTES, mime_type
 from ilink.wire.models import UploadUrlRequest
 
-__all__ = ["LINK_SECONDS", "MAX_BYTES", "MediaClient", "MediaStream", "Progress", "SavedMedia"]
+__all__ = ["LINK_SECONDS", "MediaClient", "MediaStream", "Progress"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-MAX_BYTES: Final = 100 << 20
-"""The largest file, in plain bytes, unless the caller says otherwise: the official client's cap (official 2.4.9)."""
 
 LINK_SECONDS: Final = 20 * 3600.0
 """How long an upload is used again for the same bytes. The life of a link is unknown, 24 hours are assumed (§9 Q17)."""
@@ -73,21 +79,6 @@ class _Client(Protocol):
     @property
     def transport(self) -> Transport: ...
     async def get_upload_url(self, request: UploadUrlRequest, *, timeout: float = 15.0) -> UploadPermission: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedMedia:
-    """A file that was fetched.
-
-    Attributes:
-        path: Where it is.
-        size: Its bytes.
-        mime: What its content says it is.
-    """
-
-    path: Path
-    size: int
-    mime: str
 
 
 class MediaClient:

@@ -10,26 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from ilink.errors import ConfigError, IntegrityError, MediaError, TooLargeError
+from ilink.messages.media import FileObject, UploadSource
 from ilink.storage.files import Batches, Bytes, in_thread
 from ilink.wire.cipher import CHUNK_BYTES
 from ilink.wire.mime import SNIFF_BYTES
 
-__all__ = ["FileObject", "Source", "UploadSource", "open_source"]
-
-
-class FileObject(Protocol):
-    """An open binary file, or anything that reads like one; it is read in threads, from where it stands."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most so many bytes, none at the end."""
-        ...
-
-
-UploadSource = str | os.PathLike[str] | bytes | bytearray | memoryview | FileObject | AsyncIterable[Bytes]
-"""A path; bytes; an open binary file; or an asynchronous iterable of bytes."""
+__all__ = ["Source", "open_source"]
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ from ilink.messages.items import (
     read_item,
     read_items,
 )
+from ilink.messages.media import IncomingMedia, MediaKind, MediaMover, UploadSource, media_references
 from ilink.messages.receipts import Receipt
 from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, MessageId, Secret, UserId
@@ -49,8 +50,19 @@ class Turn(Protocol):
         """Answer the message this turn is about."""
         ...
 
+    async def reply_media(
+        self, source: UploadSource, kind: MediaKind | None, *, caption: str, name: str, wait: float | None
+    ) -> Receipt:
+        """Answer with a file."""
+        ...
+
     def typing(self) -> AbstractAsyncContextManager[None]:
         """Show that an answer is being written, until the block ends."""
+        ...
+
+    @property
+    def media(self) -> MediaMover:
+        """What fetches the files of the message."""
         ...
 
 
@@ -151,6 +163,64 @@ class Message:
             message = "this message did not come through a running bot, so there is nowhere to reply"
             raise ConfigError(message)
         return await self.turn.reply(text, wait=wait, is_progress=progress)
+
+    @property
+    def media(self) -> IncomingMedia:
+        """The message's first file, its own before one it quotes: `await message.media.save("cat.jpg")`.
+
+        Raises:
+            ConfigError: It has none, or it did not come through a running bot.
+        """
+        found = self.all_media
+        if not found:
+            message = "this message carries no file"
+            raise ConfigError(message)
+        return found[0]
+
+    @property
+    def all_media(self) -> tuple[IncomingMedia, ...]:
+        """Every file of the message in its order, those of what it quotes last.
+
+        Raises:
+            ConfigError: There are some, and the message did not come through a running bot.
+        """
+        references = media_references(self.wire)
+        if references and self.turn is None:
+            message = "this message did not come through a running bot, so its files cannot be fetched from here"
+            raise ConfigError(message)
+        return tuple(IncomingMedia(reference, self.turn.media) for reference in references if self.turn is not None)
+
+    async def reply_media(
+        self,
+        source: UploadSource,
+        kind: MediaKind | None = None,
+        *,
+        caption: str = "",
+        name: str = "",
+        wait: float | None = None,
+    ) -> Receipt:
+        """Answer with a file; it is uploaded when this is called, and sent as `reply` sends a text.
+
+        Args:
+            source: A path, bytes, an open binary file, or an asynchronous iterable of bytes.
+            kind: What the phone shall show it as; None decides by content. VOICE goes as a FILE: phones do not show
+                voice that a bot sends (observed: ocw#215).
+            caption: A text that goes before it as a message of its own, as phones expect it (official 2.4.9).
+            name: The name to show; by default that of the path or file.
+            wait: As for `reply`.
+
+        Returns:
+            What is known of the file's message; see `reply`.
+
+        Raises:
+            TooLargeError, MediaError, ApiError, TransportError, RemoteProtocolError: It could not be uploaded; nothing
+                is sent, the caption neither.
+            ConfigError: The message did not come through a running bot.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so there is nowhere to reply"
+            raise ConfigError(message)
+        return await self.turn.reply_media(source, kind, caption=caption, name=name, wait=wait)
 
     def typing(self) -> AbstractAsyncContextManager[None]:
         """Show the user that an answer is being written: `async with message.typing(): …`.

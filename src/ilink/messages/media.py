@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import AsyncIterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from pathlib import Path
+from typing import Final, Protocol
 
 from ilink.errors import DecryptionError
 from ilink.wire import models
-from ilink.wire.cipher import ciphertext_size
+from ilink.wire.cipher import Bytes, ciphertext_size
 from ilink.wire.enums import ItemType, MediaType
+from ilink.wire.ids import UserId
 from ilink.wire.keys import KeyForm, MediaKey, read_key
 from ilink.wire.models import CdnMedia, MessageItem, WeixinMessage, given
+from ilink.wire.silk import silk_to_wav
 
 __all__ = [
+    "MAX_BYTES",
+    "FileObject",
+    "IncomingMedia",
     "MediaKind",
+    "MediaMover",
     "MediaReference",
+    "SavedMedia",
+    "UploadSource",
     "UploadedMedia",
+    "UploadedThumbnail",
     "kind_of",
     "media_references",
     "read_reference",
@@ -29,12 +42,27 @@ __all__ = [
 ENCRYPT_TYPE: Final = 1
 """What the official client says with everything it sends (official 2.4.9); its meaning to the server is unknown."""
 
+MAX_BYTES: Final = 100 << 20
+"""The largest file, in plain bytes, unless the caller says otherwise: the official client's cap (official 2.4.9)."""
+
 _MAX_NAME_BYTES: Final = 200
 _MD5: Final = re.compile(r"[0-9a-fA-F]{32}\Z")
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)")
 
 _SHOWN_PICTURES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp", "image/heic"})
 """What a phone shows as a picture (assumed); any other one is sent as a file, where it can at least be opened."""
+
+
+class FileObject(Protocol):
+    """An open binary file, or anything that reads like one; it is read in threads, from where it stands."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes, none at the end."""
+        ...
+
+
+UploadSource = str | os.PathLike[str] | bytes | bytearray | memoryview | FileObject | AsyncIterable[Bytes]
+"""What can be sent: a path; bytes; an open binary file; or an asynchronous iterable of bytes."""
 
 
 class MediaKind(StrEnum):
@@ -265,6 +293,99 @@ class UploadedThumbnail:
     size: int
     width: int
     height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMedia:
+    """A file that was fetched.
+
+    Attributes:
+        path: Where it is.
+        size: Its bytes.
+        mime: What its content says it is.
+    """
+
+    path: Path
+    size: int
+    mime: str
+
+
+class MediaMover(Protocol):
+    """What moves files; `ilink.client.media.MediaClient` says what each call promises."""
+
+    async def upload(
+        self, source: UploadSource, kind: MediaKind | None = None, *, to: UserId, name: str = ""
+    ) -> UploadedMedia:
+        """Encrypt a file and put it on the CDN."""
+        ...
+
+    async def download(self, reference: MediaReference, to: Path | str, *, max_bytes: int = MAX_BYTES) -> SavedMedia:
+        """Fetch a file into a file."""
+        ...
+
+    async def read(self, reference: MediaReference, *, max_bytes: int = MAX_BYTES) -> bytes:
+        """Fetch a file into memory."""
+        ...
+
+    def open(
+        self, reference: MediaReference, *, max_bytes: int = MAX_BYTES
+    ) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """Fetch a file in pieces."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingMedia:
+    """A file of a message, not fetched yet: what is known of it, and three ways to get its bytes.
+
+    All three raise TooLargeError, DecryptionError, IntegrityError, and the errors of the network; see
+    `ilink.client.media.MediaClient.download`.
+    """
+
+    reference: MediaReference
+    _mover: MediaMover = field(repr=False)
+
+    @property
+    def kind(self) -> MediaKind:
+        """What the phone shows it as."""
+        return self.reference.kind
+
+    @property
+    def name(self) -> str:
+        """Its name, made safe to use as a file name in any folder."""
+        return self.reference.safe_name
+
+    @property
+    def size(self) -> int | None:
+        """Its bytes as the message announced them; None when it did not."""
+        return self.reference.size
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether it belongs to what the message quotes."""
+        return self.reference.is_quoted
+
+    async def save(self, to: Path | str, *, max_bytes: int = MAX_BYTES) -> SavedMedia:
+        """Fetch it into a file, which appears only when it is whole and right; the rest of memory stays untouched."""
+        return await self._mover.download(self.reference, to, max_bytes=max_bytes)
+
+    async def read(self, *, max_bytes: int = MAX_BYTES) -> bytes:
+        """Fetch it into memory."""
+        return await self._mover.read(self.reference, max_bytes=max_bytes)
+
+    def stream(self, *, max_bytes: int = MAX_BYTES) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """Fetch it in pieces: `async with message.media.stream() as pieces: async for piece in pieces: …`."""
+        return self._mover.open(self.reference, max_bytes=max_bytes)
+
+    async def read_wav(self) -> bytes:
+        """Fetch a voice recording as WAV, whatever its announced encoding says.
+
+        Raises:
+            MediaError: It is no SILK recording; `read` gives it as it is.
+            ConfigError: The extra `media` is missing.
+        """
+        recording = await self.read()
+        return await asyncio.to_thread(silk_to_wav, recording)
 
 
 def safe_file_name(name: str, *, default: str = "file") -> str:
