@@ -46,7 +46,7 @@ def demo(
     try:
         asyncio.run(_check())
     except (IlinkError, AssertionError, TimeoutError) as error:
-        errors().print(say("demo.check.failed", why=error or type(error).__name__), style="bold red", markup=False)
+        errors().print(say("demo.check.failed", why=str(error) or type(error).__name__), style="bold red", markup=False)
         return 1
     return 0
 
@@ -172,8 +172,7 @@ async def _until_stopped(serving: asyncio.Future[None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    stopping = asyncio.ensure_future(stopped.wait())
-    await asyncio.wait({stopping, serving}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    serving.add_done_callback(lambda _: stopped.set())
+    await stopped.wait()
     if serving.done():
         serving.result()

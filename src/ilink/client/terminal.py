@@ -104,12 +104,12 @@ def _has_colours(output: TextIO) -> bool:
 async def _read_line() -> str:
     """Read a line without leaving a thread behind when the wait is cancelled; empty at the end of the input."""
     loop = asyncio.get_running_loop()
-    readable = loop.create_future()
+    readable = asyncio.Event()
     try:
-        loop.add_reader(sys.stdin, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(sys.stdin, readable.set)
     except (NotImplementedError, OSError):  # Windows; and a file, which never makes anybody wait
         return await asyncio.to_thread(sys.stdin.readline)
     with contextlib.ExitStack() as exits:
         exits.callback(loop.remove_reader, sys.stdin)
-        await readable
+        await readable.wait()
     return sys.stdin.readline()
