@@ -216,6 +216,20 @@ async def test_refusals_and_redirects_are_not_tried_again(transport: HttpTranspo
     assert refused.value.endpoint == "cdn_upload"
 
 
+async def test_permission_that_a_lost_answer_used_up_is_asked_for_again(transport: HttpTransport) -> None:
+    async with open_cdn() as cdn:
+        cdn.script = [cut_after_the_body, refuse(400, x_error_message="used"), cdn.take()]
+        door = door_to(cdn, transport)
+        uploaded = await media_client(door).upload(b"x" * 1000, to=USER)
+        assert decrypt(uploaded.key, cdn.bodies[-1]) == b"x" * 1000
+        assert len({asked.filekey for asked in door.asked}) == 2
+        cdn.requests.clear()
+        cdn.script = [cut_after_the_body, refuse(400), refuse(400)]
+        with pytest.raises(RequestRejectedError):
+            await media_client(door).upload(b"y", to=USER)
+        assert len(cdn.requests) == 3
+
+
 async def test_words_and_code_of_the_cdn_are_in_the_error(transport: HttpTransport) -> None:
     async with open_cdn(refuse(500, b"body", x_error_message="illegal", x_error_code="-5102031")) as cdn:
         with pytest.raises(RequestRejectedError) as refused:

@@ -25,7 +25,14 @@ from typing import Final, Protocol, TypeVar
 from ilink.client.answers import UploadPermission
 from ilink.client.clock import Clock, SystemClock
 from ilink.client.sources import Source, open_source
-from ilink.errors import ConfigError, IlinkError, IntegrityError, RequestRejectedError, TooLargeError
+from ilink.errors import (
+    ConfigError,
+    IlinkError,
+    IntegrityError,
+    OutcomeUnknownError,
+    RequestRejectedError,
+    TooLargeError,
+)
 from ilink.flows.upload import (
     CdnAnswer,
     download_url,
@@ -243,7 +250,7 @@ class MediaClient:
         urls = self._urls(reference)
         for url in urls:
             try:
-                return await self._repeat(partial(fetch, url))
+                return await self._repeat(partial(fetch, url), [])
             except RequestRejectedError:
                 if url is urls[-1]:
                     raise
@@ -287,7 +294,27 @@ class MediaClient:
     async def _upload(
         self, source: Source, kind: MediaKind, mime: str, to: UserId, timeout: float, progress: Progress | None
     ) -> UploadedMedia:
-        key, file_key = MediaKey(self._new_secret(KEY_BYTES)), self._new_secret(KEY_BYTES).hex()
+        """Ask for a permission and use it; ask once more where a lost answer may have used it up.
+
+        A try whose answer is lost may have worked, and then the permission may be refused from there on (§9 Q17).
+        """
+        key, is_second = MediaKey(self._new_secret(KEY_BYTES)), False
+        while True:
+            url = await self._permitted_url(source, kind, key, to)
+            failures: list[IlinkError] = []
+            try:
+                param = await self._repeat(partial(self._send, url, source, key, timeout, progress), failures)
+                break
+            except RequestRejectedError:
+                if is_second or not any(isinstance(failure, OutcomeUnknownError) for failure in failures):
+                    raise
+                is_second = True
+        return UploadedMedia(
+            kind=kind, param=param, key=key, size=source.size, md5=source.md5, mime=mime, name=source.name
+        )
+
+    async def _permitted_url(self, source: Source, kind: MediaKind, key: MediaKey, to: UserId) -> str:
+        file_key = self._new_secret(KEY_BYTES).hex()
         permission = await self._client.get_upload_url(
             UploadUrlRequest(
                 filekey=file_key,
@@ -300,11 +327,7 @@ class MediaClient:
                 aeskey=key.spell(KeyForm.HEX),
             )
         )
-        url = self._upload_url(permission, file_key)
-        param = await self._repeat(lambda: self._send(url, source, key, timeout, progress))
-        return UploadedMedia(
-            kind=kind, param=param, key=key, size=source.size, md5=source.md5, mime=mime, name=source.name
-        )
+        return self._upload_url(permission, file_key)
 
     def _upload_url(self, permission: UploadPermission, file_key: str) -> str:
         """Prefer the complete address: by parameter, the real CDN fails above 50 to 96 KB (observed: cc-weixin#16)."""
@@ -326,17 +349,17 @@ class MediaClient:
             async with self._client.transport.open_stream(request, timeout=timeout) as answer:
                 return read_upload(await _cdn_answer(answer))
 
-    async def _repeat(self, work: Callable[[], Awaitable[T]]) -> T:
-        tries = 0
+    async def _repeat(self, work: Callable[[], Awaitable[T]], failures: list[IlinkError]) -> T:
+        """Do something, again while that may help; what went wrong on the way is added to the list."""
         while True:
             try:
                 return await work()
             except IlinkError as error:
-                tries += 1
-                pause = next_pause(error, tries=tries, jitter=self._random.random())
+                failures.append(error)
+                pause = next_pause(error, tries=len(failures), jitter=self._random.random())
                 if pause is None:
                     raise
-                _log.info("media: try %d failed (%s), trying again in %.1f s", tries, type(error).__name__, pause)
+                _log.info("media: %s, trying again in %.1f s", type(error).__name__, pause)
             await self._clock.sleep(pause)
 
     def _remembered(self, to: UserId, kind: MediaKind, source: Source) -> UploadedMedia | None:

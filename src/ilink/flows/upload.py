@@ -81,13 +81,14 @@ def read_upload(answer: CdnAnswer) -> str:
     Raises:
         RequestRejectedError: 3xx or 4xx: the address, the permission or the content is refused.
         ServerError, RateLimitedError: 5xx or 429.
-        RemoteProtocolError: 200 without the header (observed: ocw#172, ocw#149).
+        RemoteProtocolError: 200 without the header (observed: ocw#172, ocw#149), or another 2xx.
     """
-    if answer.status != 200:
+    if not 200 <= answer.status < 300:
         raise _refusal(CDN_UPLOAD, answer)
     reference = answer.headers.get(DOWNLOAD_REFERENCE, "").strip()
-    if not reference:
-        message = f"{CDN_UPLOAD} was answered with HTTP 200 but without {DOWNLOAD_REFERENCE}; the file cannot be sent"
+    if answer.status != 200 or not reference:
+        has = "with" if reference else "without"
+        message = f"{CDN_UPLOAD} was answered with HTTP {answer.status} {has} {DOWNLOAD_REFERENCE}: no upload ends so"
         raise RemoteProtocolError(message)
     return reference
 
