@@ -14,8 +14,9 @@ import pytest
 
 from ilink.client.client import Client
 from ilink.client.media import MediaClient
-from ilink.errors import RequestRejectedError
-from ilink.messages.media import MediaKind, UploadedMedia, media_references
+from ilink.client.thumbnails import make_thumbnail
+from ilink.errors import MediaError, RequestRejectedError
+from ilink.messages.media import MediaKind, MediaReference, UploadedMedia, media_references
 from ilink.messages.outgoing import OutgoingMessage
 from ilink.testing import LocalGateway
 from ilink.testing.person import Person
@@ -226,3 +227,45 @@ async def test_key_is_never_in_a_representation(talk: Talk) -> None:
     assert reference.key is not None
     assert reference.key.spell(KeyForm.BASE64_HEX) not in repr(reference)
     assert str(reference.param) not in repr(reference)
+
+
+def drawn_picture() -> bytes:
+    image = pytest.importorskip("PIL.Image", reason="the extra `media` is not installed")
+    target = io.BytesIO()
+    image.new("RGB", (1200, 600), "red").save(target, "PNG")
+    return target.getvalue()
+
+
+async def test_thumbnail_goes_beside_its_picture(talk: Talk) -> None:
+    picture = drawn_picture()
+    thumbnail = await make_thumbnail(picture)
+    assert (thumbnail.width, thumbnail.height) == (240, 120)
+    plain = await talk.media.upload(picture, to=talk.alice.user_id)
+    uploaded = await talk.media.upload(picture, to=talk.alice.user_id, thumbnail=thumbnail)
+    assert plain.thumbnail is None
+    assert uploaded.thumbnail is not None
+    await talk.shows(uploaded)
+    small = MediaReference(kind=MediaKind.IMAGE, param=uploaded.thumbnail.param, key_texts=uploaded.reference.key_texts)
+    assert await talk.media.read(small) == thumbnail.data
+
+
+async def test_thumbnail_of_a_video_is_its_first_frame(tmp_path: Path) -> None:
+    av = pytest.importorskip("av", reason="the extra `media` is not installed")
+    path = tmp_path / "video.mp4"
+    with av.open(str(path), "w") as video:
+        stream = video.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = 320, 160
+        for _ in range(3):
+            for packet in stream.encode(av.VideoFrame(320, 160, "yuv420p")):
+                video.mux(packet)
+        for packet in stream.encode():
+            video.mux(packet)
+    thumbnail = await make_thumbnail(path)
+    assert (thumbnail.width, thumbnail.height) == (240, 120)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", PNG, MP4])
+async def test_what_cannot_be_seen_has_no_thumbnail(data: bytes) -> None:
+    pytest.importorskip("av", reason="the extra `media` is not installed")
+    with pytest.raises(MediaError, match="no thumbnail"):
+        await make_thumbnail(data)

@@ -16,7 +16,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -25,6 +25,7 @@ from typing import Final, Protocol, TypeVar
 from ilink.client.answers import UploadPermission
 from ilink.client.clock import Clock, SystemClock
 from ilink.client.sources import Source, open_source
+from ilink.client.thumbnails import Thumbnail
 from ilink.errors import (
     ConfigError,
     IlinkError,
@@ -47,13 +48,14 @@ from ilink.messages.media import (
     MediaReference,
     SavedMedia,
     UploadedMedia,
+    UploadedThumbnail,
     UploadSource,
     kind_of,
     safe_file_name,
 )
 from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
-from ilink.wire.cipher import CHUNK_BYTES, Decryptor, Encryptor, ciphertext_size
+from ilink.wire.cipher import CHUNK_BYTES, Decryptor, Encryptor, ciphertext_size, encrypt
 from ilink.wire.hosts import HostPolicy
 from ilink.wire.ids import UserId
 from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
@@ -70,6 +72,7 @@ LINK_SECONDS: Final = 20 * 3600.0
 
 _REMEMBERED: Final = 1024
 _WORDS: Final = 1000
+_UPLOAD_HEADERS: Final = {"Content-Type": "application/octet-stream"}
 _PIECES: Final = BATCH_BYTES // CHUNK_BYTES
 
 Progress = Callable[[int, int], None]
@@ -120,6 +123,7 @@ class MediaClient:
         to: UserId,
         name: str = "",
         max_bytes: int = MAX_BYTES,
+        thumbnail: Thumbnail | None = None,
         timeout: float = 60.0,
         reuse: bool = True,
         progress: Progress | None = None,
@@ -137,6 +141,8 @@ class MediaClient:
             to: Who will get it; the server wants to know.
             name: The name to show; by default that of the path or file.
             max_bytes: Larger files are refused, before anything is sent.
+            thumbnail: A small picture to go with a picture or video, from `make_thumbnail`; phones do without. A server
+                that gives no permission for it gets none.
             timeout: Seconds without any progress.
             reuse: Whether the same bytes for the same user are not uploaded again while an earlier link lives. Equal
                 means equal size and MD5, as for the protocol itself.
@@ -157,8 +163,8 @@ class MediaClient:
             mime = mime_type(opened.head, opened.name)
             kind = _shown_kind(kind, mime)
             remembered = self._remembered(to, kind, opened) if reuse else None
-            if remembered is None:
-                remembered = await self._upload(opened, kind, mime, to, timeout, progress)
+            if remembered is None or (thumbnail is not None and remembered.thumbnail is None):
+                remembered = await self._upload(_Order(opened, kind, mime, to, thumbnail, timeout, progress))
                 self._remember(to, remembered)
             return replace(remembered, name=_file_name(opened.name, kind, mime))
 
@@ -291,43 +297,54 @@ class MediaClient:
             await batches.drain()
             await in_thread(receiver.finish)
 
-    async def _upload(
-        self, source: Source, kind: MediaKind, mime: str, to: UserId, timeout: float, progress: Progress | None
-    ) -> UploadedMedia:
+    async def _upload(self, order: _Order) -> UploadedMedia:
         """Ask for a permission and use it; ask once more where a lost answer may have used it up.
 
         A try whose answer is lost may have worked, and then the permission may be refused from there on (§9 Q17).
         """
         key, is_second = MediaKey(self._new_secret(KEY_BYTES)), False
         while True:
-            url = await self._permitted_url(source, kind, key, to)
+            file_key = self._new_secret(KEY_BYTES).hex()
+            permission = await self._client.get_upload_url(_upload_request(order, key, file_key))
+            url = self._upload_url(permission, file_key)
             failures: list[IlinkError] = []
             try:
-                param = await self._repeat(partial(self._send, url, source, key, timeout, progress), failures)
+                param = await self._repeat(partial(self._send, url, order, key), failures)
                 break
             except RequestRejectedError:
                 if is_second or not any(isinstance(failure, OutcomeUnknownError) for failure in failures):
                     raise
                 is_second = True
         return UploadedMedia(
-            kind=kind, param=param, key=key, size=source.size, md5=source.md5, mime=mime, name=source.name
+            kind=order.kind,
+            param=param,
+            key=key,
+            size=order.source.size,
+            md5=order.source.md5,
+            mime=order.mime,
+            name=order.source.name,
+            thumbnail=await self._upload_thumbnail(order, key, permission.thumb_param, file_key),
         )
 
-    async def _permitted_url(self, source: Source, kind: MediaKind, key: MediaKey, to: UserId) -> str:
-        file_key = self._new_secret(KEY_BYTES).hex()
-        permission = await self._client.get_upload_url(
-            UploadUrlRequest(
-                filekey=file_key,
-                media_type=kind.media_type,
-                to_user_id=to,
-                rawsize=source.size,
-                rawfilemd5=source.md5,
-                filesize=ciphertext_size(source.size),
-                no_need_thumb=True,
-                aeskey=key.spell(KeyForm.HEX),
-            )
+    async def _upload_thumbnail(
+        self, order: _Order, key: MediaKey, param: str | None, file_key: str
+    ) -> UploadedThumbnail | None:
+        if order.thumbnail is None or param is None:
+            return None
+        thumbnail = order.thumbnail
+        url = upload_url(self._client.cdn_url, param=param, file_key=file_key)
+        request = Request(method="POST", url=url, headers=_UPLOAD_HEADERS, body=encrypt(key, thumbnail.data))
+
+        async def send() -> str:
+            async with self._client.transport.open_stream(request, timeout=order.timeout) as answer:
+                return read_upload(await _cdn_answer(answer))
+
+        return UploadedThumbnail(
+            param=await self._repeat(send, []),
+            size=len(thumbnail.data),
+            width=thumbnail.width,
+            height=thumbnail.height,
         )
-        return self._upload_url(permission, file_key)
 
     def _upload_url(self, permission: UploadPermission, file_key: str) -> str:
         """Prefer the complete address: by parameter, the real CDN fails above 50 to 96 KB (observed: cc-weixin#16)."""
@@ -338,15 +355,15 @@ class MediaClient:
             raise ConfigError(message)
         return upload_url(self._client.cdn_url, param=permission.param, file_key=file_key)
 
-    async def _send(self, url: str, source: Source, key: MediaKey, timeout: float, progress: Progress | None) -> str:
+    async def _send(self, url: str, order: _Order, key: MediaKey) -> str:
         """Send the ciphertext once, encrypted while it is sent, and return the reference."""
+        source = order.source
         await in_thread(source.read_again)
         body = _EncryptedBody(source, key)
         async with ReadAhead(body.read) as batches:
-            streamed = StreamedBody(_report(batches, source.size, progress), ciphertext_size(source.size))
-            headers = {"Content-Type": "application/octet-stream"}
-            request = Request(method="POST", url=url, headers=headers, body=streamed)
-            async with self._client.transport.open_stream(request, timeout=timeout) as answer:
+            streamed = StreamedBody(_report(batches, source.size, order.progress), ciphertext_size(source.size))
+            request = Request(method="POST", url=url, headers=_UPLOAD_HEADERS, body=streamed)
+            async with self._client.transport.open_stream(request, timeout=order.timeout) as answer:
                 return read_upload(await _cdn_answer(answer))
 
     async def _repeat(self, work: Callable[[], Awaitable[T]], failures: list[IlinkError]) -> T:
@@ -372,6 +389,38 @@ class MediaClient:
         self._uploads.move_to_end(place)
         while len(self._uploads) > _REMEMBERED:
             self._uploads.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is to be uploaded, and how."""
+
+    source: Source
+    kind: MediaKind
+    mime: str
+    to: UserId
+    thumbnail: Thumbnail | None
+    timeout: float
+    progress: Progress | None
+
+
+def _upload_request(order: _Order, key: MediaKey, file_key: str) -> UploadUrlRequest:
+    request = UploadUrlRequest(
+        filekey=file_key,
+        media_type=order.kind.media_type,
+        to_user_id=order.to,
+        rawsize=order.source.size,
+        rawfilemd5=order.source.md5,
+        filesize=ciphertext_size(order.source.size),
+        no_need_thumb=order.thumbnail is None,
+        aeskey=key.spell(KeyForm.HEX),
+    )
+    if order.thumbnail is not None:
+        data = order.thumbnail.data
+        request.thumb_rawsize = len(data)
+        request.thumb_rawfilemd5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        request.thumb_filesize = ciphertext_size(len(data))
+    return request
 
 
 class MediaStream:
