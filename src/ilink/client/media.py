@@ -10,13 +10,12 @@ for reference in media_references(message.wire):
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import secrets
-from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,21 +23,26 @@ from typing import Final, Protocol, TypeVar
 
 from ilink.client.answers import UploadPermission
 from ilink.client.clock import Clock, SystemClock
+from ilink.client.receiving import (
+    MediaStream,
+    Receiver,
+    cdn_answer,
+    check_announced,
+    check_received,
+    check_status,
+)
+from ilink.client.sending import EncryptedBody, Progress, UploadOrder, report, upload_request
 from ilink.client.sources import Source, open_source
 from ilink.client.thumbnails import Thumbnail
 from ilink.errors import (
     ConfigError,
     IlinkError,
-    IntegrityError,
     OutcomeUnknownError,
     RequestRejectedError,
-    TooLargeError,
 )
 from ilink.flows.upload import (
-    CdnAnswer,
     download_url,
     next_pause,
-    read_download,
     read_upload,
     upload_url,
 )
@@ -53,13 +57,13 @@ from ilink.messages.media import (
     kind_of,
     safe_file_name,
 )
-from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
-from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
-from ilink.wire.cipher import CHUNK_BYTES, Decryptor, Encryptor, ciphertext_size, encrypt
+from ilink.storage.files import Batches, PartialFile, ReadAhead, in_thread
+from ilink.transport.seam import Request, StreamedBody, Transport
+from ilink.wire.cipher import ciphertext_size, encrypt
 from ilink.wire.hosts import HostPolicy
 from ilink.wire.ids import UserId
-from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
-from ilink.wire.mime import SNIFF_BYTES, mime_type
+from ilink.wire.keys import KEY_BYTES, MediaKey
+from ilink.wire.mime import mime_type
 from ilink.wire.models import UploadUrlRequest
 
 __all__ = ["LINK_SECONDS", "MediaClient", "MediaStream", "Progress"]
@@ -71,12 +75,7 @@ LINK_SECONDS: Final = 20 * 3600.0
 """How long an upload is used again for the same bytes. The life of a link is unknown, 24 hours are assumed (§9 Q17)."""
 
 _REMEMBERED: Final = 1024
-_WORDS: Final = 1000
 _UPLOAD_HEADERS: Final = {"Content-Type": "application/octet-stream"}
-_PIECES: Final = BATCH_BYTES // CHUNK_BYTES
-
-Progress = Callable[[int, int], None]
-"""Called in the event loop with the plain bytes moved so far and all of them; 0 where that is unknown."""
 
 
 class _Client(Protocol):
@@ -164,7 +163,7 @@ class MediaClient:
             kind = _shown_kind(kind, mime)
             remembered = self._remembered(to, kind, opened) if reuse else None
             if remembered is None or (thumbnail is not None and remembered.thumbnail is None):
-                remembered = await self._upload(_Order(opened, kind, mime, to, thumbnail, timeout, progress))
+                remembered = await self._upload(UploadOrder(opened, kind, mime, to, thumbnail, timeout, progress))
                 self._remember(to, remembered)
             return replace(remembered, name=_file_name(opened.name, kind, mime))
 
@@ -203,7 +202,7 @@ class MediaClient:
             file = PartialFile(path)
             try:
                 await in_thread(file.open)
-                receiver = _Receiver(reference, file.write)
+                receiver = Receiver(reference, file.write)
                 await self._receive(url, receiver, max_bytes, timeout, progress)
                 await in_thread(file.commit)
             finally:
@@ -224,7 +223,7 @@ class MediaClient:
 
         async def fetch(url: str) -> bytes:
             parts: list[bytes] = []
-            receiver = _Receiver(reference, lambda chunk: parts.append(bytes(chunk)))
+            receiver = Receiver(reference, lambda chunk: parts.append(bytes(chunk)))
             await self._receive(url, receiver, max_bytes, timeout, progress)
             return b"".join(parts)
 
@@ -240,14 +239,14 @@ class MediaClient:
         the end. It is not tried again once it is open. See `download` for limits and errors.
         """
         urls = self._urls(reference)
-        receiver = _Receiver(reference, lambda _: None)
+        receiver = Receiver(reference, lambda _: None)
         for url in urls:
             request = Request(method="GET", url=url)
             async with self._client.transport.open_stream(request, timeout=timeout) as answer:
                 if 300 <= answer.status < 500 and url is not urls[-1]:
                     continue
-                await _check(answer)
-                _check_announced(answer, max_bytes, reference)
+                await check_status(answer)
+                check_announced(answer, max_bytes, reference)
                 yield MediaStream(answer, receiver, max_bytes)
                 return
 
@@ -278,26 +277,26 @@ class MediaClient:
         return urls
 
     async def _receive(
-        self, url: str, receiver: _Receiver, max_bytes: int, timeout: float, progress: Progress | None
+        self, url: str, receiver: Receiver, max_bytes: int, timeout: float, progress: Progress | None
     ) -> None:
         request = Request(method="GET", url=url)
         async with (
             self._client.transport.open_stream(request, timeout=timeout) as answer,
             Batches(receiver.take) as batches,
         ):
-            await _check(answer)
-            total = _check_announced(answer, max_bytes, receiver.reference)
+            await check_status(answer)
+            total = check_announced(answer, max_bytes, receiver.reference)
             received = 0
             async for chunk in answer.chunks():
                 received += len(chunk)
-                _check_received(received, max_bytes, receiver.reference)
+                check_received(received, max_bytes, receiver.reference)
                 await batches.put(chunk)
                 if progress is not None:
                     progress(received, total)
             await batches.drain()
             await in_thread(receiver.finish)
 
-    async def _upload(self, order: _Order) -> UploadedMedia:
+    async def _upload(self, order: UploadOrder) -> UploadedMedia:
         """Ask for a permission and use it; ask once more where a lost answer may have used it up.
 
         A try whose answer is lost may have worked, and then the permission may be refused from there on (§9 Q17).
@@ -305,7 +304,7 @@ class MediaClient:
         key, is_second = MediaKey(self._new_secret(KEY_BYTES)), False
         while True:
             file_key = self._new_secret(KEY_BYTES).hex()
-            permission = await self._client.get_upload_url(_upload_request(order, key, file_key))
+            permission = await self._client.get_upload_url(upload_request(order, key, file_key))
             url = self._upload_url(permission, file_key)
             failures: list[IlinkError] = []
             try:
@@ -327,7 +326,7 @@ class MediaClient:
         )
 
     async def _upload_thumbnail(
-        self, order: _Order, key: MediaKey, param: str | None, file_key: str
+        self, order: UploadOrder, key: MediaKey, param: str | None, file_key: str
     ) -> UploadedThumbnail | None:
         if order.thumbnail is None or param is None:
             return None
@@ -337,7 +336,7 @@ class MediaClient:
 
         async def send() -> str:
             async with self._client.transport.open_stream(request, timeout=order.timeout) as answer:
-                return read_upload(await _cdn_answer(answer))
+                return read_upload(await cdn_answer(answer))
 
         return UploadedThumbnail(
             param=await self._repeat(send, []),
@@ -355,16 +354,16 @@ class MediaClient:
             raise ConfigError(message)
         return upload_url(self._client.cdn_url, param=permission.param, file_key=file_key)
 
-    async def _send(self, url: str, order: _Order, key: MediaKey) -> str:
+    async def _send(self, url: str, order: UploadOrder, key: MediaKey) -> str:
         """Send the ciphertext once, encrypted while it is sent, and return the reference."""
         source = order.source
         await in_thread(source.read_again)
-        body = _EncryptedBody(source, key)
+        body = EncryptedBody(source, key)
         async with ReadAhead(body.read) as batches:
-            streamed = StreamedBody(_report(batches, source.size, order.progress), ciphertext_size(source.size))
+            streamed = StreamedBody(report(batches, source.size, order.progress), ciphertext_size(source.size))
             request = Request(method="POST", url=url, headers=_UPLOAD_HEADERS, body=streamed)
             async with self._client.transport.open_stream(request, timeout=order.timeout) as answer:
-                return read_upload(await _cdn_answer(answer))
+                return read_upload(await cdn_answer(answer))
 
     async def _repeat(self, work: Callable[[], Awaitable[T]], failures: list[IlinkError]) -> T:
         """Do something, again while that may help; what went wrong on the way is added to the list."""
@@ -389,159 +388,6 @@ class MediaClient:
         self._uploads.move_to_end(place)
         while len(self._uploads) > _REMEMBERED:
             self._uploads.popitem(last=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is to be uploaded, and how."""
-
-    source: Source
-    kind: MediaKind
-    mime: str
-    to: UserId
-    thumbnail: Thumbnail | None
-    timeout: float
-    progress: Progress | None
-
-
-def _upload_request(order: _Order, key: MediaKey, file_key: str) -> UploadUrlRequest:
-    request = UploadUrlRequest(
-        filekey=file_key,
-        media_type=order.kind.media_type,
-        to_user_id=order.to,
-        rawsize=order.source.size,
-        rawfilemd5=order.source.md5,
-        filesize=ciphertext_size(order.source.size),
-        no_need_thumb=order.thumbnail is None,
-        aeskey=key.spell(KeyForm.HEX),
-    )
-    if order.thumbnail is not None:
-        data = order.thumbnail.data
-        request.thumb_rawsize = len(data)
-        request.thumb_rawfilemd5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        request.thumb_filesize = ciphertext_size(len(data))
-    return request
-
-
-class MediaStream:
-    """A file of a message that is read in pieces, once."""
-
-    def __init__(self, answer: StreamedResponse, receiver: _Receiver, max_bytes: int) -> None:
-        self._answer = answer
-        self._receiver = receiver
-        self._max_bytes = max_bytes
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        received = 0
-        async for chunk in self._answer.chunks():
-            received += len(chunk)
-            _check_received(received, self._max_bytes, self._receiver.reference)
-            plain = self._receiver.open(chunk)
-            if plain:
-                yield bytes(plain)
-        if last := self._receiver.close():
-            yield bytes(last)
-
-
-class _EncryptedBody:
-    """Reads a source as ciphertext, for a thread."""
-
-    def __init__(self, source: Source, key: MediaKey) -> None:
-        self._source = source
-        self._encryptor: Encryptor | None = Encryptor(key)
-        # The newest pieces live a little longer than they are needed, so that their memory is freed piece by piece and
-        # taken again. Freed together it goes back to the system, and taking it anew costs more than encrypting.
-        self._kept: deque[bytes] = deque(maxlen=2 * _PIECES)
-
-    def read(self) -> list[bytes]:
-        """Return the next pieces, as many as one trip to a thread is worth; none at the end."""
-        pieces: list[bytes] = []
-        while self._encryptor is not None and len(pieces) < _PIECES:
-            if chunk := self._source.read():
-                pieces.append(bytes(self._encryptor.update(chunk)))
-            else:
-                pieces.append(bytes(self._encryptor.finish()))
-                self._encryptor = None
-            self._kept.append(pieces[-1])
-        return pieces
-
-
-class _Receiver:
-    """Turns ciphertext into plain bytes that are checked and passed on, for a thread."""
-
-    def __init__(self, reference: MediaReference, write: Callable[[Bytes], object]) -> None:
-        self.reference = reference
-        self.size = 0
-        self.head = b""
-        self._write = write
-        key = reference.key
-        self._decryptor = None if key is None else Decryptor(key)
-        self._digest = None if reference.md5 is None else hashlib.md5(usedforsecurity=False)
-
-    def take(self, *chunks: Bytes) -> None:
-        for chunk in chunks:
-            self._write(self.open(chunk))
-
-    def finish(self) -> None:
-        self._write(self.close())
-
-    def open(self, chunk: Bytes) -> Bytes:
-        return self._note(chunk if self._decryptor is None else self._decryptor.update(chunk))
-
-    def close(self) -> Bytes:
-        """Return the last bytes, and compare everything with what was announced."""
-        last = self._note(b"" if self._decryptor is None else self._decryptor.finish())
-        reference = self.reference
-        if self._digest is not None and self._digest.hexdigest() != reference.md5:
-            message = f"this {reference.kind} has another MD5 than its message announced; ask for it again"
-            raise IntegrityError(message)
-        if self._digest is None and reference.size not in (None, self.size):
-            message = f"this {reference.kind} has {self.size} bytes, its message announced {reference.size}"
-            raise IntegrityError(message)
-        return last
-
-    def _note(self, plain: Bytes) -> Bytes:
-        self.size += len(plain)
-        if len(self.head) < SNIFF_BYTES:
-            self.head = (self.head + bytes(plain[:SNIFF_BYTES]))[:SNIFF_BYTES]
-        if self._digest is not None:
-            self._digest.update(plain)
-        return plain
-
-
-async def _report(
-    batches: ReadAhead[list[bytes]], total: int, progress: Progress | None
-) -> AsyncGenerator[bytes, None]:
-    sent = 0
-    async for batch in batches:
-        for piece in batch:
-            yield piece
-            sent += len(piece)
-        if progress is not None:
-            progress(min(sent, total), total)
-
-
-async def _cdn_answer(answer: StreamedResponse) -> CdnAnswer:
-    words = b"" if 200 <= answer.status < 300 else await answer.read(_WORDS)
-    return CdnAnswer(status=answer.status, headers=answer.headers, words=words.decode("utf-8", "replace"))
-
-
-async def _check(answer: StreamedResponse) -> None:
-    read_download(await _cdn_answer(answer))
-
-
-def _check_announced(answer: StreamedResponse, max_bytes: int, reference: MediaReference) -> int:
-    """Refuse a body that announces too much, and return its announced size or 0."""
-    announced = answer.headers.get("content-length", "")
-    size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 20 else 0
-    _check_received(size, max_bytes, reference)
-    return size
-
-
-def _check_received(received: int, max_bytes: int, reference: MediaReference) -> None:
-    if received > ciphertext_size(max_bytes):
-        message = f"this {reference.kind} is larger than {max_bytes} bytes; raise `max_bytes` if you want it"
-        raise TooLargeError(message)
 
 
 def _shown_kind(kind: MediaKind | None, mime: str) -> MediaKind:
