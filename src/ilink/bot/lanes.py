@@ -102,13 +102,19 @@ class Lanes:
         """Begin with what the journal holds from before."""
         self._pump()
 
+    def look_again(self) -> None:
+        """Look through the journal for what others put there, such as dead letters that are replayed."""
+        if self._backlog is None:
+            self._backlog = ""
+            self._pump()
+
     def offer(self, letters: Sequence[Letter]) -> None:
         """Take messages that have just been stored, in their order."""
         for letter in letters:
             lane = self._lane(letter.conversation)
             if lane.has_more or len(lane.waiting) >= _PAGE or self._is_in_backlog(lane):
                 lane.has_more = lane.is_behind = True
-            else:
+            elif letter.sequence > lane.read_to:  # a page may have been read after it was stored
                 lane.waiting.append(letter)
                 lane.read_to = letter.sequence
             self._queue(lane)
@@ -330,6 +336,10 @@ class Lanes:
 
     async def _fail(self, lane: _Lane, letter: Letter, error: BaseException) -> float | None:
         """Store a failed run; return for how long the lane waits for the next one."""
+        if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
+            # The disk failed, not the handler: it would be a pity to give a message up for that.
+            _log.warning("message %d could not be handled, trying again: %s", letter.sequence, error)
+            return self._policies.handler_backoff.first
         attempt = letter.attempts + 1
         words = "".join(traceback.format_exception_only(error)).strip()
         _log.warning("handling message %d failed, attempt %d: %s", letter.sequence, attempt, words, exc_info=error)

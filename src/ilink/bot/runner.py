@@ -7,7 +7,7 @@ import logging
 import traceback
 from asyncio import Event, Task, TaskGroup
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from enum import StrEnum
 from random import Random
 from typing import Final, Protocol, TypeVar
@@ -24,7 +24,7 @@ from ilink.errors import ConfigError, HandlerError, IlinkError, StaleTokenError,
 from ilink.flows.polling import PollAfter, PollState, Revive, Stop, after_batch, after_error
 from ilink.flows.window import Forecast, forecast
 from ilink.messages.identity import identify
-from ilink.messages.incoming import read_message, read_update
+from ilink.messages.incoming import read_message, read_moment, read_update
 from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
@@ -46,6 +46,9 @@ _KEEP_CURSOR: Final = 30.0
 """Seconds a cursor that came without updates may stay in memory only."""
 
 _PRUNE: Final = 3_600.0
+_SWEEP: Final = 60.0
+"""Seconds between two looks for dead letters that somebody replays, and for messages that expired."""
+
 _GOODBYE: Final = 3.0
 
 
@@ -57,6 +60,8 @@ class SessionState(StrEnum):
     """The server refused the token. Nothing is lost; a login of the same person goes on where this stopped."""
     DISPLACED = "displaced"
     """The owner signed in again and got another account, which takes over."""
+    SUSPENDED = "suspended"
+    """The server takes messages and does not confirm them any more, as it does with accounts under restriction."""
     STOPPED = "stopped"
 
 
@@ -146,9 +151,16 @@ class Runner:
             StoreError: The journal cannot be opened.
         """
         await self._journal.adopt()
-        async with TaskGroup() as tasks:
-            await self._work(stop, tasks)
-        await self._journal.release()
+        try:
+            async with TaskGroup() as tasks:
+                await self._work(stop, tasks)
+        except BaseExceptionGroup as group:
+            # One thing went wrong nearly always, and whoever runs the bot wants to catch that, not a group of one.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+        with suppress(StoreError):  # then the next process looks more closely at what was being handled
+            await self._journal.release()
         return self._successor
 
     async def send(self, user: UserId, text: str, *, wait: float | None) -> Receipt:
@@ -183,6 +195,8 @@ class Runner:
 
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
         """Show a user that an answer is being written."""
+        if self._working(self._senders).is_quiet:
+            return nullcontext()
         return self._working(self._typing).show(user)
 
     def now_ms(self) -> int:
@@ -204,7 +218,7 @@ class Runner:
         position = await self._accounts.position(self._stored.account.account_id)
         self._cursor = self._stored_cursor = position.cursor
         self._hint_ms = position.hint_ms
-        pruning = tasks.create_task(self._prune_now_and_then())
+        keeping = tasks.create_task(self._keep_house())
         try:
             while True:
                 async with self._open_client(self._stored) as client:
@@ -215,7 +229,7 @@ class Runner:
                         await self._end(client)
                         return
         finally:
-            pruning.cancel()
+            keeping.cancel()
             for part in (self._lanes, self._senders, self._typing):
                 if part is not None:
                     part.cancel()
@@ -235,6 +249,7 @@ class Runner:
             random=self._random,
             tasks=tasks,
             on_stale=lambda error: _log.warning("%s; sending waits until a poll works", error),
+            on_quiet=self._note_quiet,
         )
         self._lanes = Lanes(
             self._journal,
@@ -251,6 +266,11 @@ class Runner:
         )
         self._senders.start()
         self._lanes.start()
+
+    def _note_quiet(self, is_quiet: bool) -> None:
+        if is_quiet:
+            _log.warning("the server stopped confirming messages; progress and typing are left out until it does again")
+        self._on_state(SessionState.SUSPENDED if is_quiet else SessionState.ACTIVE)
 
     async def _poll(self, client: BotClient, stop: Event) -> bool:
         """Poll until the bot is stopped (False) or the token is refused for good (True)."""
@@ -374,17 +394,32 @@ class Runner:
         group = given(wire.group_id, "")
         token = given(wire.context_token, "")
         is_own = given(wire.message_type, MessageType.USER) == MessageType.BOT
-        is_wanted = not is_own and self._access(user, self._stored.account.owner_id)
+        refusal = self._refusal(user, wire, is_own=is_own)
         return Arrival(
             raw=raw,
             identity=identity,
             conversation=f"g:{group}" if group else f"u:{user}",
             user=user,
             context_token=Secret(token) if token and not is_own else None,
-            state=InboxState.WAITING if is_wanted else InboxState.IGNORED,
-            error=None if is_wanted else ("it is the bot's own" if is_own else "its sender is not listened to"),
+            state=InboxState.WAITING if refusal is None else InboxState.IGNORED,
+            error=refusal,
             opens=not is_own,
         )
+
+    def _refusal(self, user: UserId, wire: WeixinMessage, *, is_own: bool) -> str | None:
+        """Return why a message is not handled; None when it is."""
+        if is_own:
+            return "it is the bot's own"
+        if not self._access(user, self._stored.account.owner_id):
+            return "its sender is not listened to"
+        sent_at = read_moment(given(wire.create_time_ms, None))
+        if sent_at is None or self._policies.backlog == "process":
+            return None
+        age = self._clock.now_ms() / 1000 - sent_at.timestamp()
+        if age < self._policies.backlog_seconds:
+            return None
+        is_kept = callable(self._policies.backlog) and self._policies.backlog(sent_at)
+        return None if is_kept else f"it was sent {age:.0f} s before it came"
 
     async def _handle(self, letter: Letter) -> Sequence[Draft]:
         """Run the handler of a message; return what it says."""
@@ -420,20 +455,22 @@ class Runner:
         """
         account = self._stored.account
         _log.error("the token of %s was refused; sign in again with `ilink login`", account.account_id)
-        await self._accounts.mark(self._stored, AccountState.STALE)
+        with suppress(StoreError):  # the note is for people only
+            await self._accounts.mark(self._stored, AccountState.STALE)
         self._working(self._senders).suspend()
         self._on_state(SessionState.EXPIRED)
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                found = await self._accounts.find(account.account_id)
-                if found is not None and found.state is AccountState.ACTIVE:
-                    self._stored = found
-                    return True
-                if (successor := await self._find_successor()) is not None:
-                    self._on_state(SessionState.DISPLACED)
-                    self._successor = successor
-                    return False
+                with suppress(StoreError):  # looked at again
+                    found = await self._accounts.find(account.account_id)
+                    if found is not None and found.state is AccountState.ACTIVE:
+                        self._stored = found
+                        return True
+                    if (successor := await self._find_successor()) is not None:
+                        self._on_state(SessionState.DISPLACED)
+                        self._successor = successor
+                        return False
                 await _unless(stopping, self._clock.sleep(_LOOK_FOR_LOGIN))
         finally:
             stopping.cancel()
@@ -470,11 +507,15 @@ class Runner:
         )
         self._stored_cursor = self._cursor
 
-    async def _prune_now_and_then(self) -> None:
+    async def _keep_house(self) -> None:
+        """Look for what other processes put into the journal, and forget what is old, now and then."""
         while True:
             with suppress(StoreError):
                 await self._journal.prune(self._clock.now_ms() - int(self._policies.keep_seconds * 1000))
-            await self._clock.sleep(_PRUNE)
+            for _ in range(int(_PRUNE / _SWEEP)):
+                await self._clock.sleep(_SWEEP)
+                self._working(self._lanes).look_again()
+                self._working(self._senders).look_again()
 
 
 async def _unless(stopping: Task[bool], work: Coroutine[None, None, T]) -> T | None:

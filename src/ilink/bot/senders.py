@@ -7,7 +7,7 @@ because a window is closed, and nothing is tried again that would only lengthen 
 from __future__ import annotations
 
 import logging
-from asyncio import Event, Future, Task, TaskGroup, get_running_loop, wait_for
+from asyncio import Event, Future, Task, TaskGroup, get_running_loop, wait, wait_for
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +58,12 @@ _PAGE: Final = 50
 _REMEMBERED: Final = 10_000
 """Users whose window and context token are kept at hand; the others are read again when they are needed."""
 
+_RESERVED: Final = 2
+"""Messages of the allowance that progress never uses."""
+
+_STREAK: Final = 5
+"""Messages in a row that were not confirmed, after which only what matters is sent."""
+
 _items: Final = msgspec.json.Decoder(MessageItem)
 
 
@@ -84,6 +90,7 @@ class _Lane:
     why: Deferred | None = None
     unsettled: list[Outcome] = field(default_factory=list[Outcome])
     settling: Future[None] | None = None
+    has_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,8 @@ class Senders:
         random: Source of jitter.
         tasks: The group the senders run in; its owner waits for them.
         on_stale: Called when the server refuses the token.
+        on_quiet: Called with True when messages that used to be confirmed are not any more, and with False when they
+            are again.
     """
 
     def __init__(
@@ -117,6 +126,7 @@ class Senders:
         random: Random,
         tasks: TaskGroup,
         on_stale: Callable[[StaleTokenError], None],
+        on_quiet: Callable[[bool], None],
     ) -> None:
         self._journal = journal
         self._client = client
@@ -125,6 +135,8 @@ class Senders:
         self._random = random
         self._tasks = tasks
         self._on_stale = on_stale
+        self._on_quiet = on_quiet
+        self._unconfirmed: int | None = None
         self._lanes: dict[str, _Lane] = {}
         self._ready: deque[_Lane] = deque()
         self._running = 0
@@ -143,13 +155,24 @@ class Senders:
         """Begin with what the journal holds from before."""
         self._pump()
 
+    def look_again(self) -> None:
+        """Look through the journal for what others put there and what has expired."""
+        if self._backlog is None:
+            self._backlog = ""
+            for lane in self._lanes.values():
+                if lane.why is not None and lane.why.until is None:
+                    lane.wakes += 1
+                    lane.why = None
+                    self._wake(lane)
+            self._pump()
+
     def offer(self, outgoing: Sequence[Outgoing]) -> None:
         """Take messages that have just been stored, in their order."""
         for message in outgoing:
             lane = self._lane(message.draft.conversation)
             if lane.has_more or len(lane.waiting) >= _PAGE or self._is_in_backlog(lane):
                 lane.has_more = lane.is_behind = True
-            else:
+            elif message.out_sequence > lane.read_to:  # a page may have been read after it was stored
                 lane.waiting.append(message)
                 lane.read_to = message.out_sequence
             self._wake(lane)
@@ -288,12 +311,13 @@ class Senders:
 
     async def _refill(self, after: str) -> None:
         """Find the next conversations that have had messages waiting since before this process began."""
-        try:
-            names = await self._journal.outgoing_conversations(after=after)
-        except StoreError as error:
-            _log.warning("cannot read the outbox, trying again: %s", error)
-            await self._clock.sleep(self._policies.send_backoff.ceiling)
-            names = [after] if after else []
+        names: list[str] | None = None
+        while names is None:
+            try:
+                names = await self._journal.outgoing_conversations(after=after)
+            except StoreError as error:
+                _log.warning("cannot read the outbox, trying again: %s", error)
+                await self._clock.sleep(self._policies.send_backoff.first)
         self._backlog = names[-1] if names else None
         self._is_refilling = False
         for name in names:
@@ -349,7 +373,12 @@ class Senders:
                 if not lane.waiting and not await self._read_page(lane):
                     return None
             wakes = lane.wakes
-            pause = await self._send_first(lane)
+            try:
+                pause = await self._send_first(lane)
+            except StoreError as error:
+                # Only what is read before a message is sent raises this, so nothing was sent.
+                _log.warning("cannot read what a message needs, trying again: %s", error)
+                pause = _Pause(DeferredWhy.CONNECTION, self._policies.send_backoff.first)
             if pause is not None:
                 await self._finish_settling(lane)
                 # Whoever woke the sender meanwhile could not know that it was about to fall asleep.
@@ -380,6 +409,10 @@ class Senders:
         message = lane.waiting[0]
         draft = message.draft
         now_ms = self._clock.now_ms()
+        window = await self.window(draft.user)
+        if draft.is_progress and self._makes_room(lane, window, now_ms):
+            self._finish(lane, message, OutboxState.EXPIRED, reason="left out: something more important is to be said")
+            return None
         if draft.expires_ms is not None and draft.expires_ms <= now_ms:
             self._finish(lane, message, OutboxState.EXPIRED, reason="it waited too long to be sent")
             return None
@@ -387,7 +420,6 @@ class Senders:
             return _Pause(DeferredWhy.DECISION)
         if message.state is OutboxState.IN_FLIGHT:
             return self._take_unknown(lane, message, "the process died while it was being sent")
-        window = await self.window(draft.user)
         match gate(window, now_ms):
             case Gate.OPEN:
                 return await self._send(lane, message)
@@ -413,9 +445,30 @@ class Senders:
         except IlinkError as error:
             return self._take_error(lane, message, error)
         lane.failures = 0
+        self._watch_confirmations(is_confirmed=receipt.is_confirmed)
         state = OutboxState.ACCEPTED if receipt.is_confirmed else OutboxState.UNCONFIRMED
         self._finish(lane, message, state, event=WindowEvent.ACCEPTED, message_id=receipt.message_id)
         return None
+
+    def _makes_room(self, lane: _Lane, window: Window, now_ms: int) -> bool:
+        """Tell whether a line of progress is left out: it is late already, or the last messages are for answers."""
+        is_late = len(lane.waiting) > 1 or lane.has_more
+        return is_late or self.is_quiet or gate(window, now_ms) is not Gate.OPEN or _left(window) <= _RESERVED
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether only what matters is sent: the server takes messages and does not confirm them any more."""
+        return self._unconfirmed is not None and self._unconfirmed >= _STREAK
+
+    def _watch_confirmations(self, *, is_confirmed: bool) -> None:
+        """Notice when a server that used to confirm stops to: its messages will hardly arrive (observed: ocw#263)."""
+        was_quiet = self.is_quiet
+        if is_confirmed:
+            self._unconfirmed = 0
+        elif self._unconfirmed is not None:
+            self._unconfirmed += 1
+        if self.is_quiet != was_quiet:
+            self._on_quiet(self.is_quiet)
 
     def _take_error(self, lane: _Lane, message: Outgoing, error: IlinkError) -> _Pause | None:
         """Decide what a failed attempt means; a refusal keeps the message, and nobody is logged out by it."""
@@ -540,25 +593,33 @@ class Senders:
             reason=reason,
         )
         lane.unsettled.append(outcome)
-        lane.settling = self._journal.settle(outcome, now_ms=now_ms)
+        self._hand_over(lane, outcome)
         if event and (window := self._windows.get(outcome.user)) is not None:
             self._remember(self._windows, outcome.user, after_outcome(window, outcome, now_ms))
+
+    def _hand_over(self, lane: _Lane, outcome: Outcome) -> None:
+        """Give an outcome to the journal, and notice when it could not be stored."""
+
+        def look(settling: Future[None]) -> None:
+            if settling.cancelled() or settling.exception() is not None:
+                lane.has_lost = True
+
+        lane.settling = self._journal.settle(outcome, now_ms=self._clock.now_ms())
+        lane.settling.add_done_callback(look)
 
     async def _finish_settling(self, lane: _Lane) -> None:
         """Wait until the journal knows every outcome; what it could not store is stored again."""
         while lane.settling is not None:
-            last = lane.settling
-            try:
-                await last
-            except StoreError as error:
-                _log.warning("cannot store what became of %d messages, trying again: %s", len(lane.unsettled), error)
-                await self._clock.sleep(self._policies.send_backoff.first)
-                for outcome in lane.unsettled:
-                    lane.settling = self._journal.settle(outcome, now_ms=self._clock.now_ms())
-            else:
-                if lane.settling is last:
-                    lane.settling = None
-                    lane.unsettled.clear()
+            await wait([lane.settling])
+            if not lane.has_lost:
+                lane.settling = None
+                lane.unsettled.clear()
+                return
+            _log.warning("cannot store what became of %d messages, trying again", len(lane.unsettled))
+            await self._clock.sleep(self._policies.send_backoff.first)
+            lane.has_lost = False
+            for outcome in lane.unsettled:
+                self._hand_over(lane, outcome)
 
     async def context_token(self, user: UserId) -> Secret | None:
         """Return the newest context token of a user."""
@@ -572,6 +633,10 @@ class Senders:
         cache.move_to_end(user)
         if len(cache) > _REMEMBERED:
             cache.popitem(last=False)
+
+
+def _left(window: Window) -> int:
+    return window.allowance - window.sent
 
 
 _UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)

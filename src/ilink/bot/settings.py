@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -20,6 +21,10 @@ Allow = Literal["owner", "anyone"] | Iterable[str] | Callable[[UserId], bool]
 Access = Callable[[UserId, UserId | None], bool]
 """Tells for a user and the account's owner whether the user is listened to."""
 
+
+Backlog = Literal["process", "skip"] | Callable[[datetime], bool]
+"""What happens to messages that were sent while the bot was down: they are handled, or not, or a function of the time
+they were sent at decides; a message without that time is handled."""
 
 _HANDLER_BACKOFF: Final = Backoff(first=1.0, ceiling=300.0)
 _SEND_BACKOFF: Final = Backoff(first=0.5, ceiling=60.0)
@@ -53,6 +58,9 @@ class Policies:
         text_bytes: The most bytes of UTF-8 in one message; longer texts are split.
         conversations: How many conversations are worked on at the same time.
         sends: To how many conversations messages are sent at the same time.
+        backlog: What happens to messages that were sent long before they came: "process", "skip", or a function that
+            tells by the time they were sent whether they are handled.
+        backlog_seconds: How old a message is that counts as one of these.
         keep_seconds: How long what is finished is remembered, to recognise duplicates; at least 48 hours is wise.
     """
 
@@ -68,6 +76,8 @@ class Policies:
     text_bytes: int = DEFAULT_LIMIT
     conversations: int = 2_000
     sends: int = 200
+    backlog: Backlog = "process"
+    backlog_seconds: float = 600.0
     keep_seconds: float = 172_800.0
 
 

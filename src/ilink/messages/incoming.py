@@ -37,6 +37,7 @@ __all__ = [
     "VideoMessage",
     "VoiceMessage",
     "read_message",
+    "read_moment",
     "read_update",
 ]
 
@@ -125,7 +126,7 @@ class Message:
     @property
     def sent_at(self) -> datetime | None:
         """When the user sent it, aware, in UTC; None when the server did not say."""
-        return _moment(given(self.wire.create_time_ms, None))
+        return read_moment(given(self.wire.create_time_ms, None))
 
     @property
     def quote(self) -> Quote | None:
@@ -358,7 +359,8 @@ def _text(items: tuple[Item, ...]) -> str:
     return "\n".join(lines) if lines else next((item.transcript for item in items if isinstance(item, VoiceItem)), "")
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
+def read_moment(milliseconds: int | None) -> datetime | None:
+    """Return a time of the wire, aware and in UTC; None for none, and for one that no calendar has."""
     if not milliseconds:
         return None
     try:
