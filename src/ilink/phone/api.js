@@ -13,18 +13,18 @@ export class ApiError extends Error {
 
 export const api = {
   info: () => get("/_sim/info"),
-  config: () => get("/_sim/config"),
+  clock: () => get("/_sim/clock"),
   people: async () => (await get("/_sim/people")).people,
   addPerson: (name) => post("/_sim/people", { name }),
   codes: async () => (await get("/_sim/qr")).codes,
   scan: (code, userId) => post(`/_sim/qr/${part(code)}/scan`, { user_id: userId }),
-  confirm: (code) => post(`/_sim/qr/${part(code)}/confirm`, {}),
+  confirm: (code) => post(`/_sim/qr/${part(code)}/confirm`),
   requireCode: (code, digits) => post(`/_sim/qr/${part(code)}/require-code`, { code: digits }),
-  cancel: (code) => post(`/_sim/qr/${part(code)}/cancel`, {}),
-  expireCode: (code) => post(`/_sim/qr/${part(code)}/expire`, {}),
+  cancel: (code) => post(`/_sim/qr/${part(code)}/cancel`),
+  expireCode: (code) => post(`/_sim/qr/${part(code)}/expire`),
   bots: async () => (await get("/_sim/bots")).bots,
   mailbox: (botId) => get(`/_sim/bots/${part(botId)}/mailbox`),
-  expireBot: (botId) => post(`/_sim/bots/${part(botId)}/expire`, {}),
+  expireBot: (botId) => post(`/_sim/bots/${part(botId)}/expire`),
   say: (userId, botId, text) => post(`/_sim/people/${part(userId)}/messages`, { bot_id: botId, text }),
   transcript: async (botId, userId, after) =>
     (await get(`/_sim/chats/${part(botId)}/${part(userId)}/transcript`, { after })).messages,

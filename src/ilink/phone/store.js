@@ -293,7 +293,7 @@ class Store extends EventTarget {
     else if (kind === "typing") this.#heardTyping(data);
     else if (kind === "qr") this.#codesRefresher.run();
     else if (kind === "bot") this.#botsRefresher.run();
-    else if (kind === "clock") this.#heardClock(data);
+    else if (kind === "clock") this.#heardClock();
     else if (kind === "wire" && this.panel === "wire") this.#wireRefresher.run();
   }
 
@@ -312,12 +312,16 @@ class Store extends EventTarget {
     this.#askTyping(userId, botId);
   }
 
-  #heardClock({ now, frozen }) {
-    if (!now) return;
-    this.#clockOffset = Date.parse(now) - Date.now();
-    this.#frozenAt = frozen ? Date.parse(now) : null;
+  async #heardClock() {
+    await this.#guarded(() => this.#loadClock());
     this.#codesRefresher.run();
     this.#botsRefresher.run();
+  }
+
+  async #loadClock() {
+    const { now, frozen } = await api.clock();
+    this.#clockOffset = Date.parse(now) - Date.now();
+    this.#frozenAt = frozen ? Date.parse(now) : null;
     this.changed();
   }
 
@@ -326,7 +330,13 @@ class Store extends EventTarget {
     const isFirst = !this.isReady;
     this.link = "live";
     for (const chat of this.#chats.values()) chat.restart();
-    const [info] = await Promise.all([api.info(), this.#loadPeople(), this.#loadBots(), this.#loadCodes()]);
+    const [info] = await Promise.all([
+      api.info(),
+      this.#loadClock(),
+      this.#loadPeople(),
+      this.#loadBots(),
+      this.#loadCodes(),
+    ]);
     this.info = info;
     if (isFirst) this.#openFirst(address);
     this.isReady = true;
