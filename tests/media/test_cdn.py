@@ -240,6 +240,14 @@ async def test_another_size_than_announced_is_refused_and_nothing_kept(cdn: Cdn,
     assert (await cdn.upload(permission["upload_full_url"])).status == 200
 
 
+async def test_fewer_bytes_than_announced_are_noticed_without_a_length_too(cdn: Cdn) -> None:
+    async def short() -> AsyncIterator[bytes]:
+        yield CIPHER[:-16]
+
+    assert (await cdn.upload((await cdn.permission())["upload_full_url"], short())).status == 400
+    assert cdn.blobs() == []
+
+
 async def test_knob_takes_any_size(cdn: Cdn) -> None:
     await set_knobs(cdn, cdn__verify="none")
     assert (await cdn.upload((await cdn.permission())["upload_full_url"], b"anything")).status == 200

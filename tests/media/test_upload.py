@@ -224,10 +224,10 @@ async def test_permission_that_a_lost_answer_used_up_is_asked_for_again(transpor
         assert decrypt(uploaded.key, cdn.bodies[-1]) == b"x" * 1000
         assert len({asked.filekey for asked in door.asked}) == 2
         cdn.requests.clear()
-        cdn.script = [cut_after_the_body, refuse(400), refuse(400)]
+        cdn.script = [cut_after_the_body, refuse(400), cut_after_the_body, refuse(400)]
         with pytest.raises(RequestRejectedError):
             await media_client(door).upload(b"y", to=USER)
-        assert len(cdn.requests) == 3
+        assert len(cdn.requests) == 4
 
 
 async def test_words_and_code_of_the_cdn_are_in_the_error(transport: HttpTransport) -> None:
