@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).parent.parent
 HOMES = {
     "aiohttp": {"transport"},
     "Crypto": {"wire"},
+    "cryptography": {"gateway"},
     "pysilk": {"wire"},
     "sqlite3": {"storage"},
     "starlette": {"gateway"},

@@ -54,12 +54,13 @@ CLIENTS = {
 
 
 class Running:
-    """A client's process, driven by its driver."""
+    """A client's process, driven by its driver; `environ` is added to what the driver is told."""
 
-    def __init__(self, peer: InstalledPeer, control: Control, folder: Path) -> None:
+    def __init__(self, peer: InstalledPeer, control: Control, folder: Path, **environ: str) -> None:
         self._peer = peer
         self._control = control
         self._folder = folder
+        self._environ = environ
         self._pieces: queue.Queue[bytes] = queue.Queue()
         self._said = b""
         self._process: subprocess.Popen[str] | None = None
@@ -100,6 +101,7 @@ class Running:
             "DOCUMENT": str(files / "document.txt"),
             "RECEIVED": str(self.received),
             "PLUGIN": str(self._peer.folder),
+            **self._environ,
         }
 
     @staticmethod

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(400))
 
 
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
-    """A gateway in a process of its own, as an operator starts it."""
-    folder = tmp_path_factory.mktemp("gateway")
-    command = [sys.executable, "-m", "ilink", "gateway", "--ready-json"]
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[Control]:
+    """Run a gateway in a process of its own, as an operator starts it."""
+    command = [sys.executable, "-m", "ilink", "gateway", "--ready-json", *options]
     command += ["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--data", str(folder / "data")]
     with (
         folder.joinpath("stderr.txt").open("wb") as errors,
@@ -41,6 +41,20 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
         yield Control(json.loads(process.stdout.readline()))
         process.terminate()
         assert process.wait(10) == 0
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    with serving(tmp_path_factory.mktemp("gateway")) as control:
+        yield control
+
+
+@pytest.fixture(scope="session")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A gateway that is reached by Tencent's own addresses."""
+    options = ("--tls", "--vendor-urls", "--proxy-listen", "127.0.0.1:0")
+    with serving(tmp_path_factory.mktemp("vendor"), *options) as control:
+        yield control
 
 
 @pytest.fixture(scope="session")

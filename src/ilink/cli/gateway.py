@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from msgspec import UNSET
 
 from ilink.cli.output import errors
 from ilink.cli.words import say
@@ -25,6 +26,9 @@ def gateway(
     profile: Annotated[str, Parameter(help=say("gateway.profile"))] = "observed",
     seed: Annotated[int | None, Parameter(help=say("gateway.seed"))] = None,
     ready_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.ready_json"))] = False,
+    tls: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.tls"))] = False,
+    vendor_urls: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.vendor_urls"))] = False,
+    proxy_listen: Annotated[str | None, Parameter(help=say("gateway.proxy_listen"))] = None,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     options = ServerOptions(
@@ -35,6 +39,9 @@ def gateway(
         profile=profile,
         seed=seed,
         ready_json=ready_json,
+        tls=tls,
+        vendor_urls=vendor_urls,
+        proxy_listen=proxy_listen,
     )
     return run(options, announce=None if ready_json else announce)
 
@@ -46,4 +53,8 @@ def announce(server: GatewayServer) -> None:
     console.print(say("gateway.phone", url=server.login_url), markup=False)
     console.print(say("gateway.api", url=server.info.api_url), markup=False)
     console.print(say("gateway.control", url=server.info.control_url), markup=False)
+    if server.info.authority is not UNSET:
+        console.print(say("gateway.authority", path=server.info.authority), markup=False)
+    if server.info.proxy_url is not UNSET:
+        console.print(say("gateway.proxy", url=server.info.proxy_url), markup=False)
     console.print(say("gateway.use", url=server.info.api_url), style="dim", markup=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 from ilink.errors import ConfigError
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, MutableMapping
 
     import uvicorn
@@ -47,15 +48,16 @@ def parse_address(text: str) -> tuple[str, int]:
 class Listener:
     """One bound socket; its port is known from the start, and nobody is answered before `start`."""
 
-    def __init__(self, bound: socket.socket, host: str) -> None:
+    def __init__(self, bound: socket.socket, host: str, tls: ssl.SSLContext | None) -> None:
         self._socket = bound
+        self._tls = tls
         self._server: uvicorn.Server | None = None
         self.host = host
         self.port: int = bound.getsockname()[1]
 
     @classmethod
-    def bind(cls, address: str) -> Self:
-        """Bind an address.
+    def bind(cls, address: str, *, tls: ssl.SSLContext | None = None) -> Self:
+        """Bind an address, which will be served with TLS if a context for it is given.
 
         Raises:
             ConfigError: It is no address, or it is taken or not one of this machine.
@@ -75,13 +77,18 @@ class Listener:
         except OSError as error:
             bound.close()
             raise _cannot_listen(address, error) from error
-        return cls(bound, host)
+        return cls(bound, host, tls)
 
     @property
     def url(self) -> str:
         """The address as a URL without a trailing slash; a listener on all addresses is named by the loopback one."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme, host = "http" if self._tls is None else "https", self.reached_by
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    @property
+    def reached_by(self) -> str:
+        """The host to connect to: the loopback one, if it listens on all."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
 
     async def start(self, app: AsgiApp, *, head_seconds: float = 60.0) -> None:
         """Serve an application from now on; connections that came before are answered too.
@@ -111,6 +118,7 @@ class Listener:
             timeout_keep_alive=KEEP_ALIVE,
         )
         config.load()
+        config.ssl = self._tls
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
         # Started without its main loop, which takes the process's signals and wakes ten times a second for nothing

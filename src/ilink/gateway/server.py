@@ -12,18 +12,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, Literal, Self
 
 import msgspec
+from msgspec import UNSET
 
 from ilink.errors import ConfigError
+from ilink.gateway.authority import VENDOR_API_URL, VENDOR_CDN_URL, Authority, open_authority
 from ilink.gateway.cdn import CdnApp
 from ilink.gateway.control.answers import Info
 from ilink.gateway.control.app import ControlApp
@@ -33,6 +37,7 @@ from ilink.gateway.http import ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
 from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
+from ilink.gateway.tunnels import TunnelProxy
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
 
@@ -57,6 +62,9 @@ class ServerOptions:
         seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
         synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
         ready_json: Whether `run` prints the ready line on standard output.
+        tls: Serve the protocol and the CDN by HTTPS, with a test authority of the data folder; needs the extra `tls`.
+        vendor_urls: Name Tencent's own addresses in answers, as WeChat does; for clients that reach them here.
+        proxy_listen: HOST:PORT of a proxy that leads Tencent's names here, for clients whose hosts are fixed.
     """
 
     listen: str = "127.0.0.1:0"
@@ -69,6 +77,9 @@ class ServerOptions:
     seed: int | None = None
     synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL"
     ready_json: bool = False
+    tls: bool = False
+    vendor_urls: bool = False
+    proxy_listen: str | None = None
 
 
 class GatewayServer:
@@ -91,23 +102,26 @@ class GatewayServer:
         """Bind, open the store, serve.
 
         Raises:
-            ConfigError: An address or key will not do; nothing was written.
+            ConfigError: An address or key will not do, or what TLS needs is missing; nothing was written.
             StoreLockedError: Another process uses the data folder; the error names it.
         """
         options = self._options
         _check_key(options)
+        _check_tls(options)
         async with AsyncExitStack() as stack:
             folder = _open_folder(stack, options.data)
-            protocol = Listener.bind(options.listen)
+            authority = open_authority(folder / "tls", now=datetime.now(UTC)) if options.tls else None
+            protocol = Listener.bind(options.listen, tls=_tls_context(authority, options.listen))
             stack.callback(protocol.release)
             control = Listener.bind(options.control_listen)
             stack.callback(control.release)
-            self.info = _describe(protocol, control, options.control_key)
+            proxy = await _open_proxy(stack, options, protocol)
+            self.info = _describe(protocol, control, options.control_key, authority=authority, proxy=proxy)
             self.gateway = await stack.enter_async_context(
                 Gateway(
                     folder,
-                    api_url=self.info.api_url,
-                    cdn_url=self.info.cdn_url,
+                    api_url=VENDOR_API_URL if options.vendor_urls else self.info.api_url,
+                    cdn_url=VENDOR_CDN_URL if options.vendor_urls else self.info.cdn_url,
                     seed=options.seed,
                     profile=options.profile,
                     knobs=options.knobs,
@@ -218,7 +232,30 @@ def _check_key(options: ServerOptions) -> None:
         raise ConfigError(message)
 
 
-def _describe(protocol: Listener, control: Listener, key: str | None) -> Info:
+def _check_tls(options: ServerOptions) -> None:
+    if options.tls or not (options.vendor_urls or options.proxy_listen):
+        return
+    message = "Tencent's addresses are reached by HTTPS only: turn TLS on too"
+    raise ConfigError(message)
+
+
+def _tls_context(authority: Authority | None, listen: str) -> ssl.SSLContext | None:
+    """Return what a listener needs for TLS; on all addresses it is reached by those that the authority always names."""
+    if authority is None:
+        return None
+    host, _ = parse_address(listen)
+    return authority.server_context([host], now=datetime.now(UTC))
+
+
+async def _open_proxy(stack: AsyncExitStack, options: ServerOptions, protocol: Listener) -> TunnelProxy | None:
+    if options.proxy_listen is None:
+        return None
+    return await stack.enter_async_context(TunnelProxy(options.proxy_listen, (protocol.reached_by, protocol.port)))
+
+
+def _describe(
+    protocol: Listener, control: Listener, key: str | None, *, authority: Authority | None, proxy: TunnelProxy | None
+) -> Info:
     return Info(
         version=version("ilink"),
         api_url=protocol.url,
@@ -227,4 +264,6 @@ def _describe(protocol: Listener, control: Listener, key: str | None) -> Info:
         phone_url=f"{control.url}/",
         control_key=key,
         pid=os.getpid(),
+        authority=UNSET if authority is None else str(authority.certificate),
+        proxy_url=UNSET if proxy is None else proxy.url,
     )

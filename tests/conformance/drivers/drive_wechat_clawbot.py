@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, STATE, keep, report
+from scenario import BASE_URL, CDN_URL, DOCUMENT, IS_LED, PICTURE, STATE, keep, report
 
 os.environ["OPENCLAW_STATE_DIR"] = str(STATE)
 
@@ -15,7 +15,8 @@ from wechat_clawbot.messaging.inbound import body_from_item_list
 from wechat_clawbot.messaging.send import send_message_weixin
 from wechat_clawbot.messaging.send_media import send_weixin_media_file
 
-login_qr._FIXED_BASE_URL = BASE_URL
+if not IS_LED:
+    login_qr._FIXED_BASE_URL = BASE_URL
 
 
 async def save(data, *_):

@@ -1,13 +1,14 @@
 """weilink: its client class. The hosts are constants, one of them bound as a default argument."""
 
-from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, STATE, keep, report
+from scenario import BASE_URL, CDN_URL, DOCUMENT, IS_LED, PICTURE, STATE, keep, report
 from weilink import WeiLink, _cdn, _protocol
 from weilink.models import MessageType
 
-_protocol.BASE_URL = BASE_URL
-_protocol.get_qr_code.__defaults__ = (BASE_URL,)
-_protocol.poll_qr_status.__defaults__ = (BASE_URL,)
-_cdn.CDN_BASE = CDN_URL
+if not IS_LED:
+    _protocol.BASE_URL = BASE_URL
+    _protocol.get_qr_code.__defaults__ = (BASE_URL,)
+    _protocol.poll_qr_status.__defaults__ = (BASE_URL,)
+    _cdn.CDN_BASE = CDN_URL
 WeiLink._display_qr = staticmethod(lambda url: report("QRCODE", url))
 
 link = WeiLink(base_path=STATE)

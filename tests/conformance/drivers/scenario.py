@@ -15,6 +15,8 @@ STATE = Path(os.environ["STATE_DIR"])
 PICTURE = Path(os.environ["PICTURE"])
 DOCUMENT = Path(os.environ["DOCUMENT"])
 RECEIVED = Path(os.environ["RECEIVED"])
+IS_LED = "HTTPS_PROXY" in os.environ
+"""Whether a proxy leads the client's own addresses to the gateway, so that none of them has to be replaced."""
 
 
 def report(event: str, *details: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from ilink.gateway.views import BotView, CodeView, Entry, PersonView, WireEntry
 
@@ -38,6 +38,10 @@ class Info(Struct, kw_only=True, frozen=True):
     phone_url: str
     control_key: str | None
     pid: int
+    authority: str | UnsetType = UNSET
+    """With TLS: the file of the certificate that clients have to trust."""
+    proxy_url: str | UnsetType = UNSET
+    """The proxy that leads Tencent's names here, if there is one."""
 
 
 class LoginLink(Struct, kw_only=True):
