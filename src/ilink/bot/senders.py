@@ -88,7 +88,7 @@ class _Lane:
     failures: int = 0
     wakes: int = 0
     why: Deferred | None = None
-    unsettled: list[Outcome] = field(default_factory=list[Outcome])
+    unsettled: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
     settling: Future[None] | None = None
     has_lost: bool = False
 
@@ -246,15 +246,15 @@ class Senders:
         stored = await self._journal.read_sent(client_id)
         if stored is not None and stored.state in _UNSENT:
             lane = self._lanes.get(stored.draft.conversation)
-            for outcome in lane.unsettled if lane is not None else ():
-                if outcome.out_sequence == stored.out_sequence:
-                    stored = replace(
-                        stored,
-                        state=outcome.state,
-                        message_id=outcome.message_id,
-                        code=outcome.code,
-                        reason=outcome.reason,
-                    )
+            outcome = lane.unsettled.get(stored.out_sequence) if lane is not None else None
+            if outcome is not None:
+                stored = replace(
+                    stored,
+                    state=outcome.state,
+                    message_id=outcome.message_id,
+                    code=outcome.code,
+                    reason=outcome.reason,
+                )
             if stored.state in _UNSENT and lane is not None and lane.why is not None:
                 return Deferred(client_id=client_id, why=lane.why.why, until=lane.why.until)
             if stored.state is OutboxState.WAITING:
@@ -336,10 +336,16 @@ class Senders:
             lane.is_running = False
             if pause is not None:
                 self._hold(lane, pause)
-            elif not lane.waiting and not lane.has_more:
-                self._lanes.pop(lane.conversation, None)
+            else:
+                self._forget(lane)
             self._pump()
             self._note_idle()
+
+    def _forget(self, lane: _Lane) -> None:
+        """Drop a lane that has nothing to do, once the journal knows all it did."""
+        is_busy = lane.is_running or lane.waiting or lane.has_more or lane.unsettled or lane.why is not None
+        if not is_busy:
+            self._lanes.pop(lane.conversation, None)
 
     def _note_idle(self) -> None:
         if not self._running and not self._is_refilling and not self._ready:
@@ -367,11 +373,11 @@ class Senders:
     async def _send_waiting(self, lane: _Lane) -> _Pause | None:
         """Send a conversation's messages in order, until there is none or something keeps it."""
         while not self._is_stopped and not self._is_stale:
-            if not lane.waiting:
+            if lane.has_lost or (lane.has_more and not lane.waiting):
                 # A page is read only when the journal knows all that was sent, so that nothing is sent twice.
                 await self._finish_settling(lane)
-                if not lane.waiting and not await self._read_page(lane):
-                    return None
+            if not lane.waiting and not await self._read_page(lane):
+                return None
             wakes = lane.wakes
             try:
                 pause = await self._send_first(lane)
@@ -592,34 +598,38 @@ class Senders:
             code=code,
             reason=reason,
         )
-        lane.unsettled.append(outcome)
         self._hand_over(lane, outcome)
         if event and (window := self._windows.get(outcome.user)) is not None:
             self._remember(self._windows, outcome.user, after_outcome(window, outcome, now_ms))
 
     def _hand_over(self, lane: _Lane, outcome: Outcome) -> None:
-        """Give an outcome to the journal, and notice when it could not be stored."""
+        """Give an outcome to the journal; what it cannot store is stored again by the next run of the lane."""
 
         def look(settling: Future[None]) -> None:
             if settling.cancelled() or settling.exception() is not None:
                 lane.has_lost = True
+                if not self._is_stopped:
+                    self._wake(lane)
+                    self._pump()
+            elif lane.unsettled.get(outcome.out_sequence) is outcome:
+                del lane.unsettled[outcome.out_sequence]
+                self._forget(lane)
 
+        lane.unsettled[outcome.out_sequence] = outcome
         lane.settling = self._journal.settle(outcome, now_ms=self._clock.now_ms())
         lane.settling.add_done_callback(look)
 
     async def _finish_settling(self, lane: _Lane) -> None:
-        """Wait until the journal knows every outcome; what it could not store is stored again."""
-        while lane.settling is not None:
+        """Wait until the journal knows every outcome."""
+        while lane.unsettled and lane.settling is not None:
             await wait([lane.settling])
-            if not lane.has_lost:
-                lane.settling = None
-                lane.unsettled.clear()
-                return
-            _log.warning("cannot store what became of %d messages, trying again", len(lane.unsettled))
-            await self._clock.sleep(self._policies.send_backoff.first)
-            lane.has_lost = False
-            for outcome in lane.unsettled:
-                self._hand_over(lane, outcome)
+            if lane.has_lost:
+                _log.warning("cannot store what became of %d messages, trying again", len(lane.unsettled))
+                await self._clock.sleep(self._policies.send_backoff.first)
+                lane.has_lost = False
+                for outcome in list(lane.unsettled.values()):
+                    self._hand_over(lane, outcome)
+        lane.has_lost = False
 
     async def context_token(self, user: UserId) -> Secret | None:
         """Return the newest context token of a user."""

@@ -52,6 +52,9 @@ _OUTGOING: Final = (
     " message_id, code, reason"
 )
 _WINDOW: Final = "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses"
+_LINGER: Final = 0.005
+"""Seconds an outcome waits for others, or for a completion, to share a commit with: nobody waits for it."""
+
 _UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)
 
 
@@ -96,6 +99,7 @@ class SqliteJournal:
         self._settlements: list[_Settlement] = []
         self._has_work = Event()
         self._tasks = TaskGroup()
+        self._is_lingering = False
         self._is_closing = False
         self._is_closed = False
 
@@ -275,7 +279,9 @@ class SqliteJournal:
         """Store what became of an attempt to send, and what it taught about the window."""
         answer: Future[None] = get_running_loop().create_future()
         self._settlements.append(_Settlement(outcome, now_ms, answer))
-        self._has_work.set()
+        if not self._is_lingering:
+            self._is_lingering = True
+            get_running_loop().call_later(_LINGER, self._has_work.set)
         self._refuse_when_closed()
         return answer
 
@@ -389,6 +395,7 @@ class SqliteJournal:
         completions, self._completions = self._completions, []
         additions, self._additions = self._additions, []
         settlements, self._settlements = self._settlements, []
+        self._is_lingering = False
 
         def work(connection: sqlite3.Connection) -> tuple[list[Completed], list[list[Outgoing]]]:
             # In this order, because what a handler sends at once follows what the handlers before it sent.
