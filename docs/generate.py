@@ -8,9 +8,11 @@ from pathlib import Path
 
 from ilink.gateway.control.app import CALLS
 from ilink.gateway.control.openapi import draw_openapi
+from ilink.gateway.fault_actions import ACTIONS, Action
 from ilink.gateway.knobs import KNOBS, PROFILES
 
 REFERENCE = Path(__file__).parent / "reference"
+EVERY_ENDPOINT = ACTIONS["delay_ms"].endpoints
 
 
 def knobs() -> str:
@@ -40,6 +42,67 @@ def knobs() -> str:
             "",
         ]
     )
+
+
+def faults() -> str:
+    """Return the page of what can be made to fail."""
+    rows = [
+        f"| {_action(action)} | {_places(action.endpoints)} | {_cell(action.words)} | {_cell(action.evidence)} |"
+        for action in ACTIONS.values()
+    ]
+    return "\n".join(
+        [
+            "# Faults: failures on purpose",
+            "",
+            "What WeChat, its CDN and the networks between do badly, the gateway does when it is asked to.",
+            "Set a fault with `POST /_sim/faults`, look at all with `GET`, remove them with `DELETE`;",
+            "in tests, `gateway.fault(...)` of `ilink.testing` does the same.",
+            "Faults live in memory and go with a reset or a restart.",
+            "This page is generated from the table that the gateway itself uses.",
+            "",
+            "```json",
+            '{"endpoint": "sendmessage", "nth": 3, "times": 2, "action": {"ret": -2, "errmsg": "prepare failed"}}',
+            "```",
+            "",
+            "## Which requests",
+            "",
+            "| Field | Means |",
+            "|---|---|",
+            f"| `endpoint` | {', '.join(f'`{name}`' for name in sorted(EVERY_ENDPOINT))}, or `*` for all |",
+            "| `bot_id` | requests of this bot; at the CDN, for its uploads and for what was sent to it |",
+            "| `user_id` | requests that name this person, polls answered with their messages, else their own bot's |",
+            "| `nth` | the first of the fitting requests that is struck, from 1; alone it means just that one |",
+            "| `times` | how many are struck; without it, and without `nth`, every one is |",
+            "| `probability` | the chance of each to be struck, from 0 to 1 |",
+            "",
+            "Chance comes from a random stream of each fault's own, so that with a seed the same requests fail.",
+            "A fault that changes messages waits for a poll whose answer has some.",
+            "Several faults may strike one request: delays add up, the first that answers or cuts wins,",
+            "and what changes an answer is done in the order in which the faults were set.",
+            "`matched` says how many requests fitted a fault, `hits` how many it struck;",
+            "each hit is an event `fault`, and stands in the wire log beside the exchange.",
+            "",
+            "## What happens to them",
+            "",
+            "| Action | Where | What the caller sees | What is known |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _action(action: Action) -> str:
+    return ", ".join(f"`{key}`" for key in action.keys)
+
+
+def _places(endpoints: frozenset[str]) -> str:
+    if endpoints == EVERY_ENDPOINT:
+        return "everywhere"
+    cdn = {"cdn_upload", "cdn_download"}
+    if endpoints == EVERY_ENDPOINT - cdn:
+        return "the protocol"
+    return "the CDN" if endpoints == cdn else ", ".join(f"`{name}`" for name in sorted(endpoints))
 
 
 def _differences(values: Mapping[str, object]) -> str:
@@ -135,7 +198,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"control-api.md": control_api, "knobs.md": knobs}
+PAGES = {"control-api.md": control_api, "faults.md": faults, "knobs.md": knobs}
 
 
 def main() -> None:

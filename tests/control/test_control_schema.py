@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from ilink.gateway.control.app import CALLS
 from ilink.gateway.control.openapi import draw_openapi
+from ilink.gateway.fault_actions import FaultAction, FaultSpec
 from ilink.gateway.server import GatewayServer, ServerOptions
 
 DOCUMENT = json.loads(draw_openapi(CALLS, has_key=False))
@@ -60,6 +61,7 @@ class ThreadedGateway:
     async def populate(self) -> dict[str, str]:
         """Make a person, a bot of theirs and a code that waits, and return their ids by parameter name."""
         gateway = self.server.gateway
+        gateway.faults.remove_all()
         person = await gateway.add_person("alice")
         url = f"{self.server.info.api_url}/ilink/bot/get_bot_qrcode?bot_type=3"
         async with aiohttp.ClientSession() as session:
@@ -71,7 +73,14 @@ class ThreadedGateway:
         await gateway.post_media(person.user_id, bound.bot_id, "file", _chunks(), name="notes.txt")
         (entry,) = await gateway.transcript(bound.bot_id, person.user_id)
         media_id = entry.items[0].media.media_id
-        return {"user_id": person.user_id, "bot_id": bound.bot_id, "qrcode": codes[1], "media_id": media_id}
+        fault = gateway.faults.add(FaultSpec(action=FaultAction(ret=-1), bot_id="another@im.bot"))
+        return {
+            "user_id": person.user_id,
+            "bot_id": bound.bot_id,
+            "qrcode": codes[1],
+            "media_id": media_id,
+            "fault_id": fault.id,
+        }
 
 
 async def _chunks():
@@ -86,6 +95,7 @@ def gateway() -> Iterator[ThreadedGateway]:
 
 STRICTER_THAN_THE_DOCUMENT = {
     "/_sim/clock",  # one of two fields must be there
+    "/_sim/faults",  # one thing that fails, at an endpoint where it can
     "/_sim/config",  # knobs and profiles have names
     "/_sim/people",  # a name of blanks is none
     "/_sim/people/{user_id}/messages",  # text or items, not both
@@ -158,6 +168,10 @@ def test_every_call_of_the_contract_is_in_the_document() -> None:
         "GET /_sim/media/{media_id}",
         "GET /_sim/wait",
         "POST /_sim/clock",
+        "POST /_sim/faults",
+        "GET /_sim/faults",
+        "DELETE /_sim/faults/{fault_id}",
+        "DELETE /_sim/faults",
         "GET /_sim/wire",
         "GET /_sim/events",
         "GET /metrics",

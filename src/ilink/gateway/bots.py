@@ -110,6 +110,7 @@ class Bots:
     def __init__(self, state: GatewayState) -> None:
         self._state = state
         self._bots: dict[str, Bot] = {}
+        self._by_number: dict[int, Bot] = {}
 
     def forget(self) -> None:
         """Forget everything in memory, before and after the store is cleared.
@@ -119,6 +120,7 @@ class Bots:
         for bot in self._bots.values():
             bot.number = _NO_NUMBER
         self._bots.clear()
+        self._by_number.clear()
 
     async def find(self, bot_id: str) -> Bot | None:
         """Return a bot, from memory or the store."""
@@ -137,6 +139,14 @@ class Bots:
         bot = await self.find(bot_id)
         if bot is None:
             raise UnknownThingError("bot", bot_id)
+        return bot
+
+    async def numbered(self, number: int) -> Bot | None:
+        """Return the bot that has a number in the store, or None."""
+        bot = self._by_number.get(number)
+        if bot is None:
+            await self.all()
+            bot = self._by_number.get(number)
         return bot
 
     async def all(self) -> list[Bot]:
@@ -258,7 +268,9 @@ class Bots:
         """Return the bot in memory, which is newer than any record; two who ask at once get the same."""
         bot = self._bots.get(record.bot_id)
         if bot is None:
-            bot = self._bots[record.bot_id] = Bot(record, now_ms=self._state.clock.now_ms())
+            bot = self._bots[record.bot_id] = self._by_number[record.number] = Bot(
+                record, now_ms=self._state.clock.now_ms()
+            )
             if bot.revoke_ms is not None:
                 self._revoke_at(bot, bot.revoke_ms)
         return bot

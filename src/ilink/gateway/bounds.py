@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import struct
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ilink.gateway.http.failures import CONNECTION
 
 __all__ = ["HEAD_BYTES", "BoundedProtocol", "bounded"]
 
 HEAD_BYTES: Final = 64 * 1024
 """Of request line and headers together; the parser itself would keep any number."""
+
+_TURNS: Final = 100
+"""How often the event loop goes round at most until what was written has left."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -32,6 +40,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        scope = cast("dict[str, object] | None", self.scope)
+        if scope is not None:
+            # A request that is over would otherwise keep its connection alive, and that one the request.
+            scope.pop(CONNECTION, None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -55,7 +67,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._head_bytes = 0
         self._stop_waiting()
+        cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
+
+    async def reset(self) -> None:
+        """Break the connection as a failing network does: what was written leaves, and then a reset."""
+        for _ in range(_TURNS):
+            if not self.transport.get_write_buffer_size():
+                break
+            await asyncio.sleep(0)
+        _do_not_linger(self.transport)
+        self.cycle.disconnected = True
+        self.transport.abort()
 
     def _wait_for_head(self) -> None:
         self._too_slow = self.loop.call_later(self.head_seconds, self.transport.abort)
@@ -64,6 +87,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._too_slow is not None:
             self._too_slow.cancel()
             self._too_slow = None
+
+
+def _do_not_linger(transport: asyncio.BaseTransport) -> None:
+    """Make the system send a reset when the socket is closed, not the orderly end of a stream."""
+    bound = transport.get_extra_info("socket")
+    if bound is None or not hasattr(os, "dup"):
+        return
+    # asyncio's own handle of the socket takes no options on every event loop; a copy of the descriptor does.
+    with socket.socket(fileno=os.dup(bound.fileno())) as copy:
+        copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def bounded(head_seconds: float) -> type[asyncio.Protocol]:

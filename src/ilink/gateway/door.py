@@ -113,9 +113,14 @@ class BotDoor:
         """Acknowledge up to the cursor and return what comes after it, after a hold when there is nothing."""
         return self._polls.poll(bot, cursor, hold)
 
-    async def sendmessage(self, bot: Bot, message: WeixinMessage | None, body: bytes) -> Reply:
-        """Judge and store a message to a person; `body` is the request as it came, and what is kept."""
-        reply, n = await self._sends.send(bot, message, body)
+    async def sendmessage(
+        self, bot: Bot, message: WeixinMessage | None, body: bytes, *, is_dropped: bool = False
+    ) -> Reply:
+        """Judge and store a message to a person; `body` is the request as it came, and what is kept.
+
+        One that is dropped is accepted, not confirmed and never shown.
+        """
+        reply, n = await self._sends.send(bot, message, body, is_dropped=is_dropped)
         if n is not None:
             self._on_entry(bot)
         return reply

@@ -121,6 +121,15 @@ class Waiting:
             self._holds.discard(hold)
         return hold.why
 
+    async def wait_ended(self, hold: Hold) -> Ending:
+        """Wait until somebody ends the hold, however long that takes."""
+        self._add(hold)
+        try:
+            await hold.begin()
+        finally:
+            self._holds.discard(hold)
+        return hold.why
+
     async def wait_real(self, hold: Hold, seconds: float) -> Ending:
         """Wait until somebody ends the hold or so many real seconds are over."""
         timer = asyncio.get_running_loop().call_later(seconds, hold.end, Ending.TIME)

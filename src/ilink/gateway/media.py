@@ -185,6 +185,14 @@ class MediaRoom:
         async with self._blobs.open(record.media_id, start, end) as reader:
             yield reader
 
+    async def parties(self, param: str) -> tuple[int, str | None] | None:
+        """Return whose a link or a permission is: the bot's number, and for whom it was uploaded if that is known."""
+        record = await self._records.find(param)
+        ticket = await self._state.store.upload_ticket(param if record is None else record.ticket or "")
+        if ticket is not None:
+            return ticket.bot, ticket.user_id
+        return None if record is None else (record.bot, None)
+
     async def record(self, media_id: str) -> MediaRecord:
         """Return what is known of a blob, its plain bytes included.
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ilink.gateway.faults import Delivery
 from ilink.gateway.knobs import Knobs
 from ilink.wire.models import Answer
 from ilink.wire.results import PARAMETER_ERROR, STALE_TOKEN
@@ -26,6 +27,8 @@ class Reply:
         findings: What the protocol says should have been otherwise.
         on_sent: To be awaited once the answer was written to a caller who was still there.
         caller: The id of the bot that was refused, where a token that works no more told which.
+        plain: A text that is answered in place of the body.
+        delivery: The body's bytes as faults left them, and where the connection is reset.
     """
 
     body: Answer
@@ -33,6 +36,8 @@ class Reply:
     findings: tuple[str, ...] = ()
     on_sent: Callable[[], Awaitable[None]] | None = None
     caller: str | None = None
+    plain: str | None = None
+    delivery: Delivery | None = None
 
 
 def refuse(knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = ()) -> Reply:

@@ -24,11 +24,12 @@ _TOOL_ITEMS: Final = frozenset({ItemType.TOOL_CALL_START, ItemType.TOOL_CALL_RES
 
 @dataclass(frozen=True, slots=True)
 class _Send:
-    """What a rule looks at: the message, when it came, and whether notifystart came before."""
+    """What a rule looks at: the message, when it came, whether notifystart came before, whether a fault drops it."""
 
     message: WeixinMessage
     at_ms: int
     is_notified: bool
+    is_dropped: bool = False
 
     @property
     def items(self) -> list[MessageItem]:
@@ -45,13 +46,16 @@ class Sends:
     def __init__(self, state: GatewayState) -> None:
         self._state = state
 
-    async def send(self, bot: Bot, message: WeixinMessage | None, body: bytes) -> tuple[Reply, int | None]:
+    async def send(
+        self, bot: Bot, message: WeixinMessage | None, body: bytes, *, is_dropped: bool = False
+    ) -> tuple[Reply, int | None]:
         """Judge and store a message of a bot.
 
         Args:
             bot: Whose it is.
             message: The message as read, or None when the request had none.
             body: The request as it came, which is what is kept.
+            is_dropped: Whether it is accepted and never shown, because a fault says so.
 
         Returns:
             The answer, and the number of the entry that was added, if one was.
@@ -62,7 +66,7 @@ class Sends:
         to_user_id = given(message.to_user_id, "")
         if not to_user_id:
             return required(knobs, "to_user_id"), None
-        send = _Send(message, self._state.clock.now_ms(), bot.is_notified)
+        send = _Send(message, self._state.clock.now_ms(), bot.is_notified, is_dropped)
         draft = self._draft(bot, to_user_id, send, body)
         outcome = await self._state.store.send(draft, lambda facts: judge(facts, send, knobs))
         added = None if outcome.is_repeat else outcome.n
@@ -177,8 +181,9 @@ def _refuse_token(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | No
 
 
 def _accept(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement:
-    is_dropped = knobs.flag("deliver.drop_silently")
-    why = "accepted and dropped (deliver.drop_silently)" if is_dropped else _why_hidden(send, knobs)
+    is_dropped = send.is_dropped or knobs.flag("deliver.drop_silently")
+    because = "a fault" if send.is_dropped else "deliver.drop_silently"
+    why = f"accepted and dropped ({because})" if is_dropped else _why_hidden(send, knobs)
     delay_ms = int(knobs.seconds("deliver.delay_s") * 1000)
     cut = knobs.number("limits.text_truncate")
     is_cut = cut is not None and any(len(text) > cut for text in _texts(send.items))

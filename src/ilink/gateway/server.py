@@ -28,12 +28,11 @@ from msgspec import UNSET
 
 from ilink.errors import ConfigError
 from ilink.gateway.authority import VENDOR_API_URL, VENDOR_CDN_URL, Authority, open_authority
-from ilink.gateway.cdn import CdnApp
 from ilink.gateway.control.answers import Info
 from ilink.gateway.control.app import ControlApp
 from ilink.gateway.control.guard import Guard, is_loopback
 from ilink.gateway.control.state import ControlState
-from ilink.gateway.http import ProtocolApp
+from ilink.gateway.http import CdnDoor, ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
 from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
@@ -133,7 +132,7 @@ class GatewayServer:
             )
             state = ControlState(gateway=self.gateway, info=self.info, guard=self._guard)
             stack.push_async_callback(self._stop, protocol, control)
-            await protocol.start(ProtocolApp(self.gateway, cdn=CdnApp(self.gateway.media)))
+            await protocol.start(ProtocolApp(self.gateway, cdn=CdnDoor(self.gateway)))
             await control.start(ControlApp(state))
             self._stack = stack.pop_all()
         return self

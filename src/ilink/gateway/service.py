@@ -22,6 +22,7 @@ from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
+from ilink.gateway.faults import FaultBook
 from ilink.gateway.holds import Ending, Hold, Waiting
 from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
 from ilink.gateway.knobs import KNOBS, Knobs
@@ -51,7 +52,7 @@ from ilink.gateway.views import (
     WindowView,
     WireEntry,
 )
-from ilink.gateway.wire_log import WireLog
+from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, MailRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
 from ilink.wire.codec import encode
@@ -167,6 +168,24 @@ class Gateway:
         return self._wire
 
     @property
+    def faults(self) -> FaultBook:
+        """What is made to fail on purpose."""
+        return self._faults
+
+    def note(self, exchange: Exchange) -> None:
+        """Keep a finished exchange in the wire log and tell of it."""
+        number = self._wire.add(exchange)
+        data: dict[str, object] = {
+            "id": number,
+            "endpoint": exchange.endpoint,
+            "bot_id": exchange.bot_id,
+            "status": exchange.status,
+            "ret": exchange.ret,
+            "held_ms": exchange.held_ms,
+        }
+        self._state.publish("wire", data)
+
+    @property
     def media(self) -> MediaRoom:
         """The blobs: what the CDN takes and gives, and what is shown of them."""
         assert self._media is not None, "open the gateway with `async with` first"
@@ -262,6 +281,10 @@ class Gateway:
             UnknownThingError: There is none.
         """
         return self._bots.view(await self._bots.get(bot_id))
+
+    async def bot_numbered(self, number: int) -> Bot | None:
+        """Return the bot that has a number in the store, or None."""
+        return await self._bots.numbered(number)
 
     async def mailbox(self, bot_id: AccountId) -> MailboxView:
         """Look into a bot's mailbox without consuming anything.
@@ -476,7 +499,7 @@ class Gateway:
         return await self._clock_changed()
 
     async def reset(self, seed: int | None = None) -> None:
-        """Forget people, codes, bots, messages, wire and events; ids, tokens and keys follow from the seed.
+        """Forget people, codes, bots, messages, faults, wire and events; ids, tokens and keys follow from the seed.
 
         Held polls and waits end first, with what there is. Knobs stay. The clock runs and shows real time.
         """
@@ -500,6 +523,7 @@ class Gateway:
         self._bots.forget()
         self._codes.forget()
         self._typing.forget()
+        self._faults.forget()
         self._wire.clear()
         self._events.clear()
 
@@ -573,6 +597,7 @@ class Gateway:
                 self._knobs.change(profile=profile, knobs=knobs)
 
     def _build(self) -> None:
+        self._faults = FaultBook(self._state)
         self._bots = Bots(self._state)
         self._codes = Codes(self._state, self._bots)
         self._polls = Polls(self._state, self._bots)

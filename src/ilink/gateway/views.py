@@ -260,6 +260,14 @@ class ClockView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FaultNote:
+    """A fault that struck an exchange: its id, and what it did."""
+
+    id: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WireEntry:
     """One exchange on the wire, redacted.
 
@@ -277,6 +285,7 @@ class WireEntry:
         request: The request's body as JSON, or None.
         response: The answer's body as JSON, or None.
         findings: What the protocol says should have been otherwise.
+        faults: What was made to fail on purpose.
     """
 
     id: int
@@ -292,3 +301,4 @@ class WireEntry:
     request: object
     response: object
     findings: list[str] = field(default_factory=list[str])
+    faults: list[FaultNote] = field(default_factory=list[FaultNote])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
 from ilink.errors import RemoteProtocolError
 from ilink.gateway.clock import as_datetime
-from ilink.gateway.views import WireEntry
+from ilink.gateway.views import FaultNote, WireEntry
 from ilink.wire.codec import decode_object
 from ilink.wire.redact import redact, redact_headers, redact_url
 
@@ -35,6 +35,7 @@ class Exchange:
         ret: The answer's `ret`.
         held_ms: From request to answer, in real milliseconds.
         findings: What the protocol says should have been otherwise.
+        faults: The id and action of every fault that struck it.
     """
 
     at_ms: int
@@ -50,6 +51,7 @@ class Exchange:
     request: bytes = b""
     response: bytes = b""
     findings: tuple[str, ...] = ()
+    faults: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
 
 class WireLog:
@@ -112,6 +114,7 @@ def _view(number: int, exchange: Exchange) -> WireEntry:
         request=_readable(exchange.request) or _readable_query(exchange.query),
         response=_readable(exchange.response),
         findings=list(exchange.findings),
+        faults=[FaultNote(id=fault_id, action=action) for fault_id, action in exchange.faults],
     )
 
 

@@ -33,6 +33,10 @@ _CHUNKS_AHEAD: Final = 8
 """How many pieces of an answer may wait before the application has to: memory stays bounded, as on a socket."""
 
 
+_CONNECTION: Final = "ilink.connection"
+"""Where an application finds what it can reset its connection with, as behind the gateway's own server."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     status: int
@@ -54,11 +58,16 @@ class _Exchange:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     limit: asyncio.Timeout | None = None
     body_error: BaseException | None = None
+    is_reset: bool = False
 
     def progress(self) -> None:
         """Postpone the limit of an exchange whose time limit is one without progress."""
         if self.limit is not None and not self.limit.expired():
             self.limit.reschedule(asyncio.get_running_loop().time() + self.timeout)
+
+    async def reset(self) -> None:
+        """Break the connection: what was sent arrives, and nothing after it."""
+        self.is_reset = True
 
     async def put(self, part: _Head | bytes | _End) -> None:
         """Hand on a part of the answer, unless nobody waits for it any more."""
@@ -148,7 +157,8 @@ class MemoryTransport:
             message = f"{describe(request)}: no connection, nothing listens there; nothing was sent"
             raise ConnectError(message)
         exchange = _Exchange(request, timeout)
-        task = self._group.create_task(_run(app, _scope_of(request, parts), exchange))
+        scope = {**_scope_of(request, parts), _CONNECTION: exchange}
+        task = self._group.create_task(_run(app, scope, exchange))
         self._running[task] = exchange
         task.add_done_callback(self._running.pop)
         return exchange
@@ -230,6 +240,7 @@ async def _run(app: AsgiApp, scope: AsgiEvent, exchange: _Exchange) -> None:
     except Exception:  # noqa: BLE001  # a server's door: an error breaks one connection and is logged
         _log.exception("the application failed on %s", describe(exchange.request))
     finally:
+        is_begun = is_begun or exchange.is_reset
         if not is_begun and exchange.body_error is None:
             await exchange.put(_Head(500, {}))
         if not is_over:

@@ -6,12 +6,14 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ilink.gateway.fault_actions import FaultView
 from ilink.gateway.views import BotView, CodeView, Entry, PersonView, WireEntry
 
 __all__ = [
     "BotList",
     "Bound",
     "CodeList",
+    "FaultList",
     "Health",
     "Info",
     "LoginLink",
@@ -19,6 +21,12 @@ __all__ = [
     "Transcript",
     "WireLog",
 ]
+
+
+class FaultList(Struct, kw_only=True):
+    """What fails on purpose, oldest first."""
+
+    faults: list[FaultView]
 
 
 class Health(Struct, kw_only=True):

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from ilink.errors import ConfigError, StoreError
-from ilink.gateway.control import chats, live, machine, media, people
+from ilink.gateway.control import chats, faults, live, machine, media, people
 from ilink.gateway.control.bodies import content_type, read_json_body
 from ilink.gateway.control.calls import Call, CallTable
 from ilink.gateway.control.forms import read_form
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CALLS", "ControlApp"]
 
-CALLS: Final = CallTable.joined(people.calls, chats.calls, media.calls, machine.calls, live.calls)
+CALLS: Final = CallTable.joined(people.calls, chats.calls, media.calls, faults.calls, machine.calls, live.calls)
 """Every call of the control API."""
 
 _log = logging.getLogger(__name__)

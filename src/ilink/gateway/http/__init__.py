@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from ilink.gateway.http.app import Interceptor, ProtocolApp
+from ilink.gateway.http.app import ProtocolApp
+from ilink.gateway.http.cdn import CdnDoor
 
-__all__ = ["Interceptor", "ProtocolApp"]
+__all__ = ["CdnDoor", "ProtocolApp"]

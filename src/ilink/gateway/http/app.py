@@ -7,17 +7,16 @@ headers (protocol §1.3).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from ilink.errors import StoreError
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import BodyTooLargeError, CallerGoneError, read_body
 from ilink.gateway.http.calls import CALLS, Call, Endpoint, UnreadableError
+from ilink.gateway.http.failures import CutError, Failures, Watch, reset_connection
 from ilink.gateway.refusals import Reply
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.codec import encode
@@ -27,26 +26,16 @@ from ilink.wire.results import GENERIC_FAILURE
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from ilink.gateway.fault_actions import Cut
     from ilink.gateway.service import Gateway
 
-__all__ = ["Interceptor", "ProtocolApp"]
+__all__ = ["ProtocolApp"]
 
 _log = logging.getLogger(__name__)
 
 _SLASHES: Final = re.compile("//+")
 _CDN: Final = "/c2c"
-
-
-class Interceptor(Protocol):
-    """Stands between HTTP and the endpoints: where failures are put in on purpose."""
-
-    async def before(self, exchange: Exchange) -> Reply | None:
-        """Called once endpoint and bot are known; a reply keeps the endpoint from running."""
-        ...
-
-    async def after(self, exchange: Exchange, reply: Reply) -> Reply:
-        """Called when the endpoint has run and its effect is stored; returns what is answered."""
-        ...
+_BODILESS: Final = frozenset({204, 304})
 
 
 class ProtocolApp:
@@ -55,13 +44,12 @@ class ProtocolApp:
     Args:
         gateway: An open gateway, or one that is opened before the first request.
         cdn: An ASGI app for everything below `/c2c`.
-        interceptor: See there.
     """
 
-    def __init__(self, gateway: Gateway, *, cdn: ASGIApp | None = None, interceptor: Interceptor | None = None) -> None:
+    def __init__(self, gateway: Gateway, *, cdn: ASGIApp | None = None) -> None:
         self._gateway = gateway
         self._cdn = cdn
-        self._interceptor = interceptor
+        self._failures = Failures(gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection as ASGI asks for it.
@@ -84,7 +72,7 @@ class ProtocolApp:
             query=scope["query_string"].decode("latin-1"),
             headers=scope["headers"],
         )
-        hold = Hold(_Watch(receive))
+        hold = Hold(Watch(receive))
         try:
             reply = _refuse_request(endpoint, exchange)
             if reply is None:
@@ -94,22 +82,25 @@ class ProtocolApp:
                 await self._send(exchange, reply, send)
         except CallerGoneError:
             pass
+        except CutError:
+            await reset_connection(scope)
         finally:
             hold.close()
             exchange.held_ms = int((monotonic() - started) * 1000)
-            self._note(exchange)
+            self._gateway.note(exchange)
         return None
 
     async def _answer(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Reply:
         """Return the answer to a request; whatever goes wrong in here is one, too."""
         door = self._gateway.door
         try:
-            reply = await self._prepare(endpoint, exchange, receive)
-            if isinstance(reply, Call):
-                reply.hold = hold
-                reply = await endpoint.run(reply)
-                if self._interceptor is not None:
-                    reply = await self._interceptor.after(exchange, reply)
+            prepared = await self._prepare(endpoint, exchange, receive, hold)
+            if isinstance(prepared, Call):
+                reply = await endpoint.run(prepared)
+                if prepared.subject is not None:
+                    reply = self._failures.leave(exchange, prepared.subject, reply)
+            else:
+                reply = prepared
             exchange.findings += reply.findings
             if endpoint.has_token and _is_failure(reply.body):
                 await door.delay_error(endpoint.name)
@@ -119,7 +110,7 @@ class ProtocolApp:
         except BodyTooLargeError:
             most = self._gateway.state.knobs.whole("limits.body_bytes")
             return _http_refusal(413, f"a body has at most {most} bytes (limits.body_bytes)")
-        except CallerGoneError:
+        except (CallerGoneError, CutError):
             raise
         except StoreError:
             _log.exception("%s could not be stored", endpoint.name)
@@ -129,69 +120,70 @@ class ProtocolApp:
             return _http_refusal(503, "the server failed; try again later")
         return reply
 
-    async def _prepare(self, endpoint: Endpoint, exchange: Exchange, receive: Receive) -> Call | Reply:
+    async def _prepare(self, endpoint: Endpoint, exchange: Exchange, receive: Receive, hold: Hold) -> Call | Reply:
         """Read the request and find out who calls; a reply is the refusal they get."""
         door = self._gateway.door
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers}
         if exchange.method == "POST":  # what comes with a GET has no meaning, and is not read
             most = self._gateway.state.knobs.whole("limits.body_bytes")
             exchange.request = await read_body(receive, headers, most=most)
-        call = Call(door=door, host=headers.get("host", ""), query=exchange.query, body=exchange.request)
+        call = Call(door=door, host=headers.get("host", ""), query=exchange.query, body=exchange.request, hold=hold)
+        refusal: Reply | None = None
         if endpoint.has_token:
             exchange.findings = door.missing_headers(headers)
             caller = await door.authenticate(endpoint.name, headers)
             if isinstance(caller, Reply):
                 exchange.bot_id = caller.caller
-                return caller
-            call.bot = caller
-            exchange.bot_id = caller.bot_id
-        refusal = None if self._interceptor is None else await self._interceptor.before(exchange)
-        return call if refusal is None else refusal
+                refusal = caller
+            else:
+                exchange.bot_id = caller.bot_id
+                call.bot = caller
+        if self._gateway.faults:
+            refusal = await self._failures.arrive(exchange, call, hold) or refusal
+        return refusal or call
 
     async def _send(self, exchange: Exchange, reply: Reply, send: Send) -> None:
-        body = encode(reply.body)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        if reply.status == 405:
-            endpoint = CALLS[_SLASHES.sub("/", exchange.path).rstrip("/")]
-            headers.append((b"allow", ", ".join(endpoint.methods).encode()))
-        elif reply.status == 413:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-        exchange.status = reply.status
+        """Write an answer, as far as faults let it.
+
+        Raises:
+            CutError: A fault resets the connection here.
+        """
+        body, cut = _bytes_of(reply)
         exchange.ret = reply.body.ret if isinstance(reply.body.ret, int) else None
         exchange.response = body
+        if cut != "after_effect":
+            exchange.status = reply.status
+            await send(
+                {"type": "http.response.start", "status": reply.status, "headers": _headers(exchange, reply, body)}
+            )
+            if cut == "mid_body":
+                await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+            elif cut is None:
+                await send({"type": "http.response.body", "body": body})
         if reply.on_sent is not None:
             await reply.on_sent()
-
-    def _note(self, exchange: Exchange) -> None:
-        number = self._gateway.wire.add(exchange)
-        data: dict[str, object] = {
-            "id": number,
-            "endpoint": exchange.endpoint,
-            "bot_id": exchange.bot_id,
-            "status": exchange.status,
-            "ret": exchange.ret,
-            "held_ms": exchange.held_ms,
-        }
-        self._gateway.state.publish("wire", data)
+        if cut is not None:
+            raise CutError
 
 
-class _Watch:
-    """Looks out for a caller who leaves while it waits."""
+def _bytes_of(reply: Reply) -> tuple[bytes, Cut | None]:
+    """Return the body as it is written, and where the connection is reset."""
+    if reply.delivery is not None:
+        return reply.delivery.body, reply.delivery.cut
+    if reply.plain is not None:
+        return b"" if reply.status in _BODILESS else reply.plain.encode(), None
+    return encode(reply.body), None
 
-    __slots__ = ("_receive",)
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-
-    def __call__(self, hold: Hold) -> Callable[[], object]:
-        return asyncio.get_running_loop().create_task(self._wait(hold)).cancel
-
-    async def _wait(self, hold: Hold) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        hold.end(Ending.GONE)
+def _headers(exchange: Exchange, reply: Reply, body: bytes) -> list[tuple[bytes, bytes]]:
+    kind = b"application/json" if reply.plain is None else b"text/plain"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if reply.plain is None and reply.status == 405:
+        endpoint = CALLS[_SLASHES.sub("/", exchange.path).rstrip("/")]
+        headers.append((b"allow", ", ".join(endpoint.methods).encode()))
+    elif reply.status == 413:
+        headers.append((b"connection", b"close"))
+    return headers
 
 
 def _refuse_request(endpoint: Endpoint | None, exchange: Exchange) -> Reply | None:

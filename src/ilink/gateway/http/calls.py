@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from ilink.errors import RemoteProtocolError
 from ilink.gateway.bots import Bot
 from ilink.gateway.door import BotDoor
+from ilink.gateway.faults import Subject
 from ilink.gateway.holds import Hold
 from ilink.gateway.refusals import Reply
 from ilink.wire import endpoints as wire
@@ -41,6 +42,8 @@ class Call:
         body: Whole.
         hold: The caller's wait.
         bot: Who calls; set before an endpoint with a token runs.
+        subject: Whom it is about; set where there are faults.
+        is_dropped: Whether a fault lets a send be accepted and never shown.
     """
 
     door: BotDoor
@@ -49,6 +52,13 @@ class Call:
     body: bytes
     hold: Hold = field(default_factory=Hold)
     bot: Bot | None = None
+    subject: Subject | None = None
+    is_dropped: bool = False
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The query, field by field; of a repeated one the first."""
+        return {name: values[0] for name, values in parse_qs(self.query, keep_blank_values=True).items()}
 
     @property
     def caller(self) -> Bot:
@@ -90,10 +100,6 @@ def _read(call: Call, model: type[M], *, may_be_empty: bool = False) -> M:
     return decoded.value
 
 
-def _query(call: Call) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(call.query, keep_blank_values=True).items()}
-
-
 def _get_bot_qrcode(call: Call) -> Awaitable[Reply]:
     return call.door.get_bot_qrcode(_local_tokens(call))
 
@@ -114,7 +120,7 @@ def _local_tokens(call: Call) -> list[str]:
 
 
 def _get_qrcode_status(call: Call) -> Awaitable[Reply]:
-    query = _query(call)
+    query = call.fields
     return call.door.get_qrcode_status(
         query.get("qrcode", ""),
         verify_code=query.get("verify_code", ""),
@@ -130,7 +136,8 @@ def _getupdates(call: Call) -> Awaitable[Reply]:
 
 def _sendmessage(call: Call) -> Awaitable[Reply]:
     request = _read(call, SendMessageRequest)
-    return call.door.sendmessage(call.caller, given(request.msg, None), call.body)
+    message = given(request.msg, None)
+    return call.door.sendmessage(call.caller, message, call.body, is_dropped=call.is_dropped)
 
 
 def _getconfig(call: Call) -> Awaitable[Reply]:

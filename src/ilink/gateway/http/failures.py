@@ -1,0 +1,178 @@
+"""What faults do over HTTP: let a request wait, refuse it, or reset its connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from msgspec import UNSET
+
+from ilink.errors import RemoteProtocolError
+from ilink.gateway.faults import Fault, Subject
+from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.http.bodies import CallerGoneError
+from ilink.gateway.problems import UnknownThingError
+from ilink.gateway.refusals import Reply
+from ilink.wire.codec import decode_object, encode, is_object
+from ilink.wire.models import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope
+
+    from ilink.gateway.http.calls import Call
+    from ilink.gateway.service import Gateway
+    from ilink.gateway.wire_log import Exchange
+
+__all__ = ["CONNECTION", "Connection", "CutError", "Failures", "Watch", "reset_connection"]
+
+CONNECTION: Final = "ilink.connection"
+"""Where a server that can reset connections says so in the scope of a request."""
+
+
+class Connection(Protocol):
+    """What carries a request."""
+
+    async def reset(self) -> None:
+        """Break it as a failing network does, after what was written has left."""
+        ...
+
+
+class CutError(Exception):
+    """The connection of this request is to be reset."""
+
+
+class Watch:
+    """Looks out for a caller who leaves while it waits."""
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def __call__(self, hold: Hold) -> Callable[[], object]:
+        """Begin to look out."""
+        return asyncio.get_running_loop().create_task(self._wait(hold)).cancel
+
+    async def _wait(self, hold: Hold) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        hold.end(Ending.GONE)
+
+
+async def reset_connection(scope: Scope) -> None:
+    """Reset the connection of a request.
+
+    Raises:
+        ConnectionResetError: The server cannot; what it makes of this error comes closest.
+    """
+    connection = cast("Connection | None", scope.get(CONNECTION))
+    if connection is None:
+        message = "a fault resets this connection, and the server has no way to do it"
+        raise ConnectionResetError(message)
+    await connection.reset()
+
+
+class Failures:
+    """Puts the faults of a gateway into its protocol's requests and answers."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def arrive(self, exchange: Exchange, call: Call, hold: Hold) -> Reply | None:
+        """Let what strikes a request before it does anything happen; a reply keeps the endpoint from running.
+
+        Raises:
+            CutError, CallerGoneError: There is nobody to answer any more.
+        """
+        call.subject = await self._subject(exchange, call)
+        fault = await self.strike_arrival(exchange, call.subject, hold)
+        if fault is not None:
+            return _refusal(fault)
+        for fault in self._gateway.faults.striking("effect", call.subject):
+            if exchange.endpoint == "getupdates":  # what is dropped there is the answer
+                break
+            self.strike(exchange, call.subject, fault)
+            if exchange.endpoint != "sendmessage":
+                return Reply(body=Answer(ret=0))
+            call.is_dropped = True
+            break
+        return None
+
+    def leave(self, exchange: Exchange, subject: Subject, reply: Reply) -> Reply:
+        """Return an answer as the faults leave it."""
+        reply.delivery, struck = self._gateway.faults.deliver(subject, encode(reply.body))
+        exchange.faults += [(fault.id, fault.action.name) for fault in struck]
+        return reply
+
+    async def strike_arrival(self, exchange: Exchange, subject: Subject, hold: Hold) -> Fault | None:
+        """Wait where a fault says so; return the one that answers in the endpoint's place, if any.
+
+        Raises:
+            CutError, CallerGoneError: There is nobody to answer any more.
+        """
+        for fault in self._gateway.faults.striking("arrival", subject):
+            self.strike(exchange, subject, fault)
+            action = fault.spec.action
+            if action.delay_ms is not UNSET:
+                await self._gateway.state.waiting.delay(action.delay_ms / 1000)
+            elif action.reset is not UNSET:
+                raise CutError
+            elif action.hang is not UNSET:
+                await self._hang(hold)
+            else:
+                return fault
+        return None
+
+    def strike(self, exchange: Exchange, subject: Subject, fault: Fault) -> None:
+        """Note that a fault struck a request."""
+        self._gateway.faults.strike(fault, subject)
+        exchange.faults.append((fault.id, fault.action.name))
+
+    async def _hang(self, hold: Hold) -> None:
+        try:
+            ending = await self._gateway.state.waiting.wait_ended(hold)
+        finally:
+            hold.close()
+        if ending is Ending.GONE:
+            raise CallerGoneError
+        raise CutError
+
+    async def _subject(self, exchange: Exchange, call: Call) -> Subject:
+        """Say whom a request is about: whom it names, else the owner of its bot."""
+        named = _recipient(call.body)
+        if named is None and call.bot is not None:
+            named = call.bot.owner_user_id
+        bot_id = exchange.bot_id
+        if exchange.endpoint == "get_qrcode_status":
+            try:
+                code = await self._gateway.code(call.fields.get("qrcode", ""))
+            except UnknownThingError:
+                pass
+            else:
+                bot_id, named = code.bot_id, code.user_id
+        return Subject(exchange.endpoint, bot_id, frozenset({named} if named else ()))
+
+
+def _refusal(fault: Fault) -> Reply:
+    action = fault.spec.action
+    if action.http_status is not UNSET:
+        return Reply(
+            body=Answer(), status=action.http_status, plain=f"HTTP {action.http_status}, on purpose: {fault.id}"
+        )
+    return Reply(body=Answer(ret=action.ret, errcode=action.errcode, errmsg=action.errmsg))
+
+
+def _recipient(body: bytes) -> str | None:
+    """Return the person whom a request names, in whichever field its endpoint has for that."""
+    if not body:
+        return None
+    try:
+        fields = decode_object(body)
+    except RemoteProtocolError:
+        return None
+    message = fields.get("msg")
+    user_id = message.get("to_user_id") if is_object(message) else None
+    user_id = user_id or fields.get("ilink_user_id") or fields.get("to_user_id")
+    return user_id if isinstance(user_id, str) and user_id else None
