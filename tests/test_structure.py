@@ -27,8 +27,6 @@ HOMES = {
     "segno": {"client"},
     "rich": {"cli"},
     "cyclopts": {"cli"},
-    "watchfiles": {"cli"},
-    "structlog": {"cli", "gateway"},
     "platformdirs": {"storage"},
 }
 """Which rooms may import a package; one that is not listed may be imported anywhere."""
