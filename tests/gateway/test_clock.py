@@ -48,6 +48,17 @@ def test_a_frozen_clock_stands_and_goes_on_from_there(clock: Clock, real: RealTi
     assert clock.now() == 1_790_000_008.0
 
 
+def test_a_reset_to_a_moment_stands_there_exactly_and_runs_on_from_there(clock: Clock, real: RealTime) -> None:
+    real.seconds = 0.1234567
+    clock.reset(1_800_000_000.0)
+    for _ in range(4):
+        clock.advance(0.25)
+    assert clock.now_ms() == 1_800_000_001_000
+    clock.unfreeze()
+    real.seconds += 2.5
+    assert clock.now() == pytest.approx(1_800_000_003.5)
+
+
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
 def test_time_only_moves_forward(clock: Clock, seconds: float) -> None:
     with pytest.raises(ValueError, match="forward"):

@@ -36,6 +36,21 @@ async def test_a_reader_resumes_where_it_stopped(house: House, bot: BotClient, a
     assert (await collect(stream, 10**9))[0].id == 1
 
 
+async def test_a_reader_misses_nothing_that_comes_after_a_reset() -> None:
+    stream = EventStream()
+    for _ in range(3):
+        stream.publish("clock", 0, {"of": "old"})
+    reader = asyncio.create_task(collect(stream, 0))
+    await asyncio.sleep(0)
+    stream.clear()
+    for _ in range(5):  # so many that the reader's old position is passed before it wakes
+        stream.publish("clock", 0, {"of": "new"})
+    stream.aclose_readers()
+    assert [(event.id, event.data["of"]) for event in await reader if event.data["of"] == "new"] == [
+        (number, "new") for number in range(1, 6)
+    ]
+
+
 async def test_a_slow_reader_sees_a_gap() -> None:
     stream = EventStream(history=3)
     for _ in range(10):

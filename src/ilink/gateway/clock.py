@@ -112,11 +112,15 @@ class Clock:
             self._moments.run()
             self._pauses.run()
 
-    def reset(self) -> None:
-        """Show real time again and forget every alarm."""
+    def reset(self, now: float | None = None) -> None:
+        """Forget every alarm and show real time again; or stand still at a moment, in seconds since 1970."""
         self._moments.stop()
         self._pauses.stop()
         self._start()
+        if now is not None:
+            self.freeze()
+            # Not at what the real clocks show: sums of those would round differently in every run.
+            self._stopped_at, self._ahead = 0.0, now
 
     def at(self, moment: float, call: Callable[[], None]) -> Alarm:
         """Call when the time reaches a moment, in seconds since 1970."""

@@ -52,6 +52,7 @@ class EventStream:
         self._newest = 0
         self._news: asyncio.Future[None] | None = None
         self._is_closed = False
+        self._resets = 0
 
     @property
     def newest(self) -> int:
@@ -74,16 +75,18 @@ class EventStream:
     async def follow(self, last_id: int | None = None) -> AsyncIterator[Event]:
         """Yield events from after `last_id` on, or only new ones when it is None, until the stream is closed."""
         position = self._newest if last_id is None else last_id
+        resets = self._resets
         while True:
+            if resets != self._resets:  # what counts from 1 again is not what the position was about
+                resets, position = self._resets, 0
             for event in self.after(position):
                 yield event
                 position = event.id
-            if self._newest > position:
+                if resets != self._resets:
+                    break
+            if resets != self._resets or self._newest > position:
                 continue
-            if position > self._newest:
-                position = 0
-                if self._newest:
-                    continue
+            position = self._newest  # one from before a restart, which nothing came after
             if self._is_closed:
                 return
             if self._news is None:
@@ -94,6 +97,7 @@ class EventStream:
         """Forget everything and count from 1 again; readers go on with what comes."""
         self._events.clear()
         self._newest = 0
+        self._resets += 1
 
     def aclose_readers(self) -> None:
         """End every reader once it has read what is there."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Self
 
@@ -64,6 +64,9 @@ __all__ = ["Gateway"]
 _NAME_CHARACTERS: Final = 64
 _KNOWN_PEOPLE: Final = 100_000
 """How many people are remembered to exist, which saves a look into the store for each of their messages."""
+_BEGINNING_OF_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Final = datetime(9000, 1, 1, tzinfo=UTC)
+"""The clock, and whatever expires after it, stays within the years that dates can have."""
 _SHOWN_PENDING: Final = 100
 _SHOWN_TOKENS: Final = 20
 _BEGINNING: Final = 8
@@ -482,11 +485,14 @@ class Gateway:
         """Move the time forward; whatever waits for a moment that has come is woken.
 
         Raises:
-            InvalidRequestError: The number is negative or no finite number.
+            InvalidRequestError: The number is negative or no finite number, or leads beyond the year 9000.
         """
+        if seconds > (_END - self._state.now).total_seconds():
+            message = f"the clock goes no further than the year {_END.year}; a reset brings it back to now"
+            raise InvalidRequestError(message)
         try:
             self._state.clock.advance(seconds)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise InvalidRequestError(str(error)) from error
         return await self._clock_changed()
 
@@ -498,11 +504,22 @@ class Gateway:
             self._state.clock.unfreeze()
         return await self._clock_changed()
 
-    async def reset(self, seed: int | None = None) -> None:
+    async def reset(self, seed: int | None = None, *, now: datetime | None = None) -> None:
         """Forget people, codes, bots, messages, faults, wire and events; ids, tokens and keys follow from the seed.
 
         Held polls and waits end first, with what there is. Knobs stay. The clock runs and shows real time.
+
+        Args:
+            seed: None for unpredictable ones.
+            now: Where the clock stands still instead. With a seed and a moment, the same requests in the same order
+                get the same answers, byte for byte.
+
+        Raises:
+            InvalidRequestError: The moment is before 1970 or after 9000; nothing was forgotten.
         """
+        if now is not None and not _BEGINNING_OF_TIME <= now <= _END:
+            message = f"now: the clock shows times from {_BEGINNING_OF_TIME.year} to {_END.year}, not {now.isoformat()}"
+            raise InvalidRequestError(message)
         self._state.waiting.release()
         self._bots.forget()
         await self._state.store.clear()
@@ -517,7 +534,7 @@ class Gateway:
                 "clock_ahead": "0",
             }
         )
-        self._state.clock.reset()
+        self._state.clock.reset(None if now is None else now.timestamp())
         self._known_people.clear()
         self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
         self._bots.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -41,9 +42,10 @@ class Nothing(Request):
 
 
 class Reset(Request):
-    """Start over; ids, tokens and keys follow from the seed."""
+    """Start over; ids, tokens and keys follow from the seed, and with `now` the clock stands still there."""
 
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
+    now: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
 
 
 class NewConfig(Request):
