@@ -45,6 +45,10 @@ export class Chat {
     return count;
   }
 
+  get isUnsettled() {
+    return this.entries.some((entry) => !SETTLED.has(entry.state));
+  }
+
   /** Remember that an entry may have changed; without its number, every unsettled one may have. */
   expectChange(n) {
     const from = n ?? this.entries.find((entry) => !SETTLED.has(entry.state))?.n ?? this.newest + 1;

@@ -14,6 +14,9 @@ const OPEN_CODES = new Set(["wait", "scaned", "need_verifycode", "verify_code_bl
 /** Seconds that a code which just ended stays to be seen. */
 const ENDED_CODE_STAYS = 6;
 
+/** Milliseconds between looks at what no event tells: polls that begin, and people that others make. */
+const LOOK_AROUND = 3000;
+
 /** At most so many of a person's chats are read ahead; others are read when something happens in them. */
 const CHATS_READ_AHEAD = 40;
 
@@ -54,7 +57,7 @@ class Store extends EventTarget {
     const address = readAddress();
     this.panel = ["bots", "wire"].includes(address.panel) ? address.panel : null;
     addEventListener("visibilitychange", () => document.hidden || this.changed());
-    addEventListener("focus", () => this.isReady && this.#peopleRefresher.run());
+    setInterval(() => this.#lookAround(), LOOK_AROUND);
     listen({
       onOpen: () => this.#guarded(() => this.#loadAll(address)),
       onLost: () => {
@@ -292,9 +295,15 @@ class Store extends EventTarget {
     if (kind === "message") this.#heardMessage(data);
     else if (kind === "typing") this.#heardTyping(data);
     else if (kind === "qr") this.#codesRefresher.run();
-    else if (kind === "bot") this.#botsRefresher.run();
+    else if (kind === "bot") this.#heardBot(data);
     else if (kind === "clock") this.#heardClock();
     else if (kind === "wire" && this.panel === "wire") this.#wireRefresher.run();
+  }
+
+  #lookAround() {
+    if (document.hidden || this.link !== "live" || !this.isReady) return;
+    this.#peopleRefresher.run();
+    this.#botsRefresher.run();
   }
 
   #heardMessage({ bot_id: botId, user_id: userId, n }) {
@@ -306,6 +315,17 @@ class Store extends EventTarget {
     const chat = this.chat(userId, botId);
     chat.expectChange(n);
     this.#refreshChat(chat);
+  }
+
+  #heardBot({ bot_id: botId, handed_seq: handed }) {
+    this.#botsRefresher.run();
+    // A poll that took or acknowledged messages changes their states, and only the bot is named.
+    if (handed === undefined) return;
+    for (const chat of this.#chats.values()) {
+      if (chat.botId !== botId || !chat.isUnsettled) continue;
+      chat.expectChange();
+      this.#refreshChat(chat);
+    }
   }
 
   #heardTyping({ bot_id: botId, user_id: userId }) {

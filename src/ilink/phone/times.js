@@ -53,7 +53,7 @@ function midnight(moment) {
 
 /** `3:07` until a moment, `0:00` once it is past. */
 export function countdown(moment, now) {
-  const seconds = Math.max(0, Math.ceil((moment - now) / 1000));
+  const seconds = Math.max(0, Math.floor((moment - now) / 1000));
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 

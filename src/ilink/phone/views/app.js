@@ -10,19 +10,20 @@ import "./phone.js";
 import "./panel.js";
 import "./tray.js";
 
-/** The width of a phone and the space beside it; the style sheet's numbers. */
+/** Widths of a phone and of the codes, each with the space beside it, and of a screen for one phone alone; the style sheet's numbers. */
 const PHONE = 404;
+const TRAY = 372;
 const NARROW = 760;
 
 class App extends View {
   #resizes = new ResizeObserver(() => this.#measure());
 
   firstUpdated() {
-    this.#resizes.observe(this.querySelector(".stage"));
+    this.#resizes.observe(this.querySelector(".desk"));
   }
 
   #measure() {
-    const width = this.querySelector(".stage").clientWidth;
+    const width = this.querySelector(".desk").clientWidth - TRAY;
     store.setRoom(innerWidth < NARROW ? 1 : Math.max(1, Math.floor(width / PHONE)));
   }
 
@@ -43,8 +44,10 @@ class App extends View {
         </div>
       </header>
       <main class="workshop" ?data-panel=${store.panel !== null}>
-        <code-tray></code-tray>
-        <section class="stage" aria-label=${t("app.phones")}>${this.#phones()}</section>
+        <div class="desk">
+          <code-tray></code-tray>
+          <section class="stage" aria-label=${t("app.phones")}>${this.#phones()}</section>
+        </div>
         <side-panel></side-panel>
       </main>
       <person-dialog></person-dialog>

@@ -1,0 +1,161 @@
+"""A gateway, a browser on its page, and a bot in a few lines of plain HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+
+from ilink.testing import LocalGateway
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""A browser that runs as root in a container, and by itself calls nobody."""
+
+
+class ScriptedBot:
+    """Speaks the wire by hand, one call at a time, so that a test decides when each thing happens."""
+
+    def __init__(self, http: aiohttp.ClientSession, api_url: str) -> None:
+        self._http = http
+        self._api_url = api_url
+        self._token = ""
+        self._cursor = ""
+        self.qrcode = ""
+        self.bot_id = ""
+
+    async def ask_for_code(self) -> None:
+        answer = await self._post("get_bot_qrcode?bot_type=3", {"local_token_list": []})
+        self.qrcode = answer["qrcode"]
+
+    async def status(self, **query: str) -> str:
+        """The code's status; a confirmed one brings the token."""
+        url = f"{self._api_url}/ilink/bot/get_qrcode_status"
+        async with self._http.get(url, params={"qrcode": self.qrcode, **query}) as answer:
+            body = await answer.json(content_type=None)
+        if body["status"] == "confirmed":
+            self._token, self.bot_id = body["bot_token"], body["ilink_bot_id"]
+        return body["status"]
+
+    async def wait_until_confirmed(self) -> None:
+        while await self.status() != "confirmed":
+            pass
+
+    async def poll(self) -> list[dict]:
+        answer = await self._post("getupdates", {"get_updates_buf": self._cursor})
+        self._cursor = answer["get_updates_buf"]
+        return answer.get("msgs") or []
+
+    async def hear(self) -> dict:
+        """The next message, waited for."""
+        while True:
+            messages = await self.poll()
+            if messages:
+                return messages[-1]
+
+    async def say(self, message: dict, text: str) -> dict:
+        """Answer a message."""
+        return await self.send(message, {"type": 1, "text_item": {"text": text}})
+
+    async def send(self, message: dict, item: dict) -> dict:
+        body = {
+            "to_user_id": message["from_user_id"],
+            "client_id": f"{message['client_id']}-{os.urandom(4).hex()}",
+            "message_type": 2,
+            "message_state": 2,
+            "context_token": message["context_token"],
+            "item_list": [item],
+        }
+        return await self._post("sendmessage", {"msg": body})
+
+    async def type_to(self, message: dict, *, is_typing: bool) -> None:
+        user_id = message["from_user_id"]
+        request = {"ilink_user_id": user_id, "context_token": message["context_token"]}
+        ticket = (await self._post("getconfig", request))["typing_ticket"]
+        status = 1 if is_typing else 2
+        await self._post("sendtyping", {"ilink_user_id": user_id, "typing_ticket": ticket, "status": status})
+
+    async def _post(self, endpoint: str, body: dict) -> dict:
+        headers = {"AuthorizationType": "ilink_bot_token", "X-WECHAT-UIN": "MTIzNDU2Nzg5MA=="}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        url = f"{self._api_url}/ilink/bot/{endpoint}"
+        body = {**body, "base_info": {"channel_version": "2.4.9"}}
+        async with self._http.post(url, json=body, headers=headers) as answer:
+            return await answer.json(content_type=None)
+
+
+@dataclass
+class House:
+    """One gateway, any number of pages and bots."""
+
+    gateway: LocalGateway
+    browser: Browser
+    http: aiohttp.ClientSession
+    complaints: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    async def page(self, *, at: str = "", context: BrowserContext | None = None, **options: object) -> Page:
+        """A page in a browser of its own, wide unless said otherwise, in English."""
+        if context is None:
+            options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options}
+            context = await self.browser.new_context(**options)
+        page = await context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", self._seen)
+        await page.goto(self.gateway.phone_url + at)
+        return page
+
+    def bot(self) -> ScriptedBot:
+        return ScriptedBot(self.http, self.gateway.api_url)
+
+    async def bot_of(self, user_id: str) -> ScriptedBot:
+        """A bot that a person confirmed already."""
+        bot = self.bot()
+        await bot.ask_for_code()
+        await self.gateway.rules.confirm(bot.qrcode, user_id=user_id)
+        await bot.wait_until_confirmed()
+        return bot
+
+    def _seen(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
+            self.strangers.append(request.url)
+
+
+def chromium() -> str:
+    """The system's browser; a test that needs one is skipped without, unless one is required."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        reason = "no Chromium on this machine (Debian: apt-get install chromium)"
+        if os.environ.get("ILINK_REQUIRE_BROWSER"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@asynccontextmanager
+async def open_house() -> AsyncIterator[House]:
+    program = chromium()
+    async with async_playwright() as playwright, LocalGateway(seed=7) as gateway, aiohttp.ClientSession() as http:
+        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        try:
+            yield House(gateway, browser, http)
+        finally:
+            await browser.close()

@@ -1,0 +1,306 @@
+"""The page as hands use it, in a real browser, on a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from phone_house import House
+from playwright.async_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+AXE = Path(__file__).parent / "vendor/axe.min.js"
+
+
+async def make_person(page: Page, name: str) -> None:
+    await page.get_by_role("textbox", name="Name").fill(name)
+    await page.get_by_role("button", name="Make this person").click()
+    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+
+
+async def write(page: Page, text: str) -> None:
+    await page.get_by_role("textbox", name="Message").fill(text)
+    await page.keyboard.press("Enter")
+
+
+async def test_a_person_is_made_a_code_is_scanned_and_the_two_talk(house: House) -> None:
+    page = await house.page()
+    await make_person(page, "alice")
+    bot = house.bot()
+    await bot.ask_for_code()
+    await page.get_by_role("button", name="Scan as alice").click()
+    assert await bot.status() == "scaned"
+    await page.get_by_role("button", name="Confirm").click()
+    await bot.wait_until_confirmed()
+    await expect(page.get_by_role("heading", name="alice’s bot")).to_be_visible()
+    await write(page, "hello\nthere")
+    await expect(page.locator(".message.in")).to_have_attribute("data-state", "stored")
+    message = await bot.hear()
+    await expect(page.locator(".message.in")).to_have_attribute("data-state", "handed_out")
+    await bot.type_to(message, is_typing=True)
+    await expect(page.locator("[data-typing]")).to_be_visible()
+    await expect(page.get_by_role("status").filter(has_text="Typing…")).to_be_visible()
+    await bot.say(message, "You said: hello\nthere")
+    await expect(page.locator(".message.out .text")).to_have_text("You said: hello\nthere")
+    await bot.type_to(message, is_typing=False)
+    await expect(page.locator("[data-typing]")).to_have_count(0)
+    next_poll = asyncio.create_task(bot.poll())
+    await expect(page.locator(".message.in")).to_have_attribute("data-state", "acked")
+    next_poll.cancel()
+
+
+async def test_the_code_on_the_card_is_the_bots(house: House, tmp_path: Path) -> None:
+    zxing = pytest.importorskip("zxingcpp")
+    image = pytest.importorskip("PIL.Image")
+    await house.gateway.person("alice")
+    page = await house.page(device_scale_factor=2)
+    bot = house.bot()
+    await bot.ask_for_code()
+    await page.locator("svg.qr").screenshot(path=tmp_path / "code.png")
+    (code,) = await house.gateway.rules.codes()
+    assert zxing.read_barcode(image.open(tmp_path / "code.png")).text == code.url
+
+
+async def test_cancelling_ends_the_login(house: House) -> None:
+    await house.gateway.person("alice")
+    page = await house.page()
+    bot = house.bot()
+    await bot.ask_for_code()
+    await page.get_by_role("button", name="Scan as alice").click()
+    await page.get_by_role("button", name="Cancel").click()
+    assert await bot.status() == "expired"
+    await expect(page.get_by_text("This code has expired.")).to_be_visible()
+
+
+async def test_a_verify_code_is_shown_until_the_bot_sends_it(house: House) -> None:
+    await house.gateway.person("alice")
+    page = await house.page()
+    bot = house.bot()
+    await bot.ask_for_code()
+    await page.get_by_role("button", name="Scan as alice").click()
+    await page.get_by_text("More", exact=True).click()
+    await page.get_by_role("button", name="Ask for a verify code").click()
+    digits = await page.locator(".digits").inner_text()
+    assert len(digits) == 6
+    await bot.status(verify_code=digits)
+    await page.get_by_role("button", name="Confirm").click()
+    await bot.wait_until_confirmed()
+
+
+async def test_a_reload_loses_nothing(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page()
+    await page.get_by_role("button", name="alice’s bot").click()
+    await write(page, "remember me")
+    await bot.say(await bot.hear(), "I shall")
+    await expect(page.locator(".message.out .text")).to_have_text("I shall")
+    await page.reload()
+    await expect(page.locator(".message .text")).to_have_text(["remember me", "I shall"])
+
+
+async def test_two_browsers_see_the_same(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    here, there = [await house.page(at=f"?person=alice&bot={bot.bot_id}") for _ in range(2)]
+    await write(here, "seen twice")
+    await expect(there.locator(".message.in .text")).to_have_text("seen twice")
+
+
+async def test_people_sit_side_by_side_and_unread_messages_are_counted(house: House) -> None:
+    alice, bob = await house.gateway.person("alice"), await house.gateway.person("bob")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at="?person=alice&person=bob", viewport={"width": 1500, "height": 860})
+    phones = page.get_by_role("article", name="phone")
+    await expect(phones).to_have_count(2)
+    await house.gateway.rules.post_message(bob.user_id, bot.bot_id, text="hi")
+    await bot.say(await bot.hear(), "hello bob")
+    row = page.get_by_role("article", name="bob’s phone").get_by_role("button", name="alice’s bot")
+    await expect(row).to_contain_text("1 unread message")
+    await expect(row).to_contain_text("hello bob")
+    await row.click()
+    await page.get_by_role("button", name="Back to the chats").click()
+    await expect(row).to_be_focused()
+    await expect(row).not_to_contain_text("unread")
+    await expect(page).to_have_title("ilink phone")
+
+
+async def test_a_refused_send_shows_with_its_reason(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?person=alice&bot={bot.bot_id}")
+    await write(page, "go on")
+    message = await bot.hear()
+    await house.gateway.clock.advance(hours=25)
+    await bot.say(message, "too late")
+    refused = page.locator('.message[data-state="refused"]')
+    await expect(refused).to_contain_text("too late")
+    await expect(refused).to_contain_text("Refused:")
+
+
+async def test_names_and_texts_are_never_markup(house: House) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    alice = await house.gateway.person(evil)
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await write(page, evil)
+    await bot.say(await bot.hear(), evil + " [x](javascript:alert(1))")
+    await expect(page.locator(".message.out .text")).to_have_text(evil + " [x](javascript:alert(1))")
+    assert await page.locator(".text img, .text a, .text script, [onerror]").count() == 0
+    assert "owned" not in await page.title()
+
+
+async def test_enter_that_ends_a_choice_of_characters_does_not_send(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    box = page.get_by_role("textbox", name="Message")
+    await box.fill("你好")
+    await box.dispatch_event("keydown", {"key": "Enter", "isComposing": True, "bubbles": True, "cancelable": True})
+    await expect(box).to_have_value("你好")
+    await page.keyboard.press("Shift+Enter")
+    await expect(box).to_have_value("你好\n")
+    await expect(page.locator(".message")).to_have_count(0)
+
+
+async def test_the_language_follows_the_browser_and_a_choice_is_remembered(house: House) -> None:
+    await house.gateway.person("小明")
+    page = await house.page(locale="zh-CN")
+    await expect(page.get_by_role("heading", name="聊天")).to_be_visible()
+    await page.get_by_label("语言").select_option("en")
+    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    assert await page.locator("html").get_attribute("lang") == "en"
+
+
+async def test_a_theme_is_remembered(house: House) -> None:
+    page = await house.page(color_scheme="light")
+    await page.get_by_role("button", name="Dark theme").click()
+    await page.reload()
+    await expect(page.get_by_role("button", name="Light theme")).to_be_visible()
+    assert await page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+
+
+async def test_the_panel_shows_bots_and_expires_them(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at="?panel=bots")
+    card = page.locator(".bot")
+    held = asyncio.create_task(bot.poll())
+    await expect(card.locator(".tag")).to_have_text("Polling")
+    await card.get_by_role("button", name="Expire its token").click()
+    await expect(card.locator(".tag")).to_have_text("Expired")
+    held.cancel()
+
+
+async def test_the_wire_shows_exchanges_without_secrets(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    page = await house.page(at="?panel=wire")
+    bot = await house.bot_of(alice.user_id)
+    await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="find me")
+    await bot.poll()
+    await page.get_by_role("searchbox").fill("find me")
+    line = page.locator(".line")
+    await expect(line).to_have_count(1)
+    await expect(line).to_contain_text("getupdates")
+    await line.click()
+    await expect(page.locator(".details")).to_contain_text("find me")
+    assert bot._token not in await page.content()
+
+
+async def test_what_was_missed_while_the_gateway_was_away_is_caught_up(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await expect(page.get_by_text("Live")).to_be_visible()
+    await page.context.set_offline(True)
+    await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="while you were away")
+    await page.context.set_offline(False)
+    await expect(page.locator(".message.in .text")).to_have_text("while you were away")
+    house.complaints.clear()  # the browser itself reports the cut
+
+
+async def test_a_text_that_does_not_arrive_can_be_sent_again(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    await page.route("**/messages", lambda route: route.abort())
+    await write(page, "hold on to me")
+    await expect(page.get_by_role("alert").filter(has_text="Not sent")).to_be_visible()
+    await page.unroute("**/messages")
+    await page.get_by_role("button", name="Send again").click()
+    await expect(page.locator(".message.in:not(.draft) .text")).to_have_text("hold on to me")
+    await expect(page.locator(".draft")).to_have_count(0)
+    house.complaints.clear()  # the browser itself reports the cut
+
+
+async def test_a_reset_gateway_shows_empty(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    await house.gateway.rules.reset(7)
+    await expect(page.get_by_role("heading", name="Whose phone is this?")).to_be_visible()
+
+
+async def test_a_long_chat_opens_at_its_end_and_shows_older_messages_on_the_way_up(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    for number in range(400):
+        await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text=f"message {number}")
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
+    assert await page.locator(".message").count() < 200
+    for _ in range(10):
+        await page.locator(".log").evaluate("log => log.scrollTo(0, 0)")
+        await page.wait_for_timeout(30)
+    await expect(page.get_by_text("message 0", exact=True)).to_be_attached()
+    await page.get_by_role("button", name="Newest").click()
+    await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_axe_finds_nothing(house: House, scheme: str, width: int) -> None:
+    alice = await house.gateway.person("alice")
+    page = await house.page(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    assert await violations(page) == []
+    bot = await house.bot_of(alice.user_id)
+    await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
+    message = await bot.hear()
+    await bot.say(message, "hello, see https://example.org/")
+    await bot.send(message, {"type": 3, "voice_item": {"playtime": 2000}})
+    await house.gateway.clock.advance(hours=25)
+    await bot.say(message, "too late")
+    await page.get_by_role("button", name="alice’s bot").click()
+    await expect(page.locator('[data-state="refused"]').first).to_be_visible()
+    assert await violations(page) == []
+    for panel in ("Bots", "Wire"):
+        await page.get_by_role("button", name=panel, exact=True).click()
+        await expect(page.get_by_role("tab", name=panel, selected=True)).to_be_visible()
+        assert await violations(page) == []
+        await page.get_by_role("button", name="Close the panel").click()
+    await house.bot().ask_for_code()
+    await expect(page.get_by_role("button", name="Scan as alice")).to_be_visible()
+    assert await violations(page) == []
+    await page.get_by_role("button", name="New person").click()
+    assert await violations(page) == []
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe objects to, once everything that moves has come to rest."""
+    await page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
+    if not await page.evaluate("'axe' in window"):
+        # Evaluated from outside: the page's own policy would not let a foreign script in.
+        await page.evaluate(AXE.read_text("utf-8"))
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]

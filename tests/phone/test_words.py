@@ -1,0 +1,51 @@
+"""The words of the page, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import ilink
+
+PAGE = Path(ilink.__file__).parent / "phone"
+CHINESE = json.loads((PAGE / "locales/zh-CN.json").read_text("utf-8"))
+ENGLISH = json.loads((PAGE / "locales/en.json").read_text("utf-8"))
+SOURCES = [path for path in PAGE.rglob("*.js") if "vendor" not in path.parts]
+
+
+def base(key: str) -> str:
+    return re.sub(r"\.(one|other)$", "", key)
+
+
+def blanks(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w+)\}", text))
+
+
+def test_both_languages_have_the_same_texts() -> None:
+    assert {base(key) for key in ENGLISH} == {base(key) for key in CHINESE}
+
+
+def test_a_text_has_the_same_blanks_in_both_languages() -> None:
+    different = [key for key in CHINESE if blanks(CHINESE[key]) != blanks(ENGLISH[key])]
+    assert different == []
+
+
+def test_every_text_that_the_page_names_exists() -> None:
+    known = {base(key) for key in ENGLISH}
+    named = {key for path in SOURCES for key in re.findall(r'(?:\bt|fact|body)\(\s*"([\w.]+)"', path.read_text("utf-8"))}
+    assert named
+    assert named - known == set()
+
+
+def test_nothing_on_the_page_can_turn_text_into_markup() -> None:
+    dangerous = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|unsafeHTML|unsafeSVG|document\.write|\beval\b|new Function")
+    found = [path.name for path in SOURCES if dangerous.search(path.read_text("utf-8"))]
+    assert found == []
+
+
+def test_the_page_names_no_other_host() -> None:
+    address = re.compile(r"https?://[\w.-]+\.\w+")
+    files = [*SOURCES, *PAGE.rglob("*.css"), PAGE / "index.html"]
+    found = {match for path in files for match in address.findall(path.read_text("utf-8"))}
+    assert found == set()
