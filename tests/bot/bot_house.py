@@ -92,6 +92,7 @@ class Server:
         self.fault_for: Callable[[OutgoingMessage], IlinkError | None] = lambda _message: None
         self.confirms = True
         self.batch = 20
+        self.empties = 0
         self.number = 0
         self.cursor = 0
         self.sending = 0
@@ -150,6 +151,10 @@ class Connection:
         if server.poll_errors:
             raise server.poll_errors.popleft()
         while not server.mail:
+            if server.empties:
+                server.empties -= 1
+                await asyncio.sleep(0)
+                return Batch(updates=(), cursor=cursor, hint_ms=hint_ms, is_cut=True)
             await server._changed.wait()
             if server.poll_errors:
                 raise server.poll_errors.popleft()

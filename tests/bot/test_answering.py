@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from bot_house import ACCOUNT, OWNER, Server, running, sign_in, text_update, words
+from bot_house import ACCOUNT, FAST, OWNER, Server, running, sign_in, text_update, words
 
 from ilink import (
     Accepted,
@@ -21,6 +22,7 @@ from ilink import (
     TextMessage,
 )
 from ilink.messages.incoming import read_message, read_update
+from ilink.storage.sqlite import Database
 
 Make = Callable[..., Bot]
 
@@ -277,3 +279,28 @@ async def test_a_thousand_conversations_are_served_side_by_side(server: Server, 
         for number in range(1000):
             server.says(f"user-{number}", "hi")
         await server.until(lambda: len(server.sent) == 1000, seconds=20)
+
+
+async def test_an_idle_poll_writes_nothing_and_a_batch_costs_one_commit_on_each_step(
+    server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits: list[str] = []
+    true_commit = Database._commit
+
+    def count(self: Database, connection: Any, group: Any) -> None:
+        commits.append("commit")
+        true_commit(self, connection, group)
+
+    monkeypatch.setattr(Database, "_commit", count)
+    async with running(echo(make_bot(policies=replace(FAST, keep_seconds=1e9)))):
+        await server.until(lambda: len(server.polls) == 1)
+        await asyncio.sleep(0.05)  # what starting costs
+        commits.clear()
+        server.empties = 50
+        server.change()
+        await server.until(lambda: not server.empties)
+        assert commits == []
+        for number in range(20):
+            server.says(f"user-{number}", "hi")
+        await server.until(lambda: len(server.sent) == 20)
+        assert 2 <= len(commits) <= 4  # the batch, the completions; outcomes share theirs

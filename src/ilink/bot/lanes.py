@@ -128,6 +128,20 @@ class Lanes:
             self._queue(lane)
         self._pump()
 
+    async def wait_stored(self, conversation: str) -> None:
+        """Wait until everything that was handled in a conversation is stored.
+
+        Raises:
+            StoreError: It could not be stored, so it will be handled again.
+        """
+        lane = self._lanes.get(conversation)
+        if lane is not None:
+            await self._settle(lane)
+            if _has_failed(lane.storing):
+                lane.starts_over = True
+                message = "what was handled before this message could not be stored"
+                raise StoreError(message)
+
     async def drain(self, seconds: float) -> None:
         """Begin nothing new, and let running handlers finish, for so long at most; then cancel them."""
         self._is_stopped = True

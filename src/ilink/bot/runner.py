@@ -180,6 +180,10 @@ class Runner:
         """Tell what will probably happen to a message to a user; see `Bot.can_send`."""
         return forecast(await self._working(self._senders).window(user), self._clock.now_ms())
 
+    async def wait_stored(self, conversation: str) -> None:
+        """Wait until everything that was handled before in a conversation is stored."""
+        await self._working(self._lanes).wait_stored(conversation)
+
     async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages at once, send them, and wait for their receipts."""
         senders = self._working(self._senders)

@@ -24,6 +24,14 @@ __all__ = ["Outlet", "Turn", "drafts_of"]
 class Outlet(Protocol):
     """What a turn needs of the bot around it."""
 
+    async def wait_stored(self, conversation: str) -> None:
+        """Wait until everything that was handled before in a conversation is stored.
+
+        Raises:
+            StoreError: It could not be stored, so it will be handled again before this.
+        """
+        ...
+
     async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages at once, send them, and wait for their receipts."""
         ...
@@ -81,7 +89,8 @@ class Turn:
         self.drafts += drafts
         if wait is None:
             return Deferred(client_id=drafts[-1].client_id, why=DeferredWhy.HANDLER)
-        # What was said before goes out before.
+        # What was said before goes out before, in this run and in those of the messages before this one.
+        await self._outlet.wait_stored(self._letter.conversation)
         sent, self.drafts = self.drafts, []
         receipts = await self._outlet.send_now(sent, wait=wait)
         return weakest(receipts[-len(drafts) :])

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 from asyncio import Event, Future, TaskGroup, get_running_loop
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
@@ -33,25 +32,26 @@ from ilink.storage.journal import (
     Outgoing,
     after_outcome,
 )
+from ilink.storage.journal_rows import (
+    LETTER,
+    OUTGOING,
+    WINDOW,
+    chunks,
+    flat,
+    marks,
+    to_letter,
+    to_outgoing,
+    to_windows,
+    window_row,
+)
 from ilink.storage.sqlite import Database
-from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
+from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
 
 __all__ = ["SqliteJournal"]
 
 T = TypeVar("T")
 Row = tuple[object, ...]
 
-_CHUNKS: Final = (64, 16, 4, 1)
-"""Rows in one statement: few sizes, so that prepared statements are found again."""
-
-_LETTER: Final = (
-    "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
-)
-_OUTGOING: Final = (
-    "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
-    " message_id, code, reason"
-)
-_WINDOW: Final = "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses"
 _LINGER: Final = 0.005
 """Seconds an outcome waits for others, or for a completion, to share a commit with: nobody waits for it."""
 
@@ -226,7 +226,7 @@ class SqliteJournal:
             )
             if not changed.rowcount:
                 return None
-            return _letter(connection.execute(f"SELECT {_LETTER} FROM inbox WHERE seq = ?", (sequence,)).fetchone())
+            return to_letter(connection.execute(f"SELECT {LETTER} FROM inbox WHERE seq = ?", (sequence,)).fetchone())
 
         return await self._database.write(work)
 
@@ -262,12 +262,12 @@ class SqliteJournal:
     async def read_outgoing(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Outgoing]:
         """Return a page of the messages of a conversation that wait to be sent, in order."""
         sql = (
-            f"SELECT {_OUTGOING} FROM outbox WHERE account_id = ? AND conversation = ? AND state IN (0, 6, 7)"
+            f"SELECT {OUTGOING} FROM outbox WHERE account_id = ? AND conversation = ? AND state IN (0, 6, 7)"
             " AND out_seq > ? ORDER BY out_seq LIMIT ?"
         )
         parameters = (self._account, conversation, after, limit)
         return await self._database.read(
-            lambda connection: [_outgoing(row) for row in connection.execute(sql, parameters)]
+            lambda connection: [to_outgoing(row) for row in connection.execute(sql, parameters)]
         )
 
     async def read_sent(self, client_id: ClientId) -> Outgoing | None:
@@ -431,17 +431,17 @@ class SqliteJournal:
         newest = {completion.sequence: completion for completion in reversed(completions)}
         pairs = [(sequence, completion.claim) for sequence, completion in newest.items()]
         waiting: set[int] = set()
-        for chunk in _chunks(pairs):
+        for chunk in chunks(pairs):
             (found,) = connection.execute(
-                f"WITH run (seq, claim) AS (VALUES {_marks(2, len(chunk))}) SELECT json_group_array(inbox.seq)"
+                f"WITH run (seq, claim) AS (VALUES {marks(2, len(chunk))}) SELECT json_group_array(inbox.seq)"
                 " FROM run CROSS JOIN inbox ON inbox.seq = run.seq AND inbox.claim = run.claim"
                 " WHERE inbox.state = 0 AND inbox.account_id = ?",
-                (*_flat(chunk), self._account),
+                (*flat(chunk), self._account),
             ).fetchone()
             waiting.update(msgspec.json.decode(found, type=list[int]))
-        for numbers in _chunks(list(waiting)):
+        for numbers in chunks(list(waiting)):
             connection.execute(
-                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({_marks(1, len(numbers))})",
+                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({marks(1, len(numbers))})",
                 (completions[0].now_ms, *numbers),
             )
         return waiting
@@ -485,7 +485,7 @@ class SqliteJournal:
         if not drafts:
             return stored
         (newest,) = connection.execute("SELECT ifnull(max(out_seq), 0) FROM outbox").fetchone()
-        for chunk in _chunks(drafts):
+        for chunk in chunks(drafts):
             rows = [
                 (
                     self._account,
@@ -504,8 +504,8 @@ class SqliteJournal:
             ]
             inserted = connection.execute(
                 "INSERT INTO outbox (account_id, conversation, user_id, client_id, cause_seq, is_progress, item,"
-                f" run_id, expires_ms, created_ms, state) VALUES {_marks(11, len(chunk))} ON CONFLICT DO NOTHING",
-                _flat(rows),
+                f" run_id, expires_ms, created_ms, state) VALUES {marks(11, len(chunk))} ON CONFLICT DO NOTHING",
+                flat(rows),
             )
             if inserted.rowcount == len(chunk) and inserted.lastrowid is not None:
                 first = inserted.lastrowid - len(chunk) + 1
@@ -518,9 +518,9 @@ class SqliteJournal:
         return stored
 
     def _find_outgoing(self, connection: sqlite3.Connection, client_ids: Sequence[ClientId]) -> list[Outgoing]:
-        sql = f"SELECT {_OUTGOING} FROM outbox WHERE account_id = ? AND client_id = ?"
+        sql = f"SELECT {OUTGOING} FROM outbox WHERE account_id = ? AND client_id = ?"
         rows = (connection.execute(sql, (self._account, client_id)).fetchone() for client_id in client_ids)
-        return [_outgoing(row) for row in rows if row is not None]
+        return [to_outgoing(row) for row in rows if row is not None]
 
     def _store_outcomes(self, connection: sqlite3.Connection, settlements: list[_Settlement]) -> None:
         """Store outcomes; one of a message that is finished already changes nothing of it."""
@@ -537,15 +537,15 @@ class SqliteJournal:
             )
             for settlement in newest.values()
         ]
-        for chunk in _chunks(rows):
+        for chunk in chunks(rows):
             connection.execute(
                 "WITH outcome (out_seq, state, tried, message_id, code, reason, finished_ms) AS"
-                f" (VALUES {_marks(7, len(chunk))}) UPDATE outbox SET state = outcome.state,"
+                f" (VALUES {marks(7, len(chunk))}) UPDATE outbox SET state = outcome.state,"
                 " attempts = attempts + outcome.tried, message_id = outcome.message_id, code = outcome.code,"
                 " reason = outcome.reason, finished_ms = outcome.finished_ms FROM outcome"
                 # the plus keeps the planner from looking through the index of everything that waits
                 " WHERE outbox.out_seq = outcome.out_seq AND +outbox.state IN (0, 6, 7)",
-                _flat(chunk),
+                flat(chunk),
             )
         self._learn(connection, [settlement for settlement in settlements if settlement.outcome.event])
 
@@ -562,60 +562,36 @@ class SqliteJournal:
 
     def _load_windows(self, connection: sqlite3.Connection, users: Sequence[UserId]) -> dict[UserId, Window]:
         windows: dict[UserId, Window] = {}
-        for chunk in _chunks([(user,) for user in users]):
+        for chunk in chunks([(user,) for user in users]):
             (found,) = connection.execute(
-                f"SELECT json_group_array(json_array({_WINDOW})) FROM windows"
-                f" WHERE account_id = ? AND user_id IN ({_marks(1, len(chunk))})",
-                (self._account, *_flat(chunk)),
+                f"SELECT json_group_array(json_array({WINDOW})) FROM windows"
+                f" WHERE account_id = ? AND user_id IN ({marks(1, len(chunk))})",
+                (self._account, *flat(chunk)),
             ).fetchone()
-            for user, heard_ms, sent, credit, allowance, strict, closed, paused, pauses in _windows.decode(found):
-                windows[UserId(user)] = Window(
-                    heard_ms=heard_ms,
-                    sent=sent,
-                    credit=credit,
-                    allowance=allowance,
-                    is_strict=bool(strict),
-                    is_closed=bool(closed),
-                    paused_until_ms=paused,
-                    pauses=pauses,
-                )
+            windows.update(to_windows(found))
         return windows
 
     def _store_windows(self, connection: sqlite3.Connection, windows: Mapping[UserId, Window]) -> None:
-        rows = [
-            (
-                self._account,
-                user,
-                window.heard_ms,
-                window.sent,
-                window.credit,
-                window.allowance,
-                int(window.is_strict),
-                int(window.is_closed),
-                window.paused_until_ms,
-                window.pauses,
-            )
-            for user, window in windows.items()
-        ]
-        for chunk in _chunks(rows):
+        rows = [(self._account, *window_row(user, window)) for user, window in windows.items()]
+        for chunk in chunks(rows):
             connection.execute(
-                f"INSERT OR REPLACE INTO windows (account_id, {_WINDOW}) VALUES {_marks(10, len(chunk))}", _flat(chunk)
+                f"INSERT OR REPLACE INTO windows (account_id, {WINDOW}) VALUES {marks(10, len(chunk))}", flat(chunk)
             )
 
     def _known_identities(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> set[str]:
         known: set[str] = set()
-        for chunk in _chunks([(arrival.identity,) for arrival in arrivals]):
+        for chunk in chunks([(arrival.identity,) for arrival in arrivals]):
             (found,) = connection.execute(
                 "SELECT json_group_array(identity) FROM inbox"
-                f" WHERE account_id = ? AND identity IN ({_marks(1, len(chunk))})",
-                (self._account, *_flat(chunk)),
+                f" WHERE account_id = ? AND identity IN ({marks(1, len(chunk))})",
+                (self._account, *flat(chunk)),
             ).fetchone()
             known.update(msgspec.json.decode(found, type=list[str]))
         return known
 
     def _insert_arrivals(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> dict[str, int]:
         sequences: dict[str, int] = {}
-        for chunk in _chunks(arrivals):
+        for chunk in chunks(arrivals):
             rows = [
                 (
                     self._account,
@@ -632,8 +608,8 @@ class SqliteJournal:
             ]
             inserted = connection.execute(
                 "INSERT INTO inbox (account_id, conversation, user_id, identity, state, received_ms, finished_ms,"
-                f" error, raw) VALUES {_marks(9, len(chunk))}",
-                _flat(rows),
+                f" error, raw) VALUES {marks(9, len(chunk))}",
+                flat(rows),
             )
             assert inserted.lastrowid is not None
             first = inserted.lastrowid - len(chunk) + 1
@@ -644,12 +620,12 @@ class SqliteJournal:
         """Keep the newest token of each user, also of updates that were stored before: it may be fresher."""
         tokens = {arrival.user: arrival.context_token for arrival in arrivals if arrival.user and arrival.context_token}
         rows = [(self._account, user, token.reveal(), now_ms) for user, token in tokens.items()]
-        for chunk in _chunks(rows):
+        for chunk in chunks(rows):
             connection.execute(
                 "INSERT INTO peers (account_id, user_id, context_token, updated_at_ms)"
-                f" VALUES {_marks(4, len(chunk))} ON CONFLICT DO UPDATE SET"
+                f" VALUES {marks(4, len(chunk))} ON CONFLICT DO UPDATE SET"
                 " context_token = excluded.context_token, updated_at_ms = excluded.updated_at_ms",
-                _flat(chunk),
+                flat(chunk),
             )
 
     def _open_windows(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> None:
@@ -688,9 +664,9 @@ class SqliteJournal:
         return await self._database.read(lambda connection: connection.execute(sql, parameters).fetchone())
 
     async def _read_letters(self, condition: str, parameters: Row) -> list[Letter]:
-        sql = f"SELECT {_LETTER} FROM inbox WHERE account_id = ? AND {condition}"
+        sql = f"SELECT {LETTER} FROM inbox WHERE account_id = ? AND {condition}"
         return await self._database.read(
-            lambda connection: [_letter(row) for row in connection.execute(sql, (self._account, *parameters))]
+            lambda connection: [to_letter(row) for row in connection.execute(sql, (self._account, *parameters))]
         )
 
     async def _read_conversations(self, table: str, condition: str, after: str, limit: int) -> list[str]:
@@ -720,67 +696,3 @@ def _answer(answers: Sequence[Future[T]], results: Sequence[T]) -> None:
     for answer, result in zip(answers, results, strict=True):
         if not answer.done():
             answer.set_result(result)
-
-
-_windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int]])
-
-
-def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Return rows in pieces of few sizes, so that every statement is one of few texts."""
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
-
-
-@cache
-def _marks(columns: int, rows: int) -> str:
-    one = ", ".join("?" * columns)
-    return ", ".join([f"({one})" if columns > 1 else one] * rows)
-
-
-def _flat(rows: Iterable[Row]) -> list[object]:
-    return [value for row in rows for value in row]
-
-
-def _letter(row: tuple[Any, ...]) -> Letter:
-    sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
-    return Letter(
-        sequence=sequence,
-        conversation=conversation,
-        user=UserId(user),
-        identity=identity,
-        raw=raw,
-        claim=claim,
-        attempts=attempts,
-        interrupted=interrupted,
-        due_ms=due_ms,
-        received_ms=received_ms,
-        state=InboxState(state),
-        error=error,
-    )
-
-
-def _outgoing(row: tuple[Any, ...]) -> Outgoing:
-    out_sequence, client_id, conversation, user, item, cause, progress, run_id, expires_ms, *rest = row
-    state, attempts, message_id, code, reason = rest
-    draft = Draft(
-        client_id=ClientId(client_id),
-        conversation=conversation,
-        user=UserId(user),
-        item=item,
-        cause=cause,
-        is_progress=bool(progress),
-        run_id=run_id,
-        expires_ms=expires_ms,
-    )
-    return Outgoing(
-        out_sequence=out_sequence,
-        draft=draft,
-        state=OutboxState(state),
-        attempts=attempts,
-        message_id=None if message_id is None else MessageId(message_id),
-        code=code,
-        reason=reason,
-    )

@@ -1,0 +1,142 @@
+"""Rows of the journal's tables to values and back, many to a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ilink.flows.window import Window
+from ilink.storage.journal import Draft, InboxState, Letter, OutboxState, Outgoing
+from ilink.wire.ids import ClientId, MessageId, UserId
+
+__all__ = [
+    "LETTER",
+    "OUTGOING",
+    "WINDOW",
+    "chunks",
+    "flat",
+    "marks",
+    "to_letter",
+    "to_outgoing",
+    "to_windows",
+    "window_row",
+]
+
+T = TypeVar("T")
+Row = tuple[object, ...]
+
+_CHUNKS: Final = (64, 16, 4, 1)
+"""Rows in one statement: few sizes, so that prepared statements are found again."""
+
+LETTER: Final = (
+    "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
+)
+OUTGOING: Final = (
+    "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
+    " message_id, code, reason"
+)
+WINDOW: Final = "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses"
+
+_windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int]])
+
+
+def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return rows in pieces of few sizes, so that every statement is one of few texts."""
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+@cache
+def marks(columns: int, rows: int) -> str:
+    """Return the question marks of so many rows of so many columns."""
+    one = ", ".join("?" * columns)
+    return ", ".join([f"({one})" if columns > 1 else one] * rows)
+
+
+def flat(rows: Iterable[Row]) -> list[object]:
+    """Return the values of rows, one after the other, as a statement takes them."""
+    return [value for row in rows for value in row]
+
+
+def to_letter(row: tuple[Any, ...]) -> Letter:
+    """Return a row of LETTER as a value."""
+    sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
+    return Letter(
+        sequence=sequence,
+        conversation=conversation,
+        user=UserId(user),
+        identity=identity,
+        raw=raw,
+        claim=claim,
+        attempts=attempts,
+        interrupted=interrupted,
+        due_ms=due_ms,
+        received_ms=received_ms,
+        state=InboxState(state),
+        error=error,
+    )
+
+
+def to_outgoing(row: tuple[Any, ...]) -> Outgoing:
+    """Return a row of OUTGOING as a value."""
+    out_sequence, client_id, conversation, user, item, cause, progress, run_id, expires_ms, *rest = row
+    state, attempts, message_id, code, reason = rest
+    draft = Draft(
+        client_id=ClientId(client_id),
+        conversation=conversation,
+        user=UserId(user),
+        item=item,
+        cause=cause,
+        is_progress=bool(progress),
+        run_id=run_id,
+        expires_ms=expires_ms,
+    )
+    return Outgoing(
+        out_sequence=out_sequence,
+        draft=draft,
+        state=OutboxState(state),
+        attempts=attempts,
+        message_id=None if message_id is None else MessageId(message_id),
+        code=code,
+        reason=reason,
+    )
+
+
+def to_windows(found: str) -> dict[UserId, Window]:
+    """Return windows from a JSON array of rows of WINDOW, which comes in one step however many there are."""
+    return {
+        UserId(user): Window(
+            heard_ms=heard_ms,
+            sent=sent,
+            credit=credit,
+            allowance=allowance,
+            is_strict=bool(is_strict),
+            is_closed=bool(is_closed),
+            paused_until_ms=paused_until_ms,
+            pauses=pauses,
+        )
+        for user, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses in _windows.decode(
+            found
+        )
+    }
+
+
+def window_row(user: UserId, window: Window) -> Row:
+    """Return a window as a row of WINDOW."""
+    return (
+        user,
+        window.heard_ms,
+        window.sent,
+        window.credit,
+        window.allowance,
+        int(window.is_strict),
+        int(window.is_closed),
+        window.paused_until_ms,
+        window.pauses,
+    )
