@@ -1,4 +1,6 @@
-"""A bot that is killed: forks one bot process for each line on standard input, and says how it ended.
+"""A bot that is killed, `crash_bot.py FOLDER BASE_URL`.
+
+It forks one bot process for each line on standard input, and says how it ended.
 
 A line is `VARIANT POINT COUNT SEED`: the bot kills itself when it comes to the named point for the COUNT-th time, or
 waits to be killed when the point is `never`. The variants other than `sound` are broken on purpose.
@@ -24,7 +26,6 @@ from ilink.storage.accounts import StoredAccount
 from ilink.storage.journal import Adopted, Ingested
 from ilink.storage.journal_sqlite import SqliteJournal
 
-FOLDER, BASE_URL = Path(sys.argv[1]), sys.argv[2]
 HASTE = Backoff(first=0.02, ceiling=0.05, floor=0.0)
 POINTS = (
     "polled",
@@ -111,14 +112,14 @@ def _renamed(arrival: Any) -> Any:
     return replace(arrival, identity=os.urandom(8).hex())
 
 
-def run(variant: str, point: str, count: int, seed: int) -> None:
+def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, seed: int) -> None:
     random = Random(seed)
     doom = Doom(point, count)
     client = doomed_client(doom, random)
     ilink.bot.bot.SqliteJournal = doomed_journal(doom, variant)  # type: ignore[misc]
 
     def open_client(stored: StoredAccount) -> AbstractAsyncContextManager[Any]:
-        return client(stored.account, base_url=BASE_URL, random=random)
+        return client(stored.account, base_url=base_url, random=random)
 
     if variant == "fresh_ids":
         true_names = ilink.bot.turn.drafts_of
@@ -131,8 +132,8 @@ def run(variant: str, point: str, count: int, seed: int) -> None:
 
     bot = Bot(
         allow="anyone",
-        data=FOLDER,
-        base_url=BASE_URL,
+        data=folder,
+        base_url=base_url,
         open_client=open_client,
         random=random,
         policies=Policies(handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000),
@@ -152,12 +153,13 @@ def run(variant: str, point: str, count: int, seed: int) -> None:
 
 
 def main() -> None:
+    folder, base_url = Path(sys.argv[1]), sys.argv[2]
     for line in sys.stdin:
         variant, point, count, seed = line.rsplit(",", 3)
         child = os.fork()
         if child == 0:
             try:
-                run(variant, point, int(count), int(seed))
+                run(folder, base_url, variant=variant, point=point, count=int(count), seed=int(seed))
             finally:
                 sys.stderr.flush()
                 os._exit(0 if sys.exc_info()[0] is None else 1)
