@@ -89,6 +89,18 @@ async def test_a_verify_code_is_shown_until_the_bot_sends_it(house: House) -> No
     await bot.wait_until_confirmed()
 
 
+async def test_a_code_put_aside_waits_until_it_is_wanted(house: House) -> None:
+    await house.gateway.person("alice")
+    page = await house.page(viewport={"width": 390, "height": 780})
+    await house.bot().ask_for_code()
+    scan = page.get_by_role("button", name="Scan as alice")
+    await expect(scan).to_be_visible()
+    await page.get_by_role("button", name="Not now").click()
+    await expect(scan).to_have_count(0)
+    await page.get_by_role("button", name="Scan a login code").click()
+    await expect(scan).to_be_visible()
+
+
 async def test_a_reload_loses_nothing(house: House) -> None:
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
@@ -142,7 +154,7 @@ async def test_a_refused_send_shows_with_its_reason(house: House) -> None:
 
 async def test_names_and_texts_are_never_markup(house: House) -> None:
     evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-    alice = await house.gateway.person(evil)
+    alice = await house.gateway.person("<img src=x onerror=alert(1)>")
     bot = await house.bot_of(alice.user_id)
     page = await house.page(at=f"?bot={bot.bot_id}")
     await write(page, evil)

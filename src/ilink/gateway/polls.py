@@ -41,7 +41,7 @@ class Polls:
         position = self._position(bot, cursor)
         findings = _findings(position, bot)
         if position.verdict not in ("valid", "empty") and knobs.choice("poll.unknown_cursor") == "-14":
-            return stale(knobs, why=f"cursor_{position.verdict}")
+            return stale(knobs, findings=(f"cursor_{position.verdict}",))
         bot.last_poll_ms = self._state.clock.now_ms()
         if position.seq > bot.acked_seq:
             await self._acknowledge(bot, position.seq)
@@ -126,7 +126,7 @@ class Polls:
                 await self._acknowledge(bot, seq)
 
             reply.on_sent = consume
-        self._state.publish("bot", {"bot_id": bot.bot_id, "handed_seq": bot.handed_seq, "acked_seq": bot.acked_seq})
+        self._tell_progress(bot)
         return reply
 
     def _repeat_later(self, bot: Bot, record: MailRecord) -> None:
@@ -159,6 +159,11 @@ class Polls:
             bot.fresh = tuple(mail for mail in bot.fresh if mail.record.seq > seq)
             bot.handed_seq = max(bot.handed_seq, seq)
             await self._state.store.advance(bot.progress)
+            self._tell_progress(bot)
+
+    def _tell_progress(self, bot: Bot) -> None:
+        """Say how far a bot has read: states in transcripts follow from it."""
+        self._state.publish("bot", {"bot_id": bot.bot_id, "handed_seq": bot.handed_seq, "acked_seq": bot.acked_seq})
 
     def _release_older(self, bot: Bot, *, stale_for_loser: bool) -> None:
         now = self._state.clock.now()
@@ -186,4 +191,6 @@ def _findings(position: Position, bot: Bot) -> tuple[str, ...]:
         return (f"cursor_{position.verdict}",)
     if position.verdict == "valid" and position.seq < bot.acked_seq:
         return ("cursor_reused",)
+    if position.verdict == "empty" and bot.acked_seq > 0:
+        return ("cursor_lost",)
     return ()

@@ -6,6 +6,10 @@ const SETTLED = new Set(["acked", "shown", "not_shown", "refused"]);
 /** The gateway answers at most so many entries at once. */
 const PAGE = 1000;
 
+function isSame(entry, draft) {
+  return entry.direction === "in" && entry.items.length === 1 && entry.items[0].text === draft.text;
+}
+
 export function chatKey(userId, botId) {
   return `${userId} ${botId}`;
 }
@@ -43,6 +47,16 @@ export class Chat {
       if (this.entries[i].direction === "out" && this.entries[i].state === "shown") count++;
     }
     return count;
+  }
+
+  /** Drafts without those that are entries already: the event of a message often outruns the answer to its sender. */
+  get waitingDrafts() {
+    const taken = new Set();
+    return this.drafts.filter((draft) => {
+      const arrived = this.entries.findLast((entry) => entry.n > draft.after && !taken.has(entry.n) && isSame(entry, draft));
+      if (arrived) taken.add(arrived.n);
+      return !arrived;
+    });
   }
 
   get isUnsettled() {

@@ -17,6 +17,9 @@ const ENDED_CODE_STAYS = 6;
 /** Milliseconds between looks at what no event tells: polls that begin, and people that others make. */
 const LOOK_AROUND = 3000;
 
+/** Milliseconds until a gateway that did not answer is asked again. */
+const CATCH_UP = 1000;
+
 /** At most so many of a person's chats are read ahead; others are read when something happens in them. */
 const CHATS_READ_AHEAD = 40;
 
@@ -45,7 +48,9 @@ class Store extends EventTarget {
   #frozenAt = null;
   #isChangeComing = false;
   #noticeIds = 0;
+  #catchUp = null;
   #endedCodes = new Map();
+  #hiddenCodes = new Set();
 
   #peopleRefresher = new Refresher(() => this.#guarded(() => this.#loadPeople()));
   #botsRefresher = new Refresher(() => this.#guarded(() => this.#loadBots()), { pause: 250 });
@@ -139,7 +144,23 @@ class Store extends EventTarget {
 
   /** Codes to be seen: those that wait for somebody, and those that ended a moment ago. */
   get visibleCodes() {
-    return this.codes.filter((code) => OPEN_CODES.has(code.status) || this.#endedCodes.has(code.qrcode));
+    const isNews = (code) => OPEN_CODES.has(code.status) || this.#endedCodes.has(code.qrcode);
+    return this.codes.filter((code) => isNews(code) && !this.#hiddenCodes.has(code.qrcode));
+  }
+
+  /** Codes that were put aside and still wait for somebody. */
+  get hiddenCodes() {
+    return this.codes.filter((code) => OPEN_CODES.has(code.status) && this.#hiddenCodes.has(code.qrcode));
+  }
+
+  hideCode(code) {
+    this.#hiddenCodes.add(code.qrcode);
+    this.changed();
+  }
+
+  showHiddenCodes() {
+    this.#hiddenCodes.clear();
+    this.changed();
   }
 
   isOpenCode(code) {
@@ -210,7 +231,7 @@ class Store extends EventTarget {
 
   async say(userId, botId, text) {
     const chat = this.chat(userId, botId);
-    const draft = { text, state: "sending", why: "" };
+    const draft = { text, state: "sending", why: "", after: chat.newest };
     chat.drafts = [...chat.drafts, draft];
     await this.#post(chat, draft);
   }
@@ -348,7 +369,6 @@ class Store extends EventTarget {
 
   async #loadAll(address) {
     const isFirst = !this.isReady;
-    this.link = "live";
     for (const chat of this.#chats.values()) chat.restart();
     const [info] = await Promise.all([
       api.info(),
@@ -358,9 +378,11 @@ class Store extends EventTarget {
       this.#loadCodes(),
     ]);
     this.info = info;
+    this.link = "live";
     if (isFirst) this.#openFirst(address);
     this.isReady = true;
     for (const userId of this.phones) this.#readAhead(userId);
+    this.#askAllTyping();
     if (this.panel) this.showPanel(this.panel);
     this.#placesChanged();
   }
@@ -383,8 +405,12 @@ class Store extends EventTarget {
     this.phones = first.map((person) => person.user_id).slice(0, this.#room);
     this.activePerson = this.phones[0] ?? null;
     if (this.activePerson && address.bot && this.bot(address.bot)) this.#memory.open[this.activePerson] = address.bot;
+  }
+
+  #askAllTyping() {
     for (const userId of this.phones) {
-      if (this.openChatOf(userId)) this.#askTyping(userId, this.openChatOf(userId));
+      const botId = this.openChatOf(userId);
+      if (botId) this.#askTyping(userId, botId);
     }
   }
 
@@ -494,11 +520,20 @@ class Store extends EventTarget {
     try {
       return await task();
     } catch (error) {
-      if (error.status === 0) this.link = "lost";
+      if (error.status === 0) this.#lost();
       else this.notify(error);
       this.changed();
       return null;
     }
+  }
+
+  /** What a call would have brought is missing now, and the stream of events may never have noticed: read it all anew. */
+  #lost() {
+    this.link = "lost";
+    this.#catchUp ??= setTimeout(() => {
+      this.#catchUp = null;
+      this.#guarded(() => this.#loadAll(readAddress()));
+    }, CATCH_UP);
   }
 
 

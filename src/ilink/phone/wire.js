@@ -41,13 +41,15 @@ export function asCurl(entry, apiUrl) {
   if (entry.method !== "GET") words.push("-X", entry.method);
   words.push(quoted(apiUrl + entry.path));
   for (const [name, value] of Object.entries(entry.headers ?? {})) {
-    if (SKIPPED_HEADERS.has(name.toLowerCase())) continue;
     if (name.toLowerCase() === "authorization") words.push("-H", '"Authorization: Bearer $ILINK_TOKEN"');
-    else words.push("-H", quoted(`${name}: ${value}`));
+    else if (!SKIPPED_HEADERS.has(name.toLowerCase()) && value !== MASK) words.push("-H", quoted(`${name}: ${value}`));
   }
   if (entry.request !== null && entry.request !== undefined) words.push("--data-raw", quoted(JSON.stringify(entry.request)));
   return words.join(" ");
 }
+
+/** What stands in the log for what may be a secret. */
+const MASK = "***";
 
 /** curl writes these itself. */
 const SKIPPED_HEADERS = new Set(["host", "content-length", "connection", "accept-encoding", "user-agent"]);

@@ -21,7 +21,9 @@ class ChatList extends View {
         <header class="bar">
           ${personAvatar(person)}
           <h2>${t("chats.title")}</h2>
-          <span class="owner" title=${person.user_id}>${person.name}</span>
+          ${store.hiddenCodes.length > 0
+            ? html`<button class="bare scan-again" aria-label=${t("chats.scan")} title=${t("chats.scan")} @click=${() => store.showHiddenCodes()}>${icon("qr")}</button>`
+            : html`<span class="owner" title=${person.user_id}>${person.name}</span>`}
         </header>
         ${chats.length > 0
           ? html`<ul class="chats">${repeat(chats, ({ bot }) => bot.bot_id, (entry) => this.#row(entry))}</ul>`

@@ -105,7 +105,7 @@ class ChatRoom extends View {
         </header>
         <div class="log" role="log" tabindex="0" aria-label=${t("chat.log", { name })} @scroll=${this.#scrolled}>
           ${this.#messages(chat)}
-          ${chat.drafts.map((draft) => this.#draft(draft))}
+          ${chat.waitingDrafts.map((draft) => this.#draft(draft))}
           ${chat.isTyping ? this.#typing() : nothing}
         </div>
         ${this.isBehind

@@ -46,6 +46,7 @@ class CodeCard extends View {
           ${isOpen
             ? html`<span class="left" title=${t("code.expires")}>${icon("clock")}${countdown(Date.parse(code.expires_at), store.now())}</span>`
             : nothing}
+          <button class="bare" aria-label=${t("code.later")} title=${t("code.later")} @click=${() => store.hideCode(code)}>${icon("close")}</button>
         </header>
         <div class="picture">
           ${qrPicture(code.url, t("code.picture"))}

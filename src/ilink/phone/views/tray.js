@@ -29,13 +29,13 @@ function help() {
       <h2>${t("help.title")}</h2>
       <p>${t("help.text")}</p>
       <ol>
-        <li>${t("help.one")}
+        <li>${t("help.first")}
           <span class="command"><code>export ILINK_BASE_URL=${address}</code>${copyButton(`export ILINK_BASE_URL=${address}`, t("help.copy"))}</span>
         </li>
-        <li>${t("help.two")}
+        <li>${t("help.second")}
           <span class="command"><code>ilink run bot.py</code>${copyButton("ilink run bot.py", t("help.copy"))}</span>
         </li>
-        <li>${t("help.three")}</li>
+        <li>${t("help.third")}</li>
       </ol>
     </section>
   `;
