@@ -11,9 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from ilink import Account, AccountId, Bot, Client, FileMessage, ImageMessage, Message, Secret, UserId, VoiceMessage
-from ilink.errors import ConfigError
-from ilink.messages.media import MediaKind
+from ilink import (
+    Account,
+    AccountId,
+    Bot,
+    Client,
+    ConfigError,
+    FileMessage,
+    ImageMessage,
+    MediaKind,
+    Message,
+    Secret,
+    UserId,
+    VoiceMessage,
+)
 from ilink.storage.accounts import Accounts, StoredAccount
 from ilink.testing import LocalGateway
 from ilink.testing.person import Person
@@ -63,18 +74,18 @@ async def test_handlers_take_and_give_files(tmp_path: Path) -> None:
 
         @bot.on_image()
         async def picture(message: ImageMessage) -> None:
-            saved = await message.media.save(tmp_path / message.media.name)
+            saved = await message.image.save(tmp_path / message.image.name)
             await message.reply_media(saved.path, caption="here it is again")
 
         @bot.on_file()
         async def file(message: FileMessage) -> None:
-            async with message.media.stream() as pieces:
+            async with message.file.stream() as pieces:
                 size = sum([len(piece) async for piece in pieces])
-            await message.reply(f"{message.media.name}: {size} of {message.media.size}")
+            await message.reply(f"{message.file.name}: {size} of {message.file.size}")
 
         @bot.on_voice()
         async def voice(message: VoiceMessage) -> None:
-            await message.reply_media(await message.media.read_wav(), MediaKind.VOICE, name="voice.wav")
+            await message.reply_media(await message.voice.read_wav(), MediaKind.VOICE, name="voice.wav")
 
         @bot.on_text()
         async def text(message: Message) -> None:

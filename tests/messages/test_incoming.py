@@ -72,9 +72,9 @@ def test_media_parts_say_what_is_known() -> None:
     assert isinstance(voice, VoiceMessage)
     assert isinstance(file, FileMessage)
     assert isinstance(odd, FileMessage)
-    assert (voice.voice.transcript, voice.voice.seconds, voice.voice.media) == ("on my way", 2.38, None)
-    assert (file.file.name, file.file.size) == ("../plan.pdf", 14)
-    assert (odd.file.name, odd.file.size) == ("", None)
+    assert (voice.voice.transcript, voice.voice.seconds, voice.voice.encoding) == ("on my way", 2.38, None)
+    assert (file.file.name, file.file.original_name, file.file.size) == ("plan.pdf", "../plan.pdf", 14)
+    assert (odd.file.name, odd.file.original_name, odd.file.size) == ("file", "", None)
 
 
 def test_an_unknown_item_keeps_all_its_fields() -> None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import Final
 
-from ilink.errors import ConfigError, MediaError
+from ilink.errors import MediaError
 from ilink.storage.files import in_thread
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ilink.wire.pictures import shrink
 
 __all__ = ["Thumbnail", "make_thumbnail"]
 
@@ -34,12 +32,6 @@ class Thumbnail:
     height: int
 
 
-class _Frame(Protocol):
-    """The part of PyAV's frame that is used; its own types are incomplete."""
-
-    def to_image(self) -> Image: ...
-
-
 async def make_thumbnail(source: Path | str | bytes) -> Thumbnail:
     """Return a small picture of a picture, or of the first frame of a video.
 
@@ -57,33 +49,11 @@ async def make_thumbnail(source: Path | str | bytes) -> Thumbnail:
 
 
 def _make(source: Path | str | bytes) -> Thumbnail:
-    # Late: both are in an extra and take long to load.
     try:
-        import av
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        message = "making thumbnails needs Pillow and PyAV: install ilink[media]"
-        raise ConfigError(message) from error
-    try:
-        try:
-            with Image.open(_opened(source)) as picture:
-                return _shrink(picture)
-        except UnidentifiedImageError:
-            with av.open(_opened(source), "r") as video:
-                return _shrink(cast("_Frame", next(video.decode(video=0))).to_image())
-    except (OSError, ValueError, IndexError, StopIteration, SyntaxError, Image.DecompressionBombError) as error:
-        message = f"no thumbnail: this is no picture or video that can be read ({type(error).__name__})"
+        with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+            small = shrink(file, side=_SIDE)
+    except (MediaError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        message = f"no thumbnail: {reason}"
         raise MediaError(message) from error
-
-
-def _shrink(picture: Image) -> Thumbnail:
-    picture.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-    small = picture.convert("RGB")
-    small.thumbnail((_SIDE, _SIDE))
-    target = io.BytesIO()
-    small.save(target, "JPEG", quality=80)
-    return Thumbnail(data=target.getvalue(), width=small.width, height=small.height)
-
-
-def _opened(source: Path | str | bytes) -> io.BytesIO | str:
-    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    return Thumbnail(data=small.data, width=small.width, height=small.height)

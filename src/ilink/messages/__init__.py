@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ilink.messages.attachments import IncomingFile, IncomingImage, IncomingMedia, IncomingVideo, IncomingVoice
 from ilink.messages.incoming import (
     AnyMessage,
     FileMessage,
@@ -22,6 +23,14 @@ from ilink.messages.items import (
     UnknownItem,
     VideoItem,
     VoiceItem,
+)
+from ilink.messages.media import (
+    MediaKind,
+    MediaReference,
+    SavedMedia,
+    UploadedMedia,
+    UploadSource,
+    media_references,
 )
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
 from ilink.messages.receipts import (
@@ -46,21 +55,32 @@ __all__ = [
     "FileMessage",
     "ImageItem",
     "ImageMessage",
+    "IncomingFile",
+    "IncomingImage",
+    "IncomingMedia",
+    "IncomingVideo",
+    "IncomingVoice",
     "Item",
+    "MediaKind",
+    "MediaReference",
     "Message",
     "OtherMessage",
     "OutgoingMessage",
     "Quote",
     "Receipt",
     "Rejected",
+    "SavedMedia",
     "SendReceipt",
     "TextItem",
     "TextMessage",
     "ToolItem",
     "Unknown",
     "UnknownItem",
+    "UploadSource",
+    "UploadedMedia",
     "VideoItem",
     "VideoMessage",
     "VoiceItem",
     "VoiceMessage",
+    "media_references",
 ]

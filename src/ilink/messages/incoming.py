@@ -8,6 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from ilink.errors import ConfigError, RemoteProtocolError
+from ilink.messages.attachments import (
+    IncomingFile,
+    IncomingImage,
+    IncomingMedia,
+    IncomingVideo,
+    IncomingVoice,
+    find_media,
+    read_media,
+)
 from ilink.messages.items import (
     FileItem,
     ImageItem,
@@ -18,7 +27,7 @@ from ilink.messages.items import (
     read_item,
     read_items,
 )
-from ilink.messages.media import IncomingMedia, MediaKind, MediaMover, UploadSource, media_references
+from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, MessageId, Secret, UserId
@@ -170,7 +179,7 @@ class Message:
         """The message's first file, its own before one it quotes: `await message.media.save("cat.jpg")`.
 
         Raises:
-            ConfigError: It has none, or it did not come through a running bot.
+            ConfigError: It has none.
         """
         found = self.all_media
         if not found:
@@ -180,16 +189,12 @@ class Message:
 
     @property
     def all_media(self) -> tuple[IncomingMedia, ...]:
-        """Every file of the message in its order, those of what it quotes last.
+        """Every file of the message in its order, those of what it quotes last; each is of one of the four kinds."""
+        return find_media(self.wire, self._mover)
 
-        Raises:
-            ConfigError: There are some, and the message did not come through a running bot.
-        """
-        references = media_references(self.wire)
-        if references and self.turn is None:
-            message = "this message did not come through a running bot, so its files cannot be fetched from here"
-            raise ConfigError(message)
-        return tuple(IncomingMedia(reference, self.turn.media) for reference in references if self.turn is not None)
+    @property
+    def _mover(self) -> MediaMover | None:
+        return None if self.turn is None else self.turn.media
 
     async def reply_media(
         self,
@@ -249,9 +254,9 @@ class ImageMessage(Message):
     __slots__ = ()
 
     @property
-    def image(self) -> ImageItem:
-        """The first picture."""
-        return next(item for item in self.items if isinstance(item, ImageItem))
+    def image(self) -> IncomingImage:
+        """The first picture: what is known of it, and how to fetch it."""
+        return read_media(self.wire, IncomingImage, self._mover)
 
 
 class VoiceMessage(Message):
@@ -260,9 +265,9 @@ class VoiceMessage(Message):
     __slots__ = ()
 
     @property
-    def voice(self) -> VoiceItem:
-        """The first recording."""
-        return next(item for item in self.items if isinstance(item, VoiceItem))
+    def voice(self) -> IncomingVoice:
+        """The first recording: what is known of it, and how to fetch it."""
+        return read_media(self.wire, IncomingVoice, self._mover)
 
 
 class FileMessage(Message):
@@ -271,9 +276,9 @@ class FileMessage(Message):
     __slots__ = ()
 
     @property
-    def file(self) -> FileItem:
-        """The first file."""
-        return next(item for item in self.items if isinstance(item, FileItem))
+    def file(self) -> IncomingFile:
+        """The first file: what is known of it, and how to fetch it."""
+        return read_media(self.wire, IncomingFile, self._mover)
 
 
 class VideoMessage(Message):
@@ -282,9 +287,9 @@ class VideoMessage(Message):
     __slots__ = ()
 
     @property
-    def video(self) -> VideoItem:
-        """The first video."""
-        return next(item for item in self.items if isinstance(item, VideoItem))
+    def video(self) -> IncomingVideo:
+        """The first video: what is known of it, and how to fetch it."""
+        return read_media(self.wire, IncomingVideo, self._mover)
 
 
 class OtherMessage(Message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import unicodedata
@@ -20,12 +19,10 @@ from ilink.wire.enums import ItemType, MediaType
 from ilink.wire.ids import UserId
 from ilink.wire.keys import KeyForm, MediaKey, read_key
 from ilink.wire.models import CdnMedia, MessageItem, WeixinMessage, given
-from ilink.wire.silk import silk_to_wav
 
 __all__ = [
     "MAX_BYTES",
     "FileObject",
-    "IncomingMedia",
     "MediaKind",
     "MediaMover",
     "MediaReference",
@@ -33,8 +30,10 @@ __all__ = [
     "UploadSource",
     "UploadedMedia",
     "UploadedThumbnail",
+    "items_with_quoted",
     "kind_of",
     "media_references",
+    "read_pointer",
     "read_reference",
     "safe_file_name",
 ]
@@ -140,22 +139,31 @@ class MediaReference:
 
 def media_references(message: WeixinMessage) -> tuple[MediaReference, ...]:
     """Return every file of a message in its order, those of what it quotes last. Never raises."""
+    found = (read_reference(item, is_quoted=is_quoted) for item, is_quoted in items_with_quoted(message))
+    return tuple(reference for reference in found if reference is not None)
+
+
+def items_with_quoted(message: WeixinMessage) -> Iterator[tuple[MessageItem, bool]]:
+    """Yield the items of a message, then those it quotes, and of each whether it is quoted."""
     items = given(message.item_list, [])
-    own = [reference for item in items if (reference := read_reference(item)) is not None]
-    return (*own, *_quoted_references(items))
-
-
-def _quoted_references(items: list[MessageItem]) -> Iterator[MediaReference]:
+    for item in items:
+        yield item, False
     for item in items:
         quoted = given(item.ref_msg, None)
         inner = None if quoted is None else given(quoted.message_item, None)
-        reference = None if inner is None else read_reference(inner, is_quoted=True)
-        if reference is not None:
-            yield reference
+        if inner is not None:
+            yield inner, True
 
 
 def read_reference(item: MessageItem, *, is_quoted: bool = False) -> MediaReference | None:
     """Return what an item points to; None for one without a file. Never raises."""
+    reference = read_pointer(item, is_quoted=is_quoted)
+    has_address = reference is not None and (reference.param is not None or reference.full_url is not None)
+    return reference if has_address else None
+
+
+def read_pointer(item: MessageItem, *, is_quoted: bool = False) -> MediaReference | None:
+    """Return what an item of one of the four kinds says of its file, even if it does not say where. Never raises."""
     match given(item.type, None):
         case ItemType.IMAGE:
             image = given(item.image_item, models.ImageItem())
@@ -189,11 +197,9 @@ def _reference(
     md5: str = "",
     name: str = "",
     is_quoted: bool,
-) -> MediaReference | None:
+) -> MediaReference:
     pointer = given(media, CdnMedia())
     param, full_url = given(pointer.encrypt_query_param, ""), given(pointer.full_url, "").strip()
-    if not param and not full_url:
-        return None
     return MediaReference(
         kind=kind,
         param=param or None,
@@ -332,60 +338,6 @@ class MediaMover(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
         """Fetch a file in pieces."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingMedia:
-    """A file of a message, not fetched yet: what is known of it, and three ways to get its bytes.
-
-    All three raise TooLargeError, DecryptionError, IntegrityError, and the errors of the network; see
-    `ilink.client.media.MediaClient.download`.
-    """
-
-    reference: MediaReference
-    _mover: MediaMover = field(repr=False)
-
-    @property
-    def kind(self) -> MediaKind:
-        """What the phone shows it as."""
-        return self.reference.kind
-
-    @property
-    def name(self) -> str:
-        """Its name, made safe to use as a file name in any folder."""
-        return self.reference.safe_name
-
-    @property
-    def size(self) -> int | None:
-        """Its bytes as the message announced them; None when it did not."""
-        return self.reference.size
-
-    @property
-    def is_quoted(self) -> bool:
-        """Whether it belongs to what the message quotes."""
-        return self.reference.is_quoted
-
-    async def save(self, to: Path | str, *, max_bytes: int = MAX_BYTES) -> SavedMedia:
-        """Fetch it into a file, which appears only when it is whole and right; the rest of memory stays untouched."""
-        return await self._mover.download(self.reference, to, max_bytes=max_bytes)
-
-    async def read(self, *, max_bytes: int = MAX_BYTES) -> bytes:
-        """Fetch it into memory."""
-        return await self._mover.read(self.reference, max_bytes=max_bytes)
-
-    def stream(self, *, max_bytes: int = MAX_BYTES) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
-        """Fetch it in pieces: `async with message.media.stream() as pieces: async for piece in pieces: …`."""
-        return self._mover.open(self.reference, max_bytes=max_bytes)
-
-    async def read_wav(self) -> bytes:
-        """Fetch a voice recording as WAV, whatever its announced encoding says.
-
-        Raises:
-            MediaError: It is no SILK recording; `read` gives it as it is.
-            ConfigError: The extra `media` is missing.
-        """
-        recording = await self.read()
-        return await asyncio.to_thread(silk_to_wav, recording)
 
 
 def safe_file_name(name: str, *, default: str = "file") -> str:

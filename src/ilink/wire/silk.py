@@ -21,6 +21,7 @@ __all__ = [
     "silk_seconds",
     "silk_to_wav",
     "wav_to_silk",
+    "write_wav",
 ]
 
 SAMPLE_RATE: Final = 24_000
@@ -82,7 +83,7 @@ def silk_to_wav(data: bytes, *, sample_rate: int = SAMPLE_RATE) -> bytes:
     except silk.SilkError as error:
         message = f"the SILK recording is damaged: {error}"
         raise MediaError(message) from error
-    return _write_wav(samples.getvalue(), sample_rate)
+    return write_wav(samples.getvalue(), sample_rate)
 
 
 def wav_to_silk(data: bytes) -> bytes:
@@ -155,7 +156,8 @@ def _mix(samples: bytes, channels: int) -> bytes:
     return b"".join(value.to_bytes(2, "little", signed=True) for value in mixed)
 
 
-def _write_wav(samples: bytes, sample_rate: int) -> bytes:
+def write_wav(samples: bytes, sample_rate: int) -> bytes:
+    """Return a WAV file of samples of 16 bits, one channel."""
     target = io.BytesIO()
     with wave.open(target, "wb") as file:
         file.setnchannels(1)
