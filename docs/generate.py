@@ -9,6 +9,7 @@ from pathlib import Path
 from ilink.gateway.control.app import CALLS
 from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.fault_actions import ACTIONS, Action
+from ilink.gateway.findings import FINDINGS
 from ilink.gateway.knobs import KNOBS, PROFILES
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -86,6 +87,27 @@ def faults() -> str:
             "",
             "| Action | Where | What the caller sees | What is known |",
             "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def findings() -> str:
+    """Return the page of what the wire log finds."""
+    rows = [f"| `{one.code}` | {_cell(one.words)} | {_cell(one.evidence)} |" for one in FINDINGS.values()]
+    return "\n".join(
+        [
+            "# Findings: what a client should do otherwise",
+            "",
+            "The gateway answers what it can, and notes beside each exchange what the protocol's notes advise against.",
+            "Look at them with `GET /_sim/wire` or on the phone page; codes stay what they are.",
+            "In tests, `gateway.assert_no_findings()` of `ilink.testing` fails with them.",
+            "What the gateway's own faults are to blame for is not held against the client.",
+            "This page is generated from the table that the gateway itself uses.",
+            "",
+            "| Finding | What the client did, and should do | Why it matters |",
+            "|---|---|---|",
             *rows,
             "",
         ]
@@ -198,7 +220,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"control-api.md": control_api, "faults.md": faults, "knobs.md": knobs}
+PAGES = {"control-api.md": control_api, "faults.md": faults, "findings.md": findings, "knobs.md": knobs}
 
 
 def main() -> None:

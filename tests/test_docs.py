@@ -21,7 +21,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["control-api.md", "faults.md", "knobs.md"])
+@pytest.mark.parametrize("name", ["control-api.md", "faults.md", "findings.md", "knobs.md"])
 def test_generated_page_is_current(name: str) -> None:
     drawn = runpy.run_path(str(DOCS / "generate.py"))["PAGES"][name]()
     assert (DOCS / "reference" / name).read_text("utf-8") == drawn, "run python docs/generate.py"

@@ -266,6 +266,8 @@ async def test_sends_before_notifystart(house: House, bot: BotClient, alice: str
 
 async def test_the_context_token_is_watched_in_the_wire_log(house: House, bot: BotClient, alice: str) -> None:
     first, second = await hear(house, bot, alice), await hear(house, bot, alice)
+    await house.knobs(poll__hold_ms=0)
+    await bot.poll()  # acknowledges both: only who was told of the newer token must echo it
     for token in ("", "AARzJWAFmade-up", first, second):
         await bot.send(alice, context_token=token)
     findings = [entry.findings for entry in house.gateway.wire_log(endpoint="sendmessage")]

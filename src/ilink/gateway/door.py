@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from ilink.gateway.refusals import Reply, refuse, stale
-from ilink.wire.models import Answer, ConfigRequest, TypingRequest, UploadUrlRequest, WeixinMessage
+from ilink.wire.enums import ItemType
+from ilink.wire.models import Answer, ConfigRequest, MessageItem, TypingRequest, UploadUrlRequest, WeixinMessage, given
 from ilink.wire.results import PARAMETER_ERROR
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["BotDoor"]
 
 _BEARER: Final = "bearer "
-_EXPECTED_HEADERS: Final = ("authorizationtype", "ilink-app-id")
+_REQUIRED_HEADERS: Final = ("authorizationtype", "ilink-app-id")
+_EXPECTED_HEADERS: Final = (*_REQUIRED_HEADERS, "ilink-app-clientversion", "x-wechat-uin")
 _POLLING: Final = "getupdates"
 
 
@@ -42,7 +44,8 @@ class BotDoor:
         sends: sendmessage.
         typing: getconfig and sendtyping.
         uploads: getuploadurl.
-        on_entry: Told of every entry that a send added: the bot's number and the entry's.
+        on_entry: Told of every entry that a send added.
+        inspect: Finds what is wrong with the media of a send.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class BotDoor:
         typing: TypingState,
         uploads: Uploads,
         on_entry: Callable[[Bot], None],
+        inspect: Callable[[Bot, list[MessageItem]], Awaitable[tuple[str, ...]]],
     ) -> None:
         self._state = state
         self._bots = bots
@@ -65,6 +69,7 @@ class BotDoor:
         self._typing = typing
         self._uploads = uploads
         self._on_entry = on_entry
+        self._inspect = inspect
 
     async def authenticate(self, endpoint: str, headers: Mapping[str, str]) -> Bot | Reply:
         """Return the bot that calls, or the refusal it gets.
@@ -74,15 +79,15 @@ class BotDoor:
             headers: The request's headers, names in lower case.
         """
         knobs = self._state.knobs
-        if knobs.choice("auth.require_headers") == "-14" and self.missing_headers(headers):
-            return stale(knobs, why="headers_required")
+        if knobs.choice("auth.require_headers") == "-14" and not all(map(headers.get, _REQUIRED_HEADERS)):
+            return stale(knobs, why="a header is missing (auth.require_headers)")
         authorization = headers.get("authorization", "")
         token = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
         if not token:
-            return stale(knobs, why="token_missing")
+            return stale(knobs, findings=("token_missing",))
         bot = await self._bots.by_token(token)
         if bot is None:
-            return stale(knobs, why="token_unknown")
+            return stale(knobs, findings=("token_unknown",))
         why = self._bots.why_stale(bot)
         if why is not None:
             return replace(stale(knobs, why=why), caller=bot.bot_id)
@@ -123,6 +128,9 @@ class BotDoor:
         reply, n = await self._sends.send(bot, message, body, is_dropped=is_dropped)
         if n is not None:
             self._on_entry(bot)
+        items = [] if message is None else given(message.item_list, list[MessageItem]())
+        if any(item.type != ItemType.TEXT for item in items):
+            reply.findings += await self._inspect(bot, items)
         return reply
 
     async def getconfig(self, bot: Bot, request: ConfigRequest) -> Reply:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from tempfile import SpooledTemporaryFile
+from typing import Final, Literal, Self
 
-from ilink.errors import ConfigError, MediaError
+from ilink.errors import ConfigError, MediaError, StoreError, TooLargeError
 from ilink.gateway.problems import InvalidRequestError
 from ilink.storage.files import in_thread
 from ilink.storage.media import MediaFacts
-from ilink.wire.cipher import ciphertext_size
+from ilink.wire.cipher import Bytes, ciphertext_size
 from ilink.wire.codec import decode_object, encode
 from ilink.wire.enums import ItemType, VoiceEncoding
 from ilink.wire.keys import KeyForm, MediaKey
 from ilink.wire.models import UNSET, CdnMedia, FileItem, ImageItem, MessageItem, VideoItem, VoiceItem
-from ilink.wire.silk import is_silk, silk_seconds, wav_to_silk
+from ilink.wire.pictures import SmallPicture, shrink
+from ilink.wire.silk import silk_seconds
+from ilink.wire.sound import to_silk
 
-__all__ = ["InboundFile", "as_item", "as_recording"]
+__all__ = ["InboundFile", "Sight", "as_item", "as_recording"]
 
 _SAMPLE_RATE: Final = 16_000
 """What a real voice item says, whatever is in it (observed: ocw#282)."""
+
+_SIDE: Final = 160
+"""Pixels of the longer side of a small picture; captured ones have 120 to 160 (protocol §4.4)."""
+
+_IN_MEMORY: Final = 1 << 20
 
 _ENCODINGS: Final = {
     "audio/mpeg": VoiceEncoding.MP3,
@@ -36,6 +44,9 @@ class InboundFile:
     Attributes:
         playtime_ms: How long a recording plays, or None.
         transcript: What the phone heard in a recording, or an empty text.
+        small: What a picture or video looks like; None where nobody could look.
+        small_param: The reference to the small picture of a video, or None.
+        play_length: How long a video plays, in the unit that the knob says, or None.
     """
 
     kind: Literal["image", "voice", "file", "video"]
@@ -44,24 +55,69 @@ class InboundFile:
     name: str
     playtime_ms: int | None
     transcript: str
+    small: SmallPicture | None = None
+    small_param: str | None = None
+    play_length: int | None = None
+
+
+class Sight:
+    """Keeps a copy of a picture or video while it is stored, to see what a phone would; open it with `with`.
+
+    A copy, because what is stored is encrypted, and a video is read from its end as well.
+    """
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile[bytes](max_size=_IN_MEMORY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+
+    def take(self, *chunks: Bytes) -> None:
+        """Add bytes, in a thread.
+
+        Raises:
+            StoreError: There is no room for temporary files.
+        """
+        try:
+            for chunk in chunks:
+                self._file.write(chunk)
+        except OSError as error:
+            message = f"cannot write a temporary file: {error.strerror or error}"
+            raise StoreError(message) from error
+
+    async def look(self) -> SmallPicture | None:
+        """Return the small picture; None without the extra `media`, and for what is no picture or video."""
+        try:
+            return await in_thread(self._look)
+        except (ConfigError, MediaError):
+            return None
+
+    def _look(self) -> SmallPicture:
+        self._file.seek(0)
+        return shrink(self._file, side=_SIDE)
 
 
 async def as_recording(data: bytes) -> tuple[bytes, int | None]:
     """Return a recording as phones send it, and its milliseconds.
 
-    WAV becomes SILK where the codec is installed; anything else is passed on, because a server does not look either.
+    Sound becomes SILK where the extra `media` is there; anything else is passed on, because a server does not look
+    either.
 
     Raises:
-        InvalidRequestError: It is a WAV file that the codec cannot take.
+        InvalidRequestError: It is a WAV file that cannot be read, or too long.
     """
-    if data.startswith(b"RIFF"):
-        try:
-            data = await in_thread(lambda: wav_to_silk(data))
-        except ConfigError:
-            return data, None
-        except MediaError as error:
+    try:
+        data = await in_thread(lambda: to_silk(data))
+    except ConfigError:
+        return data, None
+    except MediaError as error:
+        if data.startswith(b"RIFF") or isinstance(error, TooLargeError):
             raise InvalidRequestError(str(error)) from error
-    return data, round(silk_seconds(data) * 1000) if is_silk(data) else None
+        return data, None
+    return data, round(silk_seconds(data) * 1000)
 
 
 def as_item(file: InboundFile, *, param: str, full_url: str | None) -> dict[str, object]:
@@ -76,6 +132,7 @@ def as_item(file: InboundFile, *, param: str, full_url: str | None) -> dict[str,
     match file.kind:
         case "image":
             image = ImageItem(media=media, aeskey=file.key.spell(KeyForm.HEX), mid_size=encrypted, hd_size=encrypted)
+            _add_small(image, file.small)
             item = MessageItem(type=ItemType.IMAGE, image_item=image)
         case "voice":
             item = MessageItem(type=ItemType.VOICE, voice_item=_voice(file, media))
@@ -85,9 +142,19 @@ def as_item(file: InboundFile, *, param: str, full_url: str | None) -> dict[str,
             item = MessageItem(type=ItemType.FILE, file_item=payload)
         case "video":
             video = VideoItem(media=media, video_size=encrypted, video_md5=facts.md5)
+            _add_small(video, file.small)
+            video.play_length = UNSET if file.play_length is None else file.play_length
+            if file.small_param is not None:
+                video.thumb_media = CdnMedia(encrypt_query_param=file.small_param, aes_key=media.aes_key)
             item = MessageItem(type=ItemType.VIDEO, video_item=video)
     item.is_completed = True
     return decode_object(encode(item))
+
+
+def _add_small(item: ImageItem | VideoItem, small: SmallPicture | None) -> None:
+    if small is not None:
+        item.thumb_size = ciphertext_size(len(small.data))
+        item.thumb_width, item.thumb_height = small.width, small.height
 
 
 def _voice(file: InboundFile, media: CdnMedia) -> VoiceItem:

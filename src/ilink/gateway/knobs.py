@@ -409,6 +409,13 @@ _TABLE: Final = (
         "Which permissions getuploadurl returns: upload_full_url, upload_param or both (R11, Q16). Clients that know"
         " only Tencent's hosts need `param`.",
     ),
+    _choice(
+        "video.play_length_unit",
+        "seconds",
+        ("seconds", "milliseconds"),
+        "Unit of a received video's play_length: seconds in peer weilink, milliseconds in weixin-bot and wechatbot (Q14)."
+        " The field is there when the extra `media` is installed.",
+    ),
 )
 
 KNOBS: Final[dict[str, Knob]] = {knob.name: knob for knob in _TABLE}

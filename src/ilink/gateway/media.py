@@ -13,7 +13,7 @@ from typing import Final, Literal, Self
 from urllib.parse import quote
 
 from ilink.errors import DecryptionError, RemoteProtocolError, StoreError
-from ilink.gateway.inbound import InboundFile, as_item, as_recording
+from ilink.gateway.inbound import InboundFile, Sight, as_item, as_recording
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import MediaView
@@ -26,6 +26,7 @@ from ilink.wire.codec import decode_object
 from ilink.wire.enums import MediaType
 from ilink.wire.keys import KEY_BYTES, KeyForm, MediaKey
 from ilink.wire.mime import SNIFF_BYTES, mime_type
+from ilink.wire.pictures import SmallPicture
 from ilink.wire.shapes import is_array, is_object
 
 __all__ = ["CdnRefusalError", "MediaRoom", "MediaWord"]
@@ -185,6 +186,16 @@ class MediaRoom:
         async with self._blobs.open(record.media_id, start, end) as reader:
             yield reader
 
+    async def sizes(self, bot: int, param: str) -> int | None:
+        """Return how many encrypted bytes are behind a reference of a bot's uploads; None when it is no such."""
+        record = await self._records.find(param)
+        return None if record is None or record.bot != bot else record.cipher_bytes
+
+    async def announced(self, param: str) -> int | None:
+        """Return how many bytes an upload with a permission was announced to have, or None for no permission."""
+        ticket = await self._state.store.upload_ticket(param) if param else None
+        return None if ticket is None else ticket.cipher_bytes
+
     async def parties(self, param: str) -> tuple[int, str | None] | None:
         """Return whose a link or a permission is: the bot's number, and for whom it was uploaded if that is known."""
         record = await self._records.find(param)
@@ -225,7 +236,7 @@ class MediaRoom:
     ) -> dict[str, object]:
         """Encrypt and store what a person sends, and return the item that shows it to a bot.
 
-        Voice is turned into SILK where the extra `media` is there and it comes as WAV.
+        Sound is turned into SILK, and pictures and videos are looked at, where the extra `media` is there.
 
         Raises:
             InvalidRequestError: It is larger than `cdn.max_bytes`, or a recording that cannot be one.
@@ -237,22 +248,24 @@ class MediaRoom:
             recording, playtime_ms = await as_recording(await self._gather(chunks))
             chunks = _once(recording)
         key = MediaKey(self._state.ids.bytes("media_key", KEY_BYTES))
-        media_id = self._state.ids.bytes("media", 16).hex()
-        facts = await self._store_plain(media_id, key, self._limited(chunks), name)
-        record = MediaRecord(
-            media_id=media_id,
-            param=self._param(),
-            ticket=None,
-            bot=bot,
-            media_type=MediaType[kind.upper()],
-            aes_key=key.spell(KeyForm.HEX),
-            cipher_bytes=ciphertext_size(facts.plain_bytes),
+        is_seen = kind in ("image", "video")
+        with Sight() as sight:
+            record = await self._store_plain(
+                bot, kind, key, self._limited(chunks), name=name, sight=sight if is_seen else None
+            )
+            small = await sight.look() if is_seen else None
+        assert record.facts is not None
+        file = InboundFile(
+            kind=kind,
+            key=key,
+            facts=record.facts,
             name=name,
-            created_ms=self._state.clock.now_ms(),
-            facts=facts,
+            playtime_ms=playtime_ms,
+            transcript=transcript,
+            small=small,
+            small_param=await self._store_small(bot, key, small) if kind == "video" else None,
+            play_length=self._play_length(small),
         )
-        await self._records.add(record)
-        file = InboundFile(kind=kind, key=key, facts=facts, name=name, playtime_ms=playtime_ms, transcript=transcript)
         return as_item(file, param=record.param, full_url=self._full_url(record))
 
     async def lookup(self, bot: int, messages: Iterable[bytes]) -> Callable[[str], MediaView | None]:
@@ -338,17 +351,52 @@ class MediaRoom:
             return facts
         return _compared(facts, ticket)
 
-    async def _store_plain(self, media_id: str, key: MediaKey, chunks: AsyncIterator[Bytes], name: str) -> MediaFacts:
+    async def _store_plain(
+        self, bot: int, kind: MediaWord, key: MediaKey, chunks: AsyncIterator[Bytes], *, name: str, sight: Sight | None
+    ) -> MediaRecord:
+        media_id = self._state.ids.bytes("media", 16).hex()
         encryptor, measure = Encryptor(key), _Measure(None)
+
+        def take(*batch: Bytes) -> None:
+            measure.take(*batch)
+            if sight is not None:
+                sight.take(*batch)
+
         async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
-            async with Batches(measure.take) as batches:
+            async with Batches(take) as batches:
                 async for chunk in chunks:
                     await batches.put(chunk)
                     await writer.write(bytes(encryptor.update(chunk)))
                 await batches.drain()
             await writer.write(bytes(encryptor.finish()))
             await writer.commit()
-        return measure.close(name)
+        facts = measure.close(name)
+        record = MediaRecord(
+            media_id=media_id,
+            param=self._param(),
+            ticket=None,
+            bot=bot,
+            media_type=MediaType[kind.upper()],
+            aes_key=key.spell(KeyForm.HEX),
+            cipher_bytes=ciphertext_size(facts.plain_bytes),
+            name=name,
+            created_ms=self._state.clock.now_ms(),
+            facts=facts,
+        )
+        await self._records.add(record)
+        return record
+
+    async def _store_small(self, bot: int, key: MediaKey, small: SmallPicture | None) -> str | None:
+        """Store the small picture of a video, which phones encrypt with the key of the video itself (§4.4)."""
+        if small is None:
+            return None
+        return (await self._store_plain(bot, "image", key, _once(small.data), name="", sight=None)).param
+
+    def _play_length(self, small: SmallPicture | None) -> int | None:
+        if small is None or small.seconds is None:
+            return None
+        unit = 1000 if self._state.knobs.choice("video.play_length_unit") == "milliseconds" else 1
+        return round(small.seconds * unit)
 
     async def _limited(self, chunks: AsyncIterator[Bytes]) -> AsyncIterator[Bytes]:
         size, most = 0, self._state.knobs.whole("cdn.max_bytes")

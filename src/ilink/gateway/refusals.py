@@ -25,6 +25,7 @@ class Reply:
         body: The JSON object.
         status: The HTTP status; anything but 200 only where a knob or HTTP itself asks for it.
         findings: What the protocol says should have been otherwise.
+        why: Why it is a refusal, for people.
         on_sent: To be awaited once the answer was written to a caller who was still there.
         caller: The id of the bot that was refused, where a token that works no more told which.
         plain: A text that is answered in place of the body.
@@ -34,13 +35,16 @@ class Reply:
     body: Answer
     status: int = 200
     findings: tuple[str, ...] = ()
+    why: str | None = None
     on_sent: Callable[[], Awaitable[None]] | None = None
     caller: str | None = None
     plain: str | None = None
     delivery: Delivery | None = None
 
 
-def refuse(knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = ()) -> Reply:
+def refuse(
+    knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = (), why: str | None = None
+) -> Reply:
     """Refuse with a number and words; no words leave `errmsg` out."""
     slot = knobs.choice("errors.slot")
     answer = Answer(ret=0 if slot == "errcode" else code)
@@ -48,7 +52,7 @@ def refuse(knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ..
         answer.errcode = code
     if errmsg:
         answer.errmsg = errmsg
-    return Reply(body=answer, findings=findings)
+    return Reply(body=answer, findings=findings, why=why)
 
 
 def required(knobs: Knobs, field: str) -> Reply:
@@ -56,9 +60,9 @@ def required(knobs: Knobs, field: str) -> Reply:
     return refuse(knobs, PARAMETER_ERROR, f"{field} required")
 
 
-def stale(knobs: Knobs, *, why: str = "") -> Reply:
+def stale(knobs: Knobs, *, why: str | None = None, findings: tuple[str, ...] = ()) -> Reply:
     """Refuse because the token does not work, or not any more."""
-    return refuse(knobs, STALE_TOKEN, SESSION_TIMEOUT, findings=(why,) if why else ())
+    return refuse(knobs, STALE_TOKEN, SESSION_TIMEOUT, findings=findings, why=why)
 
 
 def window_words(knobs: Knobs, words: str) -> str:

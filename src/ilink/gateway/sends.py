@@ -19,17 +19,27 @@ __all__ = ["Sends", "judge"]
 
 _PREPARE_FAILED: Final = "prepare failed"
 _RATE_LIMITED: Final = "rate limited"
+_TEN: Final = 10
+"""Messages since the person last wrote (observed: ocw#81), whatever the knob says."""
+
 _TOOL_ITEMS: Final = frozenset({ItemType.TOOL_CALL_START, ItemType.TOOL_CALL_RESULT})
 
 
 @dataclass(frozen=True, slots=True)
 class _Send:
-    """What a rule looks at: the message, when it came, whether notifystart came before, whether a fault drops it."""
+    """What a rule looks at: the message, when it came, and what is so of the bot at that moment.
+
+    Attributes:
+        is_notified: Whether notifystart came before.
+        is_dropped: Whether a fault drops it.
+        has_read_all: Whether the bot acknowledged everything that was written to it.
+    """
 
     message: WeixinMessage
     at_ms: int
     is_notified: bool
     is_dropped: bool = False
+    has_read_all: bool = False
 
     @property
     def items(self) -> list[MessageItem]:
@@ -66,7 +76,7 @@ class Sends:
         to_user_id = given(message.to_user_id, "")
         if not to_user_id:
             return required(knobs, "to_user_id"), None
-        send = _Send(message, self._state.clock.now_ms(), bot.is_notified, is_dropped)
+        send = _Send(message, self._state.clock.now_ms(), bot.is_notified, is_dropped, bot.acked_seq >= bot.head_seq)
         draft = self._draft(bot, to_user_id, send, body)
         outcome = await self._state.store.send(draft, lambda facts: judge(facts, send, knobs))
         added = None if outcome.is_repeat else outcome.n
@@ -92,7 +102,7 @@ class Sends:
     def _reply(self, judgement: Judgement, n: int | None, *, is_repeat: bool) -> Reply:
         knobs = self._state.knobs
         if judgement.state == "refused":
-            return refuse(knobs, judgement.ret, judgement.errmsg, findings=judgement.findings)
+            return refuse(knobs, judgement.ret, judgement.errmsg, findings=judgement.findings, why=judgement.why)
         answer = SendMessageAnswer(ret=0)
         form = knobs.choice("ids.send_as")
         if judgement.is_confirmed and n is not None and form != "omit":
@@ -117,7 +127,7 @@ def judge(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement:
         _refuse_shape(facts, send, knobs) or _refuse_window(facts, send, knobs) or _refuse_token(facts, send, knobs)
     )
     if refusal is not None:
-        return replace(refusal, counts=knobs.flag("quota.count_rejected"))
+        return replace(refusal, counts=knobs.flag("quota.count_rejected"), findings=_findings(facts, send))
     return _accept(facts, send, knobs)
 
 
@@ -235,11 +245,17 @@ def _is_visible(item: MessageItem, knobs: Knobs) -> bool:
 
 
 def _findings(facts: ChatFacts, send: _Send) -> tuple[str, ...]:
-    if not send.context_token:
-        return ("context_token_missing",)
-    if facts.token is None:
-        return ("context_token_unknown",)
-    return () if facts.token.is_latest else ("context_token_old",)
+    message = send.message
+    is_whole = given(message.client_id, "") and given(message.message_type, 0) and given(message.message_state, 0)
+    found = (
+        ("message_incomplete", not is_whole),
+        ("several_items", len(send.items) > 1),
+        ("sends_over_ten", facts.sends >= _TEN),
+        ("context_token_missing", not send.context_token and facts.last_inbound_ms is not None),
+        ("context_token_unknown", send.context_token and facts.token is None),
+        ("context_token_old", facts.token is not None and not facts.token.is_latest and send.has_read_all),
+    )
+    return tuple(code for code, is_so in found if is_so)
 
 
 def _texts(items: list[MessageItem]) -> list[str]:

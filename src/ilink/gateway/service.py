@@ -26,6 +26,7 @@ from ilink.gateway.faults import FaultBook
 from ilink.gateway.holds import Ending, Hold, Waiting
 from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
 from ilink.gateway.knobs import KNOBS, Knobs
+from ilink.gateway.linter import Linter, inspect_media
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.polls import Polls
 from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
@@ -105,6 +106,7 @@ class Gateway:
         self._urls = (api_url.rstrip("/"), cdn_url.rstrip("/"))
         self._events = EventStream()
         self._wire = WireLog()
+        self._linter = Linter()
         self._entry_watchers: dict[int, set[Hold]] = {}
         self._known_people: set[str] = set()
         self._media: MediaRoom | None = None
@@ -176,7 +178,8 @@ class Gateway:
         return self._faults
 
     def note(self, exchange: Exchange) -> None:
-        """Keep a finished exchange in the wire log and tell of it."""
+        """Look at a finished exchange, keep it in the wire log, and tell of it."""
+        self._linter.look(exchange, now_ms=self._state.clock.now_ms())
         number = self._wire.add(exchange)
         data: dict[str, object] = {
             "id": number,
@@ -542,6 +545,7 @@ class Gateway:
         self._typing.forget()
         self._faults.forget()
         self._wire.clear()
+        self._linter.forget()
         self._events.clear()
 
     def wire_log(
@@ -628,6 +632,7 @@ class Gateway:
             typing=self._typing,
             uploads=Uploads(self._state),
             on_entry=self._wake_watchers,
+            inspect=lambda bot, items: inspect_media(self.media, bot.number, items),
         )
 
     async def _clock_changed(self) -> ClockView:

@@ -18,7 +18,7 @@ from ilink.storage.gateway import EntryRecord
 from ilink.wire.codec import decode, decode_object, encode, is_array, is_object
 from ilink.wire.models import CdnMedia, MessageItem, given
 
-__all__ = ["MediaLookup", "entry_view", "item_view", "wire_message"]
+__all__ = ["MediaLookup", "entry_view", "item_view", "key_form", "wire_message"]
 
 MediaLookup = Callable[[str], MediaView | None]
 """Finds what the gateway keeps under a download reference."""
@@ -107,11 +107,11 @@ def _media(reference: CdnMedia | None | UnsetType, hex_key: str, media: MediaLoo
     found = media(given(reference.encrypt_query_param, "")) or MediaView()
     key = given(reference.aes_key, "") or hex_key
     if key:
-        found.aes_key_form = _key_form(key)
+        found.aes_key_form = key_form(key)
     return found
 
 
-def _key_form(key: str) -> Literal["hex", "base64_raw", "base64_hex", "unreadable"]:
+def key_form(key: str) -> Literal["hex", "base64_raw", "base64_hex", "unreadable"]:
     """Tell the three spellings of a key apart (protocol §5.2)."""
     if len(key) == 32 and _HEX.issuperset(key):
         return "hex"

@@ -19,6 +19,7 @@ from ilink.wire.results import INVALID_ARGUMENTS, PARAMETER_ERROR
 __all__ = ["Uploads"]
 
 _HEX_32: Final = re.compile(r"[0-9A-Fa-f]{32}")
+_KEY_FINDINGS: Final = {"aeskey": ("aeskey_not_hex",)}
 _FILEKEY_CHARACTERS: Final = 128
 _PARAM_BYTES: Final = 48
 
@@ -50,7 +51,7 @@ class Uploads:
             if not given(text, ""):
                 return required(knobs, field)
             if not _HEX_32.fullmatch(given(text, "")):
-                return refuse(knobs, PARAMETER_ERROR, f"{field} invalid")
+                return refuse(knobs, PARAMETER_ERROR, f"{field} invalid", findings=_KEY_FINDINGS.get(field, ()))
         if len(given(request.filekey, "")) > _FILEKEY_CHARACTERS:
             return refuse(knobs, PARAMETER_ERROR, "filekey invalid")
         if given(request.media_type, 0) not in set(MediaType):

@@ -284,7 +284,8 @@ class WireEntry:
         headers: The request's headers; those that may hold secrets are masked.
         request: The request's body as JSON, or None.
         response: The answer's body as JSON, or None.
-        findings: What the protocol says should have been otherwise.
+        why: Why the gateway refused, for people, or None.
+        findings: The codes of what the protocol says should have been otherwise; see the reference page of findings.
         faults: What was made to fail on purpose.
     """
 
@@ -300,5 +301,6 @@ class WireEntry:
     headers: dict[str, str]
     request: object
     response: object
+    why: str | None = None
     findings: list[str] = field(default_factory=list[str])
     faults: list[FaultNote] = field(default_factory=list[FaultNote])

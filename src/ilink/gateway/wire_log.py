@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from ilink.errors import RemoteProtocolError
 from ilink.gateway.clock import as_datetime
 from ilink.gateway.views import FaultNote, WireEntry
-from ilink.wire.codec import decode_object
+from ilink.wire.codec import decode_object, is_object
 from ilink.wire.redact import redact, redact_headers, redact_url
 
 __all__ = ["Exchange", "WireLog"]
@@ -34,6 +34,9 @@ class Exchange:
         status: The HTTP status of the answer; 0 until there is one, and when the caller left before.
         ret: The answer's `ret`.
         held_ms: From request to answer, in real milliseconds.
+        why: Why the gateway refused, for people.
+        is_refused: Whether the answer is a failure in the protocol's own numbers.
+        is_stale: Whether it says that the token does not work.
         findings: What the protocol says should have been otherwise.
         faults: The id and action of every fault that struck it.
     """
@@ -50,8 +53,35 @@ class Exchange:
     held_ms: int = 0
     request: bytes = b""
     response: bytes = b""
+    why: str | None = None
+    is_refused: bool = False
+    is_stale: bool = False
     findings: tuple[str, ...] = ()
     faults: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+
+    @property
+    def person(self) -> str | None:
+        """Whom the request names, in whichever field its endpoint has for that."""
+        user_id = self._message.get("to_user_id") or self._fields.get("ilink_user_id") or self._fields.get("to_user_id")
+        return user_id if isinstance(user_id, str) and user_id else None
+
+    @property
+    def client_id(self) -> str | None:
+        """The id that a send gives its message."""
+        client_id = self._message.get("client_id")
+        return client_id if isinstance(client_id, str) and client_id else None
+
+    @property
+    def _message(self) -> dict[str, object]:
+        message = self._fields.get("msg")
+        return message if is_object(message) else {}
+
+    @property
+    def _fields(self) -> dict[str, object]:
+        try:
+            return decode_object(self.request) if self.request else {}
+        except RemoteProtocolError:
+            return {}
 
 
 class WireLog:
@@ -113,6 +143,7 @@ def _view(number: int, exchange: Exchange) -> WireEntry:
         headers=redact_headers(headers),
         request=_readable(exchange.request) or _readable_query(exchange.query),
         response=_readable(exchange.response),
+        why=exchange.why,
         findings=list(exchange.findings),
         faults=[FaultNote(id=fault_id, action=action) for fault_id, action in exchange.faults],
     )

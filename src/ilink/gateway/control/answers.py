@@ -90,6 +90,7 @@ class Transcript(Struct, kw_only=True):
 
 
 class WireLog(Struct, kw_only=True):
-    """Exchanges on the protocol listener, oldest first."""
+    """Exchanges on the protocol listener, oldest first; `findings` says in words what the codes in them mean."""
 
     entries: list[WireEntry]
+    findings: dict[str, str]

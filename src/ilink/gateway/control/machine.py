@@ -12,6 +12,7 @@ from ilink.gateway.control.calls import CallTable
 from ilink.gateway.control.refusals import Refusal
 from ilink.gateway.control.requests import AdvanceClock, NewConfig, Reset, WireFilter
 from ilink.gateway.control.state import ControlState
+from ilink.gateway.findings import FINDINGS
 from ilink.gateway.views import ClockView, ConfigView
 
 __all__ = ["calls"]
@@ -92,7 +93,8 @@ async def show_wire(control: ControlState, query: WireFilter) -> WireLog:
         bot_id=None if query.bot_id is UNSET else query.bot_id,
         endpoint=None if query.endpoint is UNSET else query.endpoint,
     )
-    return WireLog(entries=entries)
+    codes = sorted({code for entry in entries for code in entry.findings})
+    return WireLog(entries=entries, findings={code: FINDINGS[code].words for code in codes})
 
 
 @calls.call("GET", "/healthz", media_type="text/plain", is_open=True)

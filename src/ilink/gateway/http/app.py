@@ -21,7 +21,7 @@ from ilink.gateway.refusals import Reply
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.codec import encode
 from ilink.wire.models import Answer
-from ilink.wire.results import GENERIC_FAILURE
+from ilink.wire.results import GENERIC_FAILURE, STALE_TOKEN
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -102,9 +102,11 @@ class ProtocolApp:
             else:
                 reply = prepared
             exchange.findings += reply.findings
+            exchange.why = reply.why
             if endpoint.has_token and _is_failure(reply.body):
                 await door.delay_error(endpoint.name)
         except UnreadableError as error:
+            exchange.findings += error.reply.findings
             await door.delay_error(endpoint.name)
             return error.reply
         except BodyTooLargeError:
@@ -150,6 +152,8 @@ class ProtocolApp:
         """
         body, cut = _bytes_of(reply)
         exchange.ret = reply.body.ret if isinstance(reply.body.ret, int) else None
+        exchange.is_refused = reply.plain is None and _is_failure(reply.body)
+        exchange.is_stale = STALE_TOKEN in (reply.body.ret, reply.body.errcode)
         exchange.response = body
         if cut != "after_effect":
             exchange.status = reply.status

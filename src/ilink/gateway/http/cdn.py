@@ -50,7 +50,7 @@ class CdnDoor:
             query=scope["query_string"].decode("latin-1"),
             headers=scope["headers"],
         )
-        traffic = _Traffic(self._gateway, exchange, receive, send)
+        traffic = _Traffic(self._gateway, exchange, receive, send, started=started)
         try:
             if not self._gateway.faults or await self._arrive(exchange, traffic):
                 await self._app(scope, traffic.receive, traffic.send)
@@ -61,10 +61,7 @@ class CdnDoor:
         except CutError:
             await reset_connection(scope)
         finally:
-            exchange.held_ms = int((monotonic() - started) * 1000)
-            exchange.request = b'{"bytes":%d}' % traffic.received if traffic.received else b""
-            exchange.response = b'{"bytes":%d}' % traffic.sent if traffic.sent else b""
-            self._gateway.note(exchange)
+            traffic.note()
 
     async def _arrive(self, exchange: Exchange, traffic: _Traffic) -> bool:
         """Let faults strike a request that came; False when one of them answered it.
@@ -89,11 +86,7 @@ class CdnDoor:
         return True
 
     async def _subject(self, exchange: Exchange) -> Subject:
-        pairs = (pair.partition("=") for pair in exchange.query.split("&"))
-        param = next(
-            (unquote(value).replace(" ", "+") for name, _, value in pairs if name == "encrypted_query_param"), ""
-        )
-        parties = await self._gateway.media.parties(param)
+        parties = await self._gateway.media.parties(_param(exchange))
         if parties is None:
             return Subject(exchange.endpoint, None)
         bot = await self._gateway.bot_numbered(parties[0])
@@ -103,10 +96,19 @@ class CdnDoor:
         return Subject(exchange.endpoint, bot.bot_id, frozenset({parties[1] or bot.owner_user_id}))
 
 
+def _param(exchange: Exchange) -> str:
+    """Return the reference or permission in a request."""
+    pairs = (pair.partition("=") for pair in exchange.query.split("&"))
+    found = (value for name, _, value in pairs if name == "encrypted_query_param")
+    return unquote(next(found, "")).replace(" ", "+")
+
+
 class _Traffic:
     """What goes up and down in one request, as faults let it."""
 
-    def __init__(self, gateway: Gateway, exchange: Exchange, receive: Receive, send: Send) -> None:
+    def __init__(self, gateway: Gateway, exchange: Exchange, receive: Receive, send: Send, *, started: float) -> None:
+        self._started = started
+        self._is_noted = False
         self._gateway = gateway
         self._exchange = exchange
         self._receive = receive
@@ -139,6 +141,17 @@ class _Traffic:
             self._omitted |= {name.lower() for name in action.omit}
         elif action.reset is not UNSET and self._cut is None:
             self._cut = action.reset
+
+    def note(self) -> None:
+        """Note the exchange, unless that was done."""
+        if self._is_noted:
+            return
+        self._is_noted = True
+        exchange = self._exchange
+        exchange.held_ms = int((monotonic() - self._started) * 1000)
+        exchange.request = b'{"bytes":%d}' % self.received if self.received else b""
+        exchange.response = b'{"bytes":%d}' % self.sent if self.sent else b""
+        self._gateway.note(exchange)
 
     async def receive(self) -> Message:
         """Return what the caller sends next."""
@@ -189,6 +202,8 @@ class _Traffic:
 
     async def _send_head(self, message: Message) -> None:
         self._exchange.status = message["status"]
+        if self._is_upload:
+            await self._inspect()
         if self._cut == "after_effect":
             return
         headers = [pair for pair in message["headers"] if pair[0].decode("latin-1").lower() not in self._omitted]
@@ -197,6 +212,15 @@ class _Traffic:
             # An answer without a body would be whole with its head; this one is to be seen as cut.
             headers = [(name, b"1" if name == b"content-length" else value) for name, value in headers]
         await self._send({**message, "headers": headers})
+
+    async def _inspect(self) -> None:
+        """Find what is wrong with an upload, before its caller knows the answer."""
+        if self._exchange.method != "POST":
+            self._exchange.findings += ("upload_by_put",)
+            return
+        announced = await self._gateway.media.announced(_param(self._exchange))
+        if announced is not None and announced != (self._length(self._exchange.headers) or self.received):
+            self._exchange.findings += ("upload_size_mismatch",)
 
     async def _send_slowly(self, message: Message) -> None:
         body: bytes = message.get("body", b"")
@@ -228,6 +252,8 @@ class _Traffic:
 
     async def _pass_on(self, message: Message) -> None:
         self.sent += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            self.note()  # now, so that whoever read the answer finds it in the wire log
         await self._send(message)
 
     @staticmethod

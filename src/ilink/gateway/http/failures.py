@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from msgspec import UNSET
 
-from ilink.errors import RemoteProtocolError
 from ilink.gateway.faults import Fault, Subject
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import CallerGoneError
 from ilink.gateway.problems import UnknownThingError
 from ilink.gateway.refusals import Reply
-from ilink.wire.codec import decode_object, encode, is_object
+from ilink.wire.codec import encode
 from ilink.wire.models import Answer
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class Failures:
 
     async def _subject(self, exchange: Exchange, call: Call) -> Subject:
         """Say whom a request is about: whom it names, else the owner of its bot."""
-        named = _recipient(call.body)
+        named = exchange.person
         if named is None and call.bot is not None:
             named = call.bot.owner_user_id
         bot_id = exchange.bot_id
@@ -162,17 +161,3 @@ def _refusal(fault: Fault) -> Reply:
             body=Answer(), status=action.http_status, plain=f"HTTP {action.http_status}, on purpose: {fault.id}"
         )
     return Reply(body=Answer(ret=action.ret, errcode=action.errcode, errmsg=action.errmsg))
-
-
-def _recipient(body: bytes) -> str | None:
-    """Return the person whom a request names, in whichever field its endpoint has for that."""
-    if not body:
-        return None
-    try:
-        fields = decode_object(body)
-    except RemoteProtocolError:
-        return None
-    message = fields.get("msg")
-    user_id = message.get("to_user_id") if is_object(message) else None
-    user_id = user_id or fields.get("ilink_user_id") or fields.get("to_user_id")
-    return user_id if isinstance(user_id, str) and user_id else None
