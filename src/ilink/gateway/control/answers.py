@@ -93,4 +93,4 @@ class WireLog(Struct, kw_only=True):
     """Exchanges on the protocol listener, oldest first; `findings` says in words what the codes in them mean."""
 
     entries: list[WireEntry]
-    findings: dict[str, str]
+    findings: dict[str, str] | UnsetType = UNSET

@@ -94,7 +94,7 @@ async def show_wire(control: ControlState, query: WireFilter) -> WireLog:
         endpoint=None if query.endpoint is UNSET else query.endpoint,
     )
     codes = sorted({code for entry in entries for code in entry.findings})
-    return WireLog(entries=entries, findings={code: FINDINGS[code].words for code in codes})
+    return WireLog(entries=entries, findings={code: FINDINGS[code].words for code in codes} or UNSET)
 
 
 @calls.call("GET", "/healthz", media_type="text/plain", is_open=True)
