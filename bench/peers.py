@@ -34,11 +34,12 @@ class PeerUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One client: the name and version under which its registry has it."""
+    """One client: the name and version under which its registry has it, and what it runs in, if it is a part."""
 
     name: str
     version: str
     kind: Literal["python", "node"] = "python"
+    host: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -73,6 +74,9 @@ PEERS: Final[dict[str, Peer]] = {
         Peer("wechat-clawbot-sdk", "0.4.0"),
         Peer("weixin-channel-sdk", "0.2.0"),
         Peer("weixin-bot-sdk", "0.2.0"),
+        Peer("nonebot-adapter-wxclaw", "0.2.1", host=("nonebot2[httpx]==2.5.0",)),
+        Peer("nonebot-adapter-claweixin", "0.1.11", host=("nonebot2[httpx]==2.5.0",)),
+        Peer("weixin-ilink", "0.3.5"),
     )
 }
 
@@ -121,6 +125,7 @@ def _make_environment(peer: Peer, scratch: Path) -> Path:
             str(_python_of(environment)),
             *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"),
             f"{peer.package}=={peer.version}",
+            *peer.host,
         ]
     )
     return environment

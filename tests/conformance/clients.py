@@ -49,6 +49,9 @@ CLIENTS = {
         Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="weixin-channel-sdk", keeps_account=True, moves_media=True, when_stale="waits"),
         Client(name="weixin-bot-sdk", keeps_account=True, moves_media=False, when_stale="signs in again"),
+        Client(name="nonebot-adapter-wxclaw", keeps_account=True, moves_media=True, when_stale="waits"),
+        Client(name="nonebot-adapter-claweixin", keeps_account=True, moves_media=True, when_stale="waits"),
+        Client(name="weixin-ilink", keeps_account=True, moves_media=True, when_stale="waits"),
     )
 }
 

@@ -38,8 +38,10 @@ def serving(folder: Path, *options: str) -> Iterator[Control]:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         assert process.stdout is not None
-        yield Control(json.loads(process.stdout.readline()))
-        process.terminate()
+        try:
+            yield Control(json.loads(process.stdout.readline()))
+        finally:
+            process.terminate()
         assert process.wait(10) == 0
 
 
