@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import Final, Literal, Self
+from typing import BinaryIO, Final, Literal, Self, cast
 
 from ilink.errors import ConfigError, MediaError, StoreError, TooLargeError
 from ilink.gateway.problems import InvalidRequestError
@@ -97,7 +97,7 @@ class Sight:
 
     def _look(self) -> SmallPicture:
         self._file.seek(0)
-        return shrink(self._file, side=_SIDE)
+        return shrink(cast("BinaryIO", self._file), side=_SIDE)
 
 
 async def as_recording(data: bytes) -> tuple[bytes, int | None]:

@@ -413,8 +413,8 @@ _TABLE: Final = (
         "video.play_length_unit",
         "seconds",
         ("seconds", "milliseconds"),
-        "Unit of a received video's play_length: seconds in peer weilink, milliseconds in weixin-bot and wechatbot (Q14)."
-        " The field is there when the extra `media` is installed.",
+        "Unit of a received video's play_length: seconds in peer weilink, milliseconds in weixin-bot and wechatbot"
+        " (Q14). The field is there when the extra `media` is installed.",
     ),
 )
 
