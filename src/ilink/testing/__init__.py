@@ -7,10 +7,15 @@
         await alice.says("hi")
         assert await alice.hears() == "You said: hi"
 
-With pytest the fixture `ilink_gateway` is such a gateway, a new one for each test.
+With pytest the fixture `ilink_gateway` is such a gateway, a new one for each test; when the test fails, its report
+shows the chats and what went over the wire.
+
+    gateway.fault("sendmessage", ret=-2, errmsg="prepare failed", times=1)     # what WeChat does at its worst
+    gateway.assert_no_findings()                                               # what the client does at its best
 """
 
+from ilink.testing.faults import Fault, FaultWords
 from ilink.testing.gateway import GatewayClock, LocalGateway
 from ilink.testing.person import Person
 
-__all__ = ["GatewayClock", "LocalGateway", "Person"]
+__all__ = ["Fault", "FaultWords", "GatewayClock", "LocalGateway", "Person"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
+from ilink.testing.faults import Fault, FaultWords, set_fault
 from ilink.testing.person import Person
+from ilink.testing.reports import describe_chats, describe_wire, find_findings
 from ilink.wire.ids import UserId
 
 if TYPE_CHECKING:
@@ -66,6 +69,7 @@ class LocalGateway:
         options = ServerOptions(profile=self._profile, knobs=self._knobs, seed=self._seed, synchronous="OFF")
         self._server = await self._stack.enter_async_context(GatewayServer(options))
         self.clock = GatewayClock(self.rules)
+        self._loop = asyncio.get_running_loop()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -96,10 +100,46 @@ class LocalGateway:
         """The page's address."""
         return self._opened.info.phone_url
 
+    def fault(self, endpoint: str = "*", **words: Unpack[FaultWords]) -> Fault:
+        """Make requests fail from now on: `gateway.fault("sendmessage", ret=-2, errmsg="prepare failed", times=1)`.
+
+        Args:
+            endpoint: Which call: a short name such as `getupdates`, or `cdn_upload`, `cdn_download`, or `*` for all.
+            words: One thing that happens, and which of the requests it happens to; docs/reference/faults.md has all.
+
+        Raises:
+            ConfigError: It could never strike, or says two things at once; the message names what is wrong.
+        """
+        return set_fault(self.rules, endpoint, words)
+
+    def assert_no_findings(self, *, ignore: Iterable[str] = ()) -> None:
+        """Fail if a client did what the protocol's notes advise against; docs/reference/findings.md has all.
+
+        Args:
+            ignore: Codes of findings that are all right here.
+
+        Raises:
+            AssertionError: It names every finding, and what should have been done.
+        """
+        found = find_findings(self.rules, frozenset(ignore))
+        if found:
+            message = "\n".join([f"{len(found)} findings in the wire log:", *found])
+            raise AssertionError(message)
+
     async def person(self, name: str) -> Person:
         """Make a person."""
         person = await self.rules.add_person(name)
         return Person(self.rules, UserId(person.user_id), person.name)
+
+    def describe(self) -> dict[str, str]:
+        """Return what happened so far, in words: `chats` and `wire`; for reports, from outside the event loop.
+
+        While the loop runs the chats cannot be read and are left out.
+        """
+        parts = {"wire": describe_wire(self.rules)}
+        if not (self._loop.is_running() or self._loop.is_closed()):
+            parts["chats"] = self._loop.run_until_complete(describe_chats(self.rules))
+        return {name: text for name, text in parts.items() if text}
 
     @property
     def _opened(self) -> GatewayServer:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from importlib.util import find_spec
 
 import pytest
 
 from ilink.testing.gateway import LocalGateway
 
-__all__ = ["ilink_gateway"]
+__all__ = ["ilink_gateway", "pytest_runtest_makereport"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show in the report of a failed test what happened on its gateway."""
+    report = yield
+    if call.when == "call" and report.failed and isinstance(item, pytest.Function):
+        gateway = item.funcargs.get("ilink_gateway")
+        if isinstance(gateway, LocalGateway):
+            report.sections += [(f"ilink {name}", text) for name, text in gateway.describe().items()]
+    return report
+
 
 if find_spec("pytest_asyncio") is not None:
     import pytest_asyncio

@@ -103,7 +103,7 @@ class ProtocolApp:
                 reply = prepared
             exchange.findings += reply.findings
             exchange.why = reply.why
-            if endpoint.has_token and _is_failure(reply.body):
+            if endpoint.has_token and reply.plain is None and _is_failure(reply.body):
                 await door.delay_error(endpoint.name)
         except UnreadableError as error:
             exchange.findings += error.reply.findings

@@ -164,7 +164,7 @@ class _Traffic:
             if self._cut == "mid_body" and self.received >= self._length(self._exchange.headers) / 2:
                 raise CutError
             if self._is_corrupt:
-                return {**message, "body": body.translate(_INVERTED)}
+                return {**message, "body": bytes(body).translate(_INVERTED)}
         return message
 
     async def send(self, message: Message) -> None:
@@ -225,7 +225,7 @@ class _Traffic:
     async def _send_slowly(self, message: Message) -> None:
         body: bytes = message.get("body", b"")
         if self._is_corrupt:
-            body = body.translate(_INVERTED)
+            body = bytes(body).translate(_INVERTED)
         if self._cut == "mid_body":
             left = max(0, self._announced // 2 - self.sent)
             if len(body) >= left:
