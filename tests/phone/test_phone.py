@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from playwright.async_api import Page, expect
 
 pytestmark = pytest.mark.browser
 
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 AXE = Path(__file__).parent / "vendor/axe.min.js"
 
 
@@ -162,6 +166,20 @@ async def test_names_and_texts_are_never_markup(house: House) -> None:
     await expect(page.locator(".message.out .text")).to_have_text(evil + " [x](javascript:alert(1))")
     assert await page.locator(".text img, .text a, .text script, [onerror]").count() == 0
     assert "owned" not in await page.title()
+
+
+async def test_a_picture_is_sent_and_seen_and_a_page_is_only_saved(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    picker = page.locator("input[type=file]")
+    await picker.set_input_files({"name": "dot.png", "mimeType": "image/png", "buffer": DOT})
+    await expect(page.locator(".bubble img")).to_have_js_property("naturalWidth", 1)
+    evil = b"<script>document.title='owned'</script>"
+    await picker.set_input_files({"name": "page.html", "mimeType": "text/html", "buffer": evil})
+    await expect(page.locator("a.chip")).to_have_attribute("download", "page.html")
+    assert (await bot.hear())["item_list"][0]["type"] == 4
 
 
 async def test_enter_that_ends_a_choice_of_characters_does_not_send(house: House) -> None:

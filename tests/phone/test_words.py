@@ -33,13 +33,17 @@ def test_a_text_has_the_same_blanks_in_both_languages() -> None:
 
 def test_every_text_that_the_page_names_exists() -> None:
     known = {base(key) for key in ENGLISH}
-    named = {key for path in SOURCES for key in re.findall(r'(?:\bt|fact|body)\(\s*"([\w.]+)"', path.read_text("utf-8"))}
+    named = {
+        key for path in SOURCES for key in re.findall(r'(?:\bt|fact|body)\(\s*"([\w.]+)"', path.read_text("utf-8"))
+    }
     assert named
     assert named - known == set()
 
 
 def test_nothing_on_the_page_can_turn_text_into_markup() -> None:
-    dangerous = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|unsafeHTML|unsafeSVG|document\.write|\beval\b|new Function")
+    dangerous = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|unsafeHTML|unsafeSVG|document\.write|\beval\b|new Function"
+    )
     found = [path.name for path in SOURCES if dangerous.search(path.read_text("utf-8"))]
     assert found == []
 

@@ -1,1 +1,1 @@
-"""The phone page: static files that the gateway's control listener serves; they use the control API and nothing else."""
+"""The phone page: static files that the gateway serves; they use the control API and nothing else."""

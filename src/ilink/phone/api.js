@@ -26,6 +26,13 @@ export const api = {
   mailbox: (botId) => get(`/_sim/bots/${part(botId)}/mailbox`),
   expireBot: (botId) => post(`/_sim/bots/${part(botId)}/expire`),
   say: (userId, botId, text) => post(`/_sim/people/${part(userId)}/messages`, { bot_id: botId, text }),
+  sendFile: (userId, botId, kind, file) => {
+    const form = new FormData();
+    form.set("bot_id", botId);
+    form.set("kind", kind);
+    form.set("file", file);
+    return call("POST", `/_sim/people/${part(userId)}/messages`, form);
+  },
   transcript: async (botId, userId, after) =>
     (await get(`/_sim/chats/${part(botId)}/${part(userId)}/transcript`, { after })).messages,
   typing: (botId, userId) => get(`/_sim/chats/${part(botId)}/${part(userId)}/typing`),
@@ -52,7 +59,9 @@ function part(value) {
 
 async function call(method, path, body) {
   const request = { method, headers: { accept: "application/json" } };
-  if (body !== undefined) {
+  if (body instanceof FormData) {
+    request.body = body;
+  } else if (body !== undefined) {
     request.body = JSON.stringify(body);
     request.headers["content-type"] = "application/json";
   }

@@ -3,9 +3,6 @@
 /** States that change no more; an entry in another one is looked at again. */
 const SETTLED = new Set(["acked", "shown", "not_shown", "refused"]);
 
-/** The gateway answers at most so many entries at once. */
-const PAGE = 1000;
-
 function isSame(entry, draft) {
   return entry.direction === "in" && entry.items.length === 1 && entry.items[0].text === draft.text;
 }
@@ -33,6 +30,11 @@ export class Chat {
 
   get last() {
     return this.entries.at(-1) ?? null;
+  }
+
+  /** The newest entry that a phone shows, which is what a list of chats tells. */
+  get lastShown() {
+    return this.entries.findLast((entry) => entry.direction === "in" || entry.state === "shown") ?? null;
   }
 
   /** The number of the newest entry. */
@@ -78,15 +80,9 @@ export class Chat {
   /** Bring the entries up to date. `read(after)` answers those after a number, oldest first. */
   async update(read) {
     const isAnew = !this.isLoaded;
-    const fresh = [];
-    let after = isAnew ? 0 : Math.min(this.#lookFrom, this.newest);
+    const after = isAnew ? 0 : Math.min(this.#lookFrom, this.newest);
     this.#lookFrom = Number.MAX_SAFE_INTEGER;
-    for (;;) {
-      const page = await read(after);
-      fresh.push(...page);
-      if (page.length < PAGE) break;
-      after = page.at(-1).n;
-    }
+    const fresh = await read(after);
     if (isAnew) this.entries = [];
     this.isLoaded = true;
     for (const entry of fresh) this.#put(entry);

@@ -236,6 +236,11 @@ class Store extends EventTarget {
     await this.#post(chat, draft);
   }
 
+  async sendFile(userId, botId, file) {
+    const kind = file.type.startsWith("image/") ? "image" : file.type.startsWith("video/") ? "video" : "file";
+    await this.attempt(() => api.sendFile(userId, botId, kind, file));
+  }
+
   async sayAgain(userId, botId, draft) {
     draft.state = "sending";
     await this.#post(this.chat(userId, botId), draft);

@@ -33,7 +33,7 @@ class ChatList extends View {
   }
 
   #row({ bot, chat }) {
-    const { last, unread } = chat;
+    const { lastShown: last, unread } = chat;
     const name = store.botName(bot.bot_id);
     return html`
       <li>

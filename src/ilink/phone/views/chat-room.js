@@ -202,6 +202,9 @@ class ChatRoom extends View {
           @input=${this.#composed}
           @keydown=${this.#pressed}
         ></textarea>
+        <input type="file" class="unseen" tabindex="-1" aria-hidden="true" @change=${this.#picked} />
+        <button type="button" class="bare attach" aria-label=${t("chat.attach")} title=${t("chat.attach")}
+          @click=${() => this.querySelector("input[type=file]").click()}>${icon("plus")}</button>
         <button class="send" aria-label=${t("chat.send")} title=${t("chat.send")} ?disabled=${!chat.composing.trim()}>${icon("send")}</button>
       </form>
     `;
@@ -228,6 +231,13 @@ class ChatRoom extends View {
     this.#follows = true;
     store.say(this.userId, this.botId, text);
     this.querySelector("textarea").focus();
+  }
+
+  async #picked(event) {
+    const { target } = event;
+    for (const file of target.files) await store.sendFile(this.userId, this.botId, file);
+    // The same file may be picked once more.
+    target.value = "";
   }
 
   #grow(textarea) {

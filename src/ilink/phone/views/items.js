@@ -31,18 +31,12 @@ const ADDRESS = /https?:\/\/[^\s<>"'，。！？；：、（）【】「」『�
 
 /** One line for the list of chats. */
 export function entrySummary(entry) {
-  const words = entry.items.map(itemSummary).filter(Boolean).join(" ");
-  return entry.state === "refused" ? `${t("state.refused")}: ${words}` : words;
+  return entry.items.map(itemSummary).filter(Boolean).join(" ");
 }
 
 function itemSummary(item) {
   if (item.type === TEXT) return item.text ?? "";
   return `[${t(`item.${KINDS[item.type] ?? "unknown"}`)}]`;
-}
-
-/** What a screen reader and a search find in an entry. */
-export function entryText(entry) {
-  return entry.items.map((item) => item.text ?? "").join("\n");
 }
 
 export function itemView(item) {
