@@ -19,6 +19,7 @@ _COMMANDS = {
     "login": "login",
     "run": "run",
     "send": "send",
+    "journal": "journal",
     "accounts": "accounts",
     "logout": "accounts",
 }
