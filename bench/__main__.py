@@ -1,7 +1,7 @@
 """Measures where we stand, in one run and in turn, and prints each figure beside the limit.
 
-python -m bench                         everything, about five minutes
-python -m bench --quick                 one round and a thousand polls, about one minute
+python -m bench                         everything, about six minutes
+python -m bench --quick                 one round, a thousand polls and 128 MiB, about a minute
 python -m bench --only echo --only polls
 """
 
@@ -19,12 +19,15 @@ from typing import Final
 from bench import report
 from bench.echo import contestants, measure_on_gateway, measure_on_stub
 from bench.machine import describe, fast_run, raise_file_limit
+from bench.media import measure_media
 from bench.polls import PollFigures, measure_polls
 from bench.processes import BenchError, Gateway, start_gateway, start_stub
 from bench.sends import SendFigures, measure_sends
 
-_PARTS: Final = ("echo", "polls", "sends")
+_PARTS: Final = ("echo", "polls", "sends", "media")
 _DESCRIPTORS_BESIDE_POLLS: Final = 500
+_MIB: Final = 1024
+_QUICK_MIB: Final = 128
 
 Start = Callable[[Path], AbstractAsyncContextManager[Gateway]]
 _SERVERS: Final[dict[str, Start]] = {"limit: bare server": start_stub, "ilink gateway": start_gateway}
@@ -49,6 +52,8 @@ async def _measure(parts: list[str], rounds: int, counts: list[int], result: dic
                 sends[name] = await measure_sends(server)
         print(report.send_table(sends), flush=True)
         result["sends"] = report.as_data(sends)
+    if "media" in parts:
+        result["media"] = await measure_media(_QUICK_MIB if rounds == 1 else _MIB, rounds)
 
 
 async def _echo(rounds: int, result: dict[str, object]) -> None:
@@ -78,7 +83,7 @@ def main() -> None:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--only", action="append", choices=_PARTS, help="measure this part; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="one round and a thousand polls")
+    parser.add_argument("--quick", action="store_true", help="one round, a thousand polls and 128 MiB")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
     options = parser.parse_args()
     counts = [1_000] if options.quick else [1_000, 10_000]

@@ -52,5 +52,6 @@ def memory_bytes(pid: int) -> int | None:
 
 
 def describe() -> str:
-    """Return what the figures were measured on."""
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {sys.version.split()[0]}"
+    """Return what the figures were measured on, and how busy it is with other work."""
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{os.cpu_count()} cores{load}, {platform.system()} {platform.machine()}, Python {sys.version.split()[0]}"

@@ -24,6 +24,8 @@ from bench.people import Bot, add_person, sign_in
 from bench.processes import BenchError, Gateway, Program, start, start_gateway
 from bench.rawhttp import Pool
 
+__all__ = ["measure_media"]
+
 _TASKS: Final = ("md5", "upload", "raw", "download", "checked")
 _PEERS: Final = {"wechatbot-sdk": "wechatbot_media.py", "weilink": "weilink_media.py"}
 _DRIVERS: Final = Path(__file__).parent / "drivers"
@@ -33,9 +35,8 @@ _PEER_MIB: Final = 100
 Figures = dict[str, float]
 
 
-async def measure(mib: int, rounds: int, result: dict[str, object]) -> None:
-    print(f"On {describe()}. Read the figures as ratios: they were taken in turn on one machine.", flush=True)
-    result["machine"] = describe()
+async def measure_media(mib: int, rounds: int, *, beside_peers: bool = True) -> dict[str, object]:
+    """Measure, print the tables, and return the figures."""
     with tempfile.TemporaryDirectory(prefix="ilink-bench-") as folder:
         scratch = Path(folder)
         async with start_gateway(scratch / "gateway") as gateway:
@@ -43,9 +44,9 @@ async def measure(mib: int, rounds: int, result: dict[str, object]) -> None:
             large = _write(scratch / "large.bin", mib)
             ours = await _measure_ours(gateway, large, rounds)
             _print_ours(ours, mib)
-            result["ours"] = ours
             large.unlink()
-            result["beside peers"] = await _measure_peers(gateway, scratch)
+            peers = await _measure_peers(gateway, scratch) if beside_peers else {}
+    return {"MiB": mib, "ours": ours, "beside peers": peers}
 
 
 async def _measure_ours(gateway: Gateway, path: Path, rounds: int) -> dict[str, Figures]:
@@ -142,7 +143,8 @@ def _print_ours(figures: dict[str, Figures], mib: int) -> None:
         "download": "download to disk, decrypted",
         "checked": "the same, MD5 checked too",
     }
-    print(f"\n{mib} MiB                                   MiB/s   cpu s: client  gateway   extra MiB: client  gateway")
+    print(f"\nLarge files, on {describe()}")
+    print(f"{mib} MiB                                   MiB/s   cpu s: client  gateway   extra MiB: client  gateway")
     for task, name in names.items():
         one = figures[task]
         client, gateway = one["memory"] / 2**20, one["gateway memory"] / 2**20
@@ -185,13 +187,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("build/bench-media.json"), help="where the figures go")
     options = parser.parse_args()
-    result: dict[str, object] = {}
+    result: dict[str, object] = {"machine": describe()}
+    print(f"On {describe()}. Read the figures as ratios: they were taken in turn on one machine.", flush=True)
     try:
-        fast_run(measure(options.mib, options.rounds, result))
+        fast_run(_measure(options.mib, options.rounds, result))
     except BenchError as error:
         parser.exit(1, f"the measurement ended early: {error}\n")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1))
+
+
+async def _measure(mib: int, rounds: int, result: dict[str, object]) -> None:
+    result.update(await measure_media(mib, rounds))
 
 
 if __name__ == "__main__":

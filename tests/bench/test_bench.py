@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bench.echo import Contestant, measure_on_gateway, measure_on_stub
+from bench.media import measure_media
 from bench.polls import measure_polls
 from bench.processes import BenchError, start, start_gateway, start_stub
 from bench.sends import measure_sends
@@ -52,6 +53,16 @@ async def test_polls_are_held_and_woken_and_sends_are_counted(open_server: objec
     assert 0 < few.wake_one <= few.wake_one_p99
     assert few.wake_all > 0
     assert sent.rate > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory and time are read from /proc")
+async def test_large_files_are_timed_beside_what_limits_them(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = await measure_media(2, 1, beside_peers=False)
+    ours = figures["ours"]
+    assert isinstance(ours, dict)
+    assert list(ours) == ["md5", "upload", "raw", "download", "checked"]
+    assert all(one["seconds"] > 0 for one in ours.values())
+    assert "upload / MD5 alone" in capsys.readouterr().out
 
 
 async def test_a_program_that_says_nothing_is_told_with_its_last_words(tmp_path: Path) -> None:

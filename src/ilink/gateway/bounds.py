@@ -8,6 +8,7 @@ import socket
 import struct
 from typing import Any, Final, cast
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ilink.gateway.http.failures import CONNECTION
@@ -69,6 +70,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_waiting()
         cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece as it came if none waits before it: uvicorn copies it twice, which costs as much as storing."""
+        cycle = self.cycle
+        if cycle.body or cycle.response_complete:
+            super().on_body(body)
+            return
+        super().on_body(b"")
+        # Of bytes, what uvicorn does with its bytearray makes no copy, or a new object.
+        cycle.body = cast("bytearray", body)
+        if len(body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     async def reset(self) -> None:
         """Break the connection as a failing network does: what was written leaves, and then a reset."""
