@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Self
 
+import msgspec
+
 from ilink.errors import StoreError
 from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.clock import Clock, as_datetime
@@ -56,7 +58,6 @@ from ilink.gateway.views import (
 from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, MailRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
-from ilink.wire.codec import encode
 from ilink.wire.enums import ItemType, MessageState, MessageType
 from ilink.wire.ids import AccountId, UserId
 
@@ -698,7 +699,7 @@ class Gateway:
                 "context_token": context_token,
                 "item_list": content,
             }
-            return encode({**message, **fields})
+            return _as_given({**message, **fields})
 
         return MailDraft(
             bot=bot.number,
@@ -758,6 +759,14 @@ class Gateway:
             sends=chat.sends,
             sends_left=left,
         )
+
+
+def _as_given(message: dict[str, object]) -> bytes:
+    """Return a message as JSON, with whatever it was asked to hold: what does not fit is escaped, never replaced."""
+    try:
+        return msgspec.json.encode(message)
+    except (UnicodeEncodeError, OverflowError):  # half a surrogate pair; a number beyond 64 bits
+        return json.dumps(message, separators=(",", ":")).encode()
 
 
 def _text_items(text: str | None, now_ms: int) -> list[dict[str, object]]:
