@@ -144,13 +144,19 @@ class Taker:
             task = tasks.create_task(self.bot.serve(login=self.login))
             await begun.wait()
             assert self.person.bot_id is not None
-            while (await self.gateway.rules.bot(self.person.bot_id)).waiting_polls == 0:
-                await asyncio.sleep(0)
+            await self.held(self.person.bot_id)
             await self.gateway.rules.post_message(self.person.user_id, self.person.bot_id, items=items, fields=fields)
             await self.person.says("ping")
             assert await self.person.hears(timeout=5) == "pong"
             assert not task.done()
             self.bot.stop()
+
+    async def held(self, bot_id: AccountId) -> None:
+        """Wait until the bot's poll is."""
+        while True:
+            if (await self.gateway.rules.bot(bot_id)).waiting_polls:
+                return
+            await asyncio.sleep(0)
 
     def journal(self) -> list[tuple[int, str | None, bytes]]:
         """Return state, error and bytes of every message in the journal."""
