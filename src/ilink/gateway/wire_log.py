@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -57,7 +57,7 @@ class Exchange:
     is_refused: bool = False
     is_stale: bool = False
     findings: tuple[str, ...] = ()
-    faults: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    faults: tuple[tuple[str, str], ...] = ()
 
     @property
     def person(self) -> str | None:

@@ -102,7 +102,7 @@ class Failures:
     def leave(self, exchange: Exchange, subject: Subject, reply: Reply) -> Reply:
         """Return an answer as the faults leave it."""
         reply.delivery, struck = self._gateway.faults.deliver(subject, encode(reply.body))
-        exchange.faults += [(fault.id, fault.action.name) for fault in struck]
+        exchange.faults += tuple((fault.id, fault.action.name) for fault in struck)
         return reply
 
     async def strike_arrival(self, exchange: Exchange, subject: Subject, hold: Hold) -> Fault | None:
@@ -127,7 +127,7 @@ class Failures:
     def strike(self, exchange: Exchange, subject: Subject, fault: Fault) -> None:
         """Note that a fault struck a request."""
         self._gateway.faults.strike(fault, subject)
-        exchange.faults.append((fault.id, fault.action.name))
+        exchange.faults += ((fault.id, fault.action.name),)
 
     async def _hang(self, hold: Hold) -> None:
         try:
