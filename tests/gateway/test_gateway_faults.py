@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from fault_house import CIPHER, FaultHouse, open_fault_house
+from test_must_accept import upload
 
+from ilink.gateway.bounds import BoundedProtocol
 from ilink.gateway.fault_actions import ACTIONS, FaultAction, FaultSpec
 from ilink.gateway.problems import InvalidRequestError, UnknownThingError
 
@@ -103,6 +108,17 @@ async def test_reset_mid_body_has_the_effect_and_half_the_answer(there: FaultHou
     outcome = await there.request(endpoint)
     size = int(outcome.headers["content-length"])
     assert (outcome.status, len(outcome.body), outcome.is_whole, outcome.is_reset) == (200, size // 2, False, True)
+
+
+async def test_half_of_a_large_blob_arrives_before_a_reset(there: FaultHouse) -> None:
+    size = 2**22
+    announced = upload(there.alice, rawsize=size - 16, filesize=size)
+    param = (await there.bot.call("getuploadurl", announced))["upload_param"]
+    permission = f"encrypted_query_param={quote(param, safe='')}&filekey={announced['filekey']}"
+    reference = (await there.upload(permission, bytes(size))).headers["x-encrypted-param"]
+    there.fault(endpoint="cdn_download", reset="mid_body")
+    outcome = await there.download(reference)
+    assert (len(outcome.body), outcome.is_reset) == (size // 2, True)
 
 
 async def test_reset_mid_body_of_an_upload_stores_nothing(there: FaultHouse) -> None:
@@ -270,7 +286,23 @@ async def test_a_slow_download_ends_when_the_caller_leaves(there: FaultHouse) ->
     await there.house.until(lambda: len(there.house.gateway.state.waiting) == 1)
     request.cancel()
     await asyncio.gather(request, return_exceptions=True)
-    await there.house.until(lambda: len(there.house.gateway.state.waiting) == 0)
+    await there.house.until(lambda: bool(there.house.gateway.wire_log(endpoint="cdn_download")))
+    (entry,) = there.house.gateway.wire_log(endpoint="cdn_download")
+    assert entry.response is None  # not one byte of the sixteen
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop")
+@pytest.mark.parametrize(("where", "body"), [("after_headers", 0), ("mid_body", 21)])
+def test_what_was_written_before_a_reset_arrives_on_uvloop_too(tmp_path: Path, where: str, body: int) -> None:
+    import uvloop
+
+    async def play() -> tuple[int | None, int, bool]:
+        async with open_fault_house(tmp_path, "socket") as there:
+            there.fault(endpoint="sendmessage", reset=where)
+            outcome = await there.request("sendmessage")
+            return outcome.status, len(outcome.body), outcome.is_reset
+
+    assert uvloop.run(play()) == (200, body, True)
 
 
 async def test_nth_and_times_say_when(there: FaultHouse) -> None:
@@ -385,3 +417,24 @@ async def test_a_fault_that_could_never_strike_is_refused_by_name(house, spec: F
 async def test_removing_what_is_not_there_is_refused(house) -> None:
     with pytest.raises(UnknownThingError, match="f9"):
         house.gateway.faults.remove("f9")
+
+
+async def test_a_reset_waits_for_what_was_written_to_leave() -> None:
+    class Draining:
+        left = [30, 20, 10, 0]
+        aborted_with: int | None = None
+
+        def get_write_buffer_size(self) -> int:
+            return self.left.pop(0)
+
+        def get_extra_info(self, _name: str) -> None:
+            return None
+
+        def abort(self) -> None:
+            self.aborted_with = sum(self.left)
+
+    protocol = object.__new__(BoundedProtocol)
+    protocol.transport = Draining()  # type: ignore[assignment]
+    protocol.cycle = SimpleNamespace(disconnected=False)  # type: ignore[assignment]
+    await protocol.reset()
+    assert (protocol.transport.aborted_with, protocol.cycle.disconnected) == (0, True)

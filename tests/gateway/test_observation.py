@@ -51,6 +51,19 @@ async def test_a_reader_misses_nothing_that_comes_after_a_reset() -> None:
     ]
 
 
+async def test_a_reader_is_not_shown_what_a_reset_forgot() -> None:
+    stream = EventStream()
+    for _ in range(3):
+        stream.publish("clock", 0, {"of": "old"})
+    reader = stream.follow(0)
+    assert (await anext(reader)).id == 1
+    stream.clear()
+    stream.publish("clock", 0, {"of": "new"})
+    event = await anext(reader)
+    assert (event.id, event.data) == (1, {"of": "new"})
+    await reader.aclose()
+
+
 async def test_a_slow_reader_sees_a_gap() -> None:
     stream = EventStream(history=3)
     for _ in range(10):
