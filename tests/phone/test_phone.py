@@ -35,6 +35,7 @@ async def test_a_person_is_made_a_code_is_scanned_and_the_two_talk(house: House)
     bot = house.bot()
     await bot.ask_for_code()
     await page.get_by_role("button", name="Scan as alice").click()
+    await expect(page.get_by_text("Scanned by alice. Connect this bot?")).to_be_visible()
     assert await bot.status() == "scaned"
     await page.get_by_role("button", name="Confirm").click()
     await bot.wait_until_confirmed()
@@ -74,8 +75,8 @@ async def test_cancelling_ends_the_login(house: House) -> None:
     await bot.ask_for_code()
     await page.get_by_role("button", name="Scan as alice").click()
     await page.get_by_role("button", name="Cancel").click()
-    assert await bot.status() == "expired"
     await expect(page.get_by_text("This code has expired.")).to_be_visible()
+    assert await bot.status() == "expired"
 
 
 async def test_a_verify_code_is_shown_until_the_bot_sends_it(house: House) -> None:
@@ -180,6 +181,19 @@ async def test_a_picture_is_sent_and_seen_and_a_page_is_only_saved(house: House)
     await picker.set_input_files({"name": "page.html", "mimeType": "text/html", "buffer": evil})
     await expect(page.locator("a.chip")).to_have_attribute("download", "page.html")
     assert (await bot.hear())["item_list"][0]["type"] == 4
+
+
+async def test_a_chat_stays_at_its_end_while_pictures_load(house: House, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (200, 600), "navy").save(tmp_path / "tall.png")
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    for number in range(12):
+        await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text=f"message {number}")
+    page = await house.page(at=f"?bot={bot.bot_id}")
+    await page.locator("input[type=file]").set_input_files(tmp_path / "tall.png")
+    await expect(page.locator(".bubble img")).to_have_js_property("naturalHeight", 600)
+    await expect(page.locator(".message .state").last).to_be_in_viewport()
 
 
 async def test_enter_that_ends_a_choice_of_characters_does_not_send(house: House) -> None:

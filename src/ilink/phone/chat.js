@@ -82,7 +82,13 @@ export class Chat {
     const isAnew = !this.isLoaded;
     const after = isAnew ? 0 : Math.min(this.#lookFrom, this.newest);
     this.#lookFrom = Number.MAX_SAFE_INTEGER;
-    const fresh = await read(after);
+    let fresh;
+    try {
+      fresh = await read(after);
+    } catch (error) {
+      this.expectChange(after + 1);
+      throw error;
+    }
     if (isAnew) this.entries = [];
     this.isLoaded = true;
     for (const entry of fresh) this.#put(entry);

@@ -38,6 +38,7 @@ class ChatRoom extends View {
   static properties = { userId: {}, botId: {}, drawn: { state: true }, isBehind: { state: true } };
 
   #follows = true;
+  #top = 0;
   #distance = null;
   #resizes = new ResizeObserver(() => this.#follows && this.#toEnd());
 
@@ -64,6 +65,8 @@ class ChatRoom extends View {
 
   firstUpdated() {
     this.#resizes.observe(this.#log);
+    // A picture takes its room when it has loaded, long after the message was drawn; load events only come down.
+    this.#log.addEventListener("load", () => this.#follows && this.#toEnd(), { capture: true });
     // On a touch screen the keyboard would jump up before anybody wants to write.
     if (matchMedia("(pointer: fine)").matches) this.querySelector("textarea").focus();
   }
@@ -247,7 +250,10 @@ class ChatRoom extends View {
 
   #scrolled() {
     const { scrollTop, scrollHeight, clientHeight } = this.#log;
-    this.#follows = scrollHeight - scrollTop - clientHeight < NEAR;
+    // Only a move upwards is somebody who reads; the end also moves away by itself when a picture takes its room.
+    if (scrollHeight - scrollTop - clientHeight < NEAR) this.#follows = true;
+    else if (scrollTop < this.#top) this.#follows = false;
+    this.#top = scrollTop;
     this.isBehind = !this.#follows;
     if (scrollTop > 200 || this.drawn >= this.#chat.entries.length || this.#distance !== null) return;
     this.#distance = scrollHeight - scrollTop;
