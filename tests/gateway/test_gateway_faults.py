@@ -421,8 +421,9 @@ async def test_removing_what_is_not_there_is_refused(house) -> None:
 
 async def test_a_reset_waits_for_what_was_written_to_leave() -> None:
     class Draining:
-        left = [30, 20, 10, 0]
-        aborted_with: int | None = None
+        def __init__(self) -> None:
+            self.left = [30, 20, 10, 0]
+            self.aborted_with: int | None = None
 
         def get_write_buffer_size(self) -> int:
             return self.left.pop(0)
