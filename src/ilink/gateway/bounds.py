@@ -25,12 +25,15 @@ _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-le
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 with limits on the head of a request."""
+    """uvicorn's HTTP/1.1 with limits on the head of a request, and on the silence within its body."""
 
     head_seconds = 60.0
     """From a connection's first moment, or a request's first byte, to the end of its headers."""
+    body_seconds = 60.0
+    """Between two pieces of a body."""
     _head_bytes = 0
     _is_in_head = True
+    _heard = 0.0
     _too_slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,6 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Count what comes before the end of the headers; a little more may come with the same read."""
         if self._is_in_head:
             self._head_bytes += len(data)
+        self._heard = self.loop.time()
         super().data_received(data)
         if self._is_in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
@@ -64,10 +68,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait_for_head()
 
     def on_headers_complete(self) -> None:
-        """Hand the request on; its body has limits of its own."""
+        """Hand the request on; the size of its body is limited by who reads it."""
         self._is_in_head = False
         self._head_bytes = 0
-        self._stop_waiting()
         cast("dict[str, object]", self.scope)[CONNECTION] = self
         super().on_headers_complete()
 
@@ -83,6 +86,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
 
+    def on_message_complete(self) -> None:
+        """Stop waiting: what follows is up to the gateway."""
+        self._stop_waiting()
+        super().on_message_complete()
+
     async def reset(self) -> None:
         """Break the connection as a failing network does: what was written leaves, and then a reset."""
         for _ in range(_TURNS):
@@ -94,7 +102,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _wait_for_head(self) -> None:
-        self._too_slow = self.loop.call_later(self.head_seconds, self.transport.abort)
+        self._too_slow = self.loop.call_later(self.head_seconds, self._look)
+
+    def _look(self) -> None:
+        """Hang up on who is too slow; look again later at a body that comes, or that nobody wants to read yet."""
+        self._too_slow = None
+        left = self._heard + self.body_seconds - self.loop.time()
+        if self._is_in_head or (left <= 0 and not self.flow.read_paused):
+            self.transport.abort()
+        else:
+            self._too_slow = self.loop.call_later(left if left > 0 else self.body_seconds, self._look)
 
     def _stop_waiting(self) -> None:
         if self._too_slow is not None:
@@ -112,7 +129,7 @@ def _do_not_linger(transport: asyncio.BaseTransport) -> None:
         copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def bounded(head_seconds: float) -> type[asyncio.Protocol]:
-    """Return the protocol with another time limit."""
-    members: dict[str, Any] = {"head_seconds": head_seconds}
+def bounded(head_seconds: float, body_seconds: float) -> type[asyncio.Protocol]:
+    """Return the protocol with other time limits."""
+    members: dict[str, Any] = {"head_seconds": head_seconds, "body_seconds": body_seconds}
     return type("BoundedProtocol", (BoundedProtocol,), members)

@@ -90,12 +90,13 @@ class Listener:
         """The host to connect to: the loopback one, if it listens on all."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
 
-    async def start(self, app: AsgiApp, *, head_seconds: float = 60.0) -> None:
+    async def start(self, app: AsgiApp, *, head_seconds: float = 60.0, body_seconds: float = 60.0) -> None:
         """Serve an application from now on; connections that came before are answered too.
 
         Args:
             app: What answers.
             head_seconds: How long a connection may take to its request's last header.
+            body_seconds: How long it may be silent in the middle of a body.
         """
         # Loaded here because it takes a tenth of a second, which a wrong argument need not wait for.
         import uvicorn
@@ -104,7 +105,7 @@ class Listener:
 
         config = uvicorn.Config(
             app,
-            http=bounded(head_seconds),
+            http=bounded(head_seconds, body_seconds),
             ws="none",
             lifespan="off",
             interface="asgi3",
