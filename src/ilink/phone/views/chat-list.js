@@ -13,6 +13,11 @@ import { View } from "./view.js";
 class ChatList extends View {
   static properties = { userId: {} };
 
+  /** After a reset this element hears of it before the phone around it takes it away: there is nothing to draw then. */
+  shouldUpdate() {
+    return store.person(this.userId) !== null;
+  }
+
   render() {
     const person = store.person(this.userId);
     const chats = store.chatsOf(this.userId);

@@ -56,6 +56,11 @@ class ChatRoom extends View {
     return this.querySelector(".log");
   }
 
+  /** After a reset this element hears of it before the phone around it takes it away: there is nothing to draw then. */
+  shouldUpdate() {
+    return store.person(this.userId) !== null && store.bot(this.botId) !== null;
+  }
+
   willUpdate(changes) {
     if (!changes.has("botId") && !changes.has("userId")) return;
     this.drawn = STEP;
