@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from clients import DOCUMENT, PICTURE, Running
-from conftest import installed, numbers
 from keyboard import Control, wait_until
+
+from conftest import installed, numbers
 
 FIXED = pytest.mark.parametrize("name", ["openclaw-weixin", "weilink", "wechat-clawbot"])
 
