@@ -26,7 +26,7 @@ from ilink.gateway.listeners import Listener
 
 HEAD_SECONDS = 0.4
 BODY_SECONDS = 0.3
-CONNECTIONS = int(os.environ.get("ILINK_TEST_CONNECTIONS", "2000"))
+CONNECTIONS = int(os.environ.get("ILINK_TEST_CONNECTIONS", "10000"))
 PING = b"GET /ilink/bot/get_qrcode_status?qrcode= HTTP/1.1\r\nHost: x\r\n\r\n"
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -267,7 +267,7 @@ async def test_random_damage_to_a_request_is_survived(served: Served) -> None:
 
 
 async def test_thousands_of_silent_connections_keep_nobody_from_being_served(served: Served) -> None:
-    """Each is held for as long as a head may take; `ILINK_TEST_CONNECTIONS` says how many."""
+    """Each is held for as long as a head may take; as many as the descriptors allow, 10,000 at most."""
     free = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - descriptors() - 200
     silent: list[socket.socket] = []
     try:

@@ -193,3 +193,14 @@ def test_a_secret_is_read_with_reveal_and_compared_by_value() -> None:
 def test_a_secret_is_not_written_out(leak: object) -> None:
     with pytest.raises(TypeError):
         leak(Secret(CANARY))
+
+
+def test_the_name_of_a_field_may_be_a_secret_too() -> None:
+    assert redact({"A" * 64: {"B" * 64: 1}, "msg": 2}) == {"***": {"***": 1}, "msg": 2}
+
+
+def test_a_secret_in_a_path_is_masked_even_where_slashes_cut_it() -> None:
+    secret = "aB3/" * 20
+    shown = redact_url(f"https://host/ilink/bot/{secret}x")
+    assert "aB3" not in shown
+    assert redact_url("https://host/ilink/bot/getUpdates") == "https://host/ilink/bot/getUpdates"

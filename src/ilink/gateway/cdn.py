@@ -25,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
+_DIGITS: Final = 18
 _MANY: Final = 16 << 20
 """Bytes of a refused body that are read and thrown away, so that its sender gets to read the refusal."""
 
@@ -76,12 +77,11 @@ class CdnApp:
             raise CdnRefusalError(404, "upload by POST to /upload, download by GET from /download")
 
     async def _upload(self, scope: Message, query: dict[str, str], body: _Body, answer: _Answer) -> None:
-        announced = _header(scope, b"content-length")
         reference = await self._room.take_upload(
             query.get("encrypted_query_param", ""),
             query.get("filekey", ""),
             body.chunks(),
-            announced=int(announced) if announced.isdigit() else None,
+            announced=_announced(scope),
         )
         await answer.head(200, {DOWNLOAD_REFERENCE: reference, "content-length": "0"})
         await answer.body(b"", is_last=True)
@@ -149,8 +149,7 @@ class _Answer:
 
 async def _refuse(answer: _Answer, body: _Body, status: int, words: str, scope: Message) -> None:
     """Answer with an error, once its caller is ready to read one: most write everything before they look."""
-    announced = _header(scope, b"content-length")
-    is_short = not announced.isdigit() or int(announced) <= _MANY
+    is_short = (_announced(scope) or 0) <= _MANY
     try:
         is_read = is_short and await body.throw_away(_MANY)
     except _LeftError:
@@ -191,6 +190,13 @@ def _read_range(text: str, size: int) -> _Range | None:
     if start >= size or start >= end:
         raise CdnRefusalError(416, f"the blob has {size} bytes")
     return _Range(start, end)
+
+
+def _announced(scope: Message) -> int | None:
+    """Return the length that a request declares; of a length beyond any measure, one that is too much for everybody."""
+    length = _header(scope, b"content-length")
+    is_number = length.isascii() and length.isdigit()
+    return int(length[:_DIGITS]) if is_number else None
 
 
 def _header(scope: Message, name: bytes) -> str:

@@ -66,6 +66,7 @@ _SHOWN_HEADERS: Final = frozenset(
 
 _LONG_OPAQUE: Final = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _OPAQUE_SEGMENT: Final = re.compile(r"[A-Za-z0-9+_=%-]{32,}")
+_LONG_PATH: Final = 40
 _BEARER: Final = re.compile(r"(bearer\s+)\S+", re.IGNORECASE)
 _TEXT_AFTER_NAME: Final = re.compile(r'("([A-Za-z0-9_-]+)"\s*:\s*\[?\s*)"(?:[^"\\]|\\.)*("|$)')
 _EXCERPT_BYTES: Final = 200
@@ -75,10 +76,10 @@ def redact(value: object) -> object:
     """Return plain JSON data with every secret masked; an empty value stays, since it hides nothing.
 
     Secrets are known by their field, by a word in their field's name, or as a long opaque run of characters in any
-    text that people did not write.
+    text that people did not write, the name of a field included.
     """
     if is_object(value):
-        return {key: _redact_field(key, entry) for key, entry in value.items()}
+        return {_redact_text(key): _redact_field(key, entry) for key, entry in value.items()}
     if is_array(value):
         return [redact(entry) for entry in value]
     return _redact_text(value) if isinstance(value, str) else value
@@ -100,7 +101,7 @@ def redact_url(url: str) -> str:
     except ValueError:
         return MASK
     host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, _OPAQUE_SEGMENT.sub(MASK, parts.path), urlencode(query, safe="*"), ""))
+    return urlunsplit((parts.scheme, host, _redact_path(parts.path), urlencode(query, safe="*"), ""))
 
 
 def excerpt(raw: bytes) -> str:
@@ -118,6 +119,17 @@ def _redact_field(key: str, value: object) -> object:
 
 def _is_secret(name: str) -> bool:
     return name.lower() in _SECRET_FIELDS or _SECRET_WORD.search(name) is not None
+
+
+def _redact_path(path: str) -> str:
+    """Mask what is opaque in a path; base64 has slashes, so in a long path pieces of mixed case are masked too."""
+    is_long = len(path) >= _LONG_PATH
+    shown = _OPAQUE_SEGMENT.sub(MASK, path)
+    return "/".join(MASK if is_long and _is_mixed(segment) else segment for segment in shown.split("/"))
+
+
+def _is_mixed(segment: str) -> bool:
+    return segment != segment.lower() and segment != segment.upper()
 
 
 def _redact_text(text: str) -> str:

@@ -29,7 +29,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], *, most: int) 
         CallerGoneError: The caller left.
     """
     declared = headers.get("content-length", "")
-    if declared.isdigit() and (len(declared) > _DIGITS or int(declared) > most):
+    if declared.isascii() and declared.isdigit() and (len(declared) > _DIGITS or int(declared) > most):
         raise BodyTooLargeError
     message = await receive()
     body = _chunk(message)
