@@ -21,7 +21,7 @@ from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret, UserId
 
 ILINK = Path(sys.executable).with_name("ilink")
-COMMANDS = ("demo", "gateway", "login", "run", "send", "journal", "accounts", "logout")
+COMMANDS = ("demo", "gateway", "login", "run", "send", "load", "journal", "accounts", "logout")
 
 
 def ilink(*arguments: str, text: str = "", **environment: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,7 @@ _COMMANDS = {
     "login": "login",
     "run": "run",
     "send": "send",
+    "load": "load",
     "journal": "journal",
     "accounts": "accounts",
     "logout": "accounts",
