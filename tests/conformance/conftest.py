@@ -99,6 +99,29 @@ def newcomer(gateway: Control, home: Path) -> Iterator[Callable[[str], Running]]
         client.stop()
 
 
+@pytest.fixture
+def led(vendor: Control, home: Path) -> Iterator[Callable[[str], Running]]:
+    """A client that a proxy leads to the gateway from Tencent's own addresses."""
+    started: list[Running] = []
+
+    def get(name: str) -> Running:
+        environ = {
+            "HTTPS_PROXY": vendor.info["proxy_url"],
+            "NODE_USE_ENV_PROXY": "1",
+            "NODE_EXTRA_CA_CERTS": vendor.info["authority"],
+            "SSL_CERT_FILE": vendor.info["authority"],
+            # What the drivers of clients without fixed hosts would be told.
+            "ILINK_BASE_URL": "https://ilinkai.weixin.qq.com",
+            "ILINK_CDN_URL": "https://novac2c.cdn.weixin.qq.com/c2c",
+        }
+        started.append(Running(installed(name), vendor, home / f"{name}-led-{next(numbers)}", **environ))
+        return started[-1]
+
+    yield get
+    for client in started:
+        client.stop()
+
+
 def installed(name: str) -> InstalledPeer:
     """Return a client that is on this machine; skip the test if it cannot be, or fail it where that is required."""
     kind = PEERS[name].kind

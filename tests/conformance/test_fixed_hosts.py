@@ -6,38 +6,13 @@ What they are given is what an operator can give to any program: a proxy, and a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from clients import DOCUMENT, PICTURE, Running
 from keyboard import Control, wait_until
 
-from conftest import installed, numbers
-
 FIXED = pytest.mark.parametrize("name", ["openclaw-weixin", "weilink", "wechat-clawbot"])
-
-
-@pytest.fixture
-def led(vendor: Control, home: Path) -> Iterator[Callable[[str], Running]]:
-    started: list[Running] = []
-
-    def get(name: str) -> Running:
-        environ = {
-            "HTTPS_PROXY": vendor.info["proxy_url"],
-            "NODE_USE_ENV_PROXY": "1",
-            "NODE_EXTRA_CA_CERTS": vendor.info["authority"],
-            "SSL_CERT_FILE": vendor.info["authority"],
-            # What the drivers of clients without fixed hosts would be told.
-            "ILINK_BASE_URL": "https://ilinkai.weixin.qq.com",
-            "ILINK_CDN_URL": "https://novac2c.cdn.weixin.qq.com/c2c",
-        }
-        started.append(Running(installed(name), vendor, home / f"{name}-led-{next(numbers)}", **environ))
-        return started[-1]
-
-    yield get
-    for client in started:
-        client.stop()
 
 
 def hosts(vendor: Control, bot_id: str) -> set[str]:
