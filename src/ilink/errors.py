@@ -233,7 +233,7 @@ class StoreLockedError(StoreError):
     """Another process holds this account or folder.
 
     Attributes:
-        holder: What is known of that process, such as `pid 4242 (ilink run bot.py)`.
+        holder: What is known of that process, such as `pid 4242 (ilink run)`.
     """
 
     def __init__(self, message: str, *, holder: str = "") -> None:

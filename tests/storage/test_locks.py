@@ -56,12 +56,23 @@ def test_released_lock_can_be_taken_again(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_holder_is_named_without_options_that_may_hold_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/opt/bin/ilink", "gateway", "--control-key=canary", "canary"])
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["/opt/bin/ilink", "gateway", "--control-key", "canary"], "(ilink gateway)"),
+        (["/opt/bin/ilink", "--control-key=canary", "canary"], "(ilink)"),
+        (["bot.py", "--token", "canary"], "(bot.py)"),
+        (["bot.py", "canary"], "(bot.py)"),
+    ],
+)
+def test_holder_is_named_without_arguments_that_may_be_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", arguments)
     with ProcessLock(tmp_path / "l", subject="x"), pytest.raises(StoreLockedError) as refused:
         ProcessLock(tmp_path / "l", subject="x").acquire()
-    assert "ilink gateway" in refused.value.holder
-    assert "canary" not in str(refused.value)
+    assert name in refused.value.holder
+    assert "canary" not in str(refused.value) + refused.value.holder
 
 
 def test_replaced_file_is_private_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ class ProcessLock:
 
 
 def _command() -> str:
-    """Return the program's name and first words, never more: arguments may hold secrets."""
+    """Return the program's name, and the command of `ilink` itself; any other argument may be a secret."""
     program = Path(sys.argv[0]).name or "python"
-    words = [word for word in sys.argv[1:3] if not word.startswith("-") and "=" not in word]
-    return " ".join([program, *words])
+    commands = [word for word in sys.argv[1:2] if program == "ilink" and word.isalpha()]
+    return " ".join([program, *commands])
 
 
 if sys.platform == "win32":
