@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ilink.bot.bot import Bot
-from ilink.bot.runner import SessionState
 from ilink.bot.settings import OnUnknown, Policies
+from ilink.bot.states import SessionState
 
 __all__ = ["Bot", "OnUnknown", "Policies", "SessionState"]

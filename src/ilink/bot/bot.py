@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.routes import Routes
-from ilink.bot.runner import BotClient, Runner, SessionState
+from ilink.bot.runner import BotClient, Runner
 from ilink.bot.settings import Allow, Policies, read_access
+from ilink.bot.states import SessionState
 from ilink.client.client import Client
 from ilink.errors import ConfigError, LoginError
 from ilink.flows.window import Forecast
