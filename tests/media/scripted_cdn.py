@@ -77,6 +77,25 @@ def give(body: bytes, *, status: int = 200, **headers: str) -> Step:
     return step
 
 
+def give_rest(body: bytes, *, cut_after: int | None = None, **headers: str) -> Step:
+    """Answer a request for a part with it, and one for all with all; cut after so many bytes of the whole."""
+
+    async def step(exchange: Exchange) -> None:
+        asked = exchange.headers.get("range", "bytes=0-")
+        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        lines = [f"content-length: {len(body) - start}", *(f"{name}: {value}" for name, value in headers.items())]
+        if start:
+            lines = ["HTTP/1.1 206 X", f"content-range: bytes {start}-{len(body) - 1}/{len(body)}", *lines]
+        else:
+            lines = ["HTTP/1.1 200 OK", *lines]
+        exchange.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body[start:cut_after])
+        await exchange.writer.drain()
+        if cut_after is not None:
+            exchange.writer.close()
+
+    return step
+
+
 def refuse(status: int, body: bytes = b"", **headers: str) -> Step:
     async def step(exchange: Exchange) -> None:
         await exchange.body()

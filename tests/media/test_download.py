@@ -14,10 +14,12 @@ from scripted_cdn import (
     Door,
     Exchange,
     ScriptedCdn,
+    Step,
     StillClock,
     cut_at_once,
     cut_within_the_answer,
     give,
+    give_rest,
     hang,
     open_cdn,
     refuse,
@@ -29,6 +31,7 @@ from ilink.errors import (
     DecryptionError,
     IntegrityError,
     OutcomeUnknownError,
+    RemoteProtocolError,
     RequestRejectedError,
     ServerError,
     StoreError,
@@ -182,6 +185,105 @@ async def test_cut_answers_are_fetched_again(transport: HttpTransport, tmp_path:
     assert (tmp_path / "file").read_bytes() == data
     assert files(tmp_path) == ["file"]
     assert len(clock.slept) == 2
+
+
+async def test_cut_download_goes_on_where_it_was_cut(transport: HttpTransport, tmp_path: Path) -> None:
+    data = os.urandom(5_000_003)
+    ciphertext = encrypt(KEY, data)
+    seen: list[tuple[int, int]] = []
+    async with open_cdn(
+        give_rest(ciphertext, cut_after=2_000_000, etag='"a"'),
+        give_rest(ciphertext, cut_after=4_500_000, etag='"a"'),
+        give_rest(ciphertext, etag='"a"'),
+    ) as cdn:
+        wanted = reference(md5=hashlib.md5(data).hexdigest())
+        await media_to(cdn, transport).download(
+            wanted, tmp_path / "file", progress=lambda done, total: seen.append((done, total))
+        )
+        starts = [int(request.headers["range"][6:-1]) for request in cdn.requests[1:]]
+        versions = [request.headers.get("if-range") for request in cdn.requests]
+    assert (tmp_path / "file").read_bytes() == data
+    assert 0 < starts[0] <= 2_000_000 < starts[1] <= 4_500_000
+    assert versions == [None, '"a"', '"a"']
+    assert {total for _, total in seen} == {len(ciphertext)}
+    assert seen[-1] == (len(ciphertext), len(ciphertext))
+
+
+async def test_bytes_in_memory_go_on_too(transport: HttpTransport) -> None:
+    data = os.urandom(3_000_000)
+    ciphertext = encrypt(KEY, data)
+    async with open_cdn(give_rest(ciphertext, cut_after=2_500_000), give_rest(ciphertext)) as cdn:
+        assert await media_to(cdn, transport).read(reference()) == data
+        assert "range" in cdn.requests[1].headers
+
+
+async def test_file_that_changed_meanwhile_is_taken_from_its_beginning(
+    transport: HttpTransport, tmp_path: Path
+) -> None:
+    old, new = os.urandom(3_000_000), os.urandom(2_000_000)
+    async with open_cdn(
+        give_rest(encrypt(KEY, old), cut_after=2_500_000, etag='"old"'), give(encrypt(KEY, new), etag='"new"')
+    ) as cdn:
+        await media_to(cdn, transport).download(reference(), tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == new
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        refuse(416),
+        refuse(400),
+        give(b"x" * 1000, status=206, content_range="bytes 7-1006/3000016"),
+        give(b"x" * 1000, status=206),
+    ],
+)
+async def test_cdn_that_gives_no_parts_is_asked_for_all(transport: HttpTransport, tmp_path: Path, second: Step) -> None:
+    data = os.urandom(3_000_000)
+    ciphertext = encrypt(KEY, data)
+    async with open_cdn(give_rest(ciphertext, cut_after=2_500_000), second, give_rest(ciphertext)) as cdn:
+        await media_to(cdn, transport).download(reference(), tmp_path / "file")
+        assert ["range" in request.headers for request in cdn.requests] == [False, True, False]
+    assert (tmp_path / "file").read_bytes() == data
+
+
+async def test_part_nobody_asked_for_is_not_taken(transport: HttpTransport, tmp_path: Path) -> None:
+    data = encrypt(KEY, b"hello")
+    async with open_cdn(give(data, status=206, content_range="bytes 16-31/32")) as cdn:
+        with pytest.raises(RemoteProtocolError, match="another part"):
+            await media_to(cdn, transport).download(reference(), tmp_path / "file")
+    assert files(tmp_path) == []
+
+
+async def test_announced_part_over_the_limit_is_refused_unread(transport: HttpTransport, tmp_path: Path) -> None:
+    ciphertext = encrypt(KEY, os.urandom(3_000_000))
+
+    async def silent(exchange: Exchange) -> None:
+        start = int(exchange.headers["range"][6:-1])
+        head = f"HTTP/1.1 206 X\r\ncontent-range: bytes {start}-9999999/*\r\ncontent-length: 3000000\r\n\r\n"
+        exchange.writer.write(head.encode())
+        await exchange.reader.read()
+
+    async with open_cdn(give_rest(ciphertext, cut_after=2_500_000), silent) as cdn:
+        with pytest.raises(TooLargeError):
+            await media_to(cdn, transport).download(reference(), tmp_path / "file", max_bytes=3_500_000)
+    assert files(tmp_path) == []
+
+
+async def test_limit_holds_for_all_parts_together(transport: HttpTransport, tmp_path: Path) -> None:
+    ciphertext = encrypt(KEY, os.urandom(3_000_000))
+
+    async def endless(exchange: Exchange) -> None:
+        start = int(exchange.headers["range"][6:-1])
+        head = f"HTTP/1.1 206 X\r\ncontent-range: bytes {start}-9999999/*\r\nconnection: close\r\n\r\n"
+        exchange.writer.write(head.encode())
+        while not exchange.writer.is_closing():
+            exchange.writer.write(bytes(100_000))
+            await exchange.writer.drain()
+
+    async with open_cdn(give_rest(ciphertext, cut_after=2_500_000), endless) as cdn:
+        with pytest.raises(TooLargeError):
+            await media_to(cdn, transport).download(reference(), tmp_path / "file", max_bytes=3_500_000)
+    assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize(

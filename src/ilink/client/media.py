@@ -24,6 +24,7 @@ from typing import Final, Protocol, TypeVar
 from ilink.client.answers import UploadPermission
 from ilink.client.clock import Clock, SystemClock
 from ilink.client.receiving import (
+    Arrival,
     MediaStream,
     Receiver,
     cdn_answer,
@@ -38,6 +39,7 @@ from ilink.errors import (
     ConfigError,
     IlinkError,
     OutcomeUnknownError,
+    RemoteProtocolError,
     RequestRejectedError,
 )
 from ilink.flows.upload import (
@@ -58,7 +60,7 @@ from ilink.messages.media import (
     safe_file_name,
 )
 from ilink.storage.files import Batches, PartialFile, ReadAhead, in_thread
-from ilink.transport.seam import Request, StreamedBody, Transport
+from ilink.transport.seam import Request, StreamedBody, StreamedResponse, Transport
 from ilink.wire.cipher import ciphertext_size, encrypt
 from ilink.wire.hosts import HostPolicy
 from ilink.wire.ids import UserId
@@ -193,23 +195,22 @@ class MediaClient:
             ServerError, ConnectError, OutcomeUnknownError, RemoteProtocolError: Three tries failed.
             StoreError: The disk is full, or the folder does not exist.
 
-        After an error nothing new has the name; after a cancellation nothing, or the whole file.
+        After an error nothing new has the name; after a cancellation nothing, or the whole file. A try goes on where
+        the last one was cut, if the CDN gives parts of files, and begins anew if not.
         Wire: GET of `full_url` where its host is allowed, else by parameter (official 2.4.9); no redirect is followed.
+        Parts are asked for with `Range` (assumed: the real CDN may not know them).
         """
         path = Path(to)
-
-        async def fetch(url: str) -> SavedMedia:
-            file = PartialFile(path)
-            try:
-                await in_thread(file.open)
-                receiver = Receiver(reference, file.write)
-                await self._receive(url, receiver, max_bytes, timeout, progress)
-                await in_thread(file.commit)
-            finally:
-                await in_thread(file.discard)
-            return SavedMedia(path=path, size=receiver.size, mime=mime_type(receiver.head, reference.name))
-
-        return await self._fetch(reference, fetch)
+        file = PartialFile(path)
+        arrival = Arrival(reference, file.write, file.empty)
+        try:
+            await in_thread(file.open)
+            await self._fetch(arrival, max_bytes, timeout, progress)
+            await in_thread(file.commit)
+        finally:
+            await in_thread(file.discard)
+        received = arrival.receiver
+        return SavedMedia(path=path, size=received.size, mime=mime_type(received.head, reference.name))
 
     async def read(
         self,
@@ -220,14 +221,10 @@ class MediaClient:
         progress: Progress | None = None,
     ) -> bytes:
         """Fetch a file of a message into memory; see `download` for limits and errors."""
-
-        async def fetch(url: str) -> bytes:
-            parts: list[bytes] = []
-            receiver = Receiver(reference, lambda chunk: parts.append(bytes(chunk)))
-            await self._receive(url, receiver, max_bytes, timeout, progress)
-            return b"".join(parts)
-
-        return await self._fetch(reference, fetch)
+        parts: list[bytes] = []
+        arrival = Arrival(reference, lambda chunk: parts.append(bytes(chunk)), parts.clear)
+        await self._fetch(arrival, max_bytes, timeout, progress)
+        return b"".join(parts)
 
     @asynccontextmanager
     async def open(
@@ -250,16 +247,17 @@ class MediaClient:
                 yield MediaStream(answer, receiver, max_bytes)
                 return
 
-    async def _fetch(self, reference: MediaReference, fetch: Callable[[str], Awaitable[T]]) -> T:
+    async def _fetch(self, arrival: Arrival, max_bytes: int, timeout: float, progress: Progress | None) -> None:
         """Try each address in turn, and each again while that may help."""
-        urls = self._urls(reference)
+        urls = self._urls(arrival.receiver.reference)
         for url in urls:
             try:
-                return await self._repeat(partial(fetch, url), [])
+                await self._repeat(partial(self._receive, url, arrival, max_bytes, timeout, progress), [])
+                break
             except RequestRejectedError:
                 if url is urls[-1]:
                     raise
-        raise AssertionError("there is at least one address")  # pragma: no cover
+                await in_thread(arrival.forget)
 
     def _urls(self, reference: MediaReference) -> list[str]:
         """Return where the bytes may be, the preferred address first."""
@@ -277,24 +275,36 @@ class MediaClient:
         return urls
 
     async def _receive(
-        self, url: str, receiver: Receiver, max_bytes: int, timeout: float, progress: Progress | None
+        self, url: str, arrival: Arrival, max_bytes: int, timeout: float, progress: Progress | None
     ) -> None:
-        request = Request(method="GET", url=url)
-        async with (
-            self._client.transport.open_stream(request, timeout=timeout) as answer,
-            Batches(receiver.take) as batches,
-        ):
-            await check_status(answer)
-            total = check_announced(answer, max_bytes, receiver.reference)
-            received = 0
-            async for chunk in answer.chunks():
-                received += len(chunk)
-                check_received(received, max_bytes, receiver.reference)
-                await batches.put(chunk)
-                if progress is not None:
-                    progress(received, total)
-            await batches.drain()
+        """Take the rest of a file, or all of it where the CDN gives no parts."""
+        request = Request(method="GET", url=url, headers=arrival.headers())
+        async with self._client.transport.open_stream(request, timeout=timeout) as answer:
+            await self._accept(answer, arrival)
+            receiver = arrival.receiver
+            received = receiver.taken
+            total = check_announced(answer, max_bytes, receiver.reference, taken=received)
+            async with Batches(receiver.take) as batches:
+                async for chunk in answer.chunks():
+                    received += len(chunk)
+                    check_received(received, max_bytes, receiver.reference)
+                    await batches.put(chunk)
+                    if progress is not None:
+                        progress(received, total)
+                await batches.drain()
             await in_thread(receiver.finish)
+
+    async def _accept(self, answer: StreamedResponse, arrival: Arrival) -> None:
+        """Raise what a failure stands for, else make ready for the body."""
+        try:
+            await check_status(answer)
+        except RequestRejectedError as refusal:
+            if not arrival.receiver.taken:
+                raise
+            await in_thread(arrival.forget)
+            message = "the CDN refused to give a part of the file; all of it is fetched again"
+            raise RemoteProtocolError(message) from refusal
+        await in_thread(partial(arrival.accept, answer))
 
     async def _upload(self, order: UploadOrder) -> UploadedMedia:
         """Ask for a permission and use it; ask once more where a lost answer may have used it up.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from ilink.errors import IntegrityError, TooLargeError
+from ilink.errors import IntegrityError, RemoteProtocolError, TooLargeError
 from ilink.flows.upload import CdnAnswer, read_download
 from ilink.messages.media import MediaReference
 from ilink.storage.files import Bytes
@@ -14,9 +14,10 @@ from ilink.transport.seam import StreamedResponse
 from ilink.wire.cipher import Decryptor, ciphertext_size
 from ilink.wire.mime import SNIFF_BYTES
 
-__all__ = ["MediaStream", "Receiver", "cdn_answer", "check_announced", "check_received", "check_status"]
+__all__ = ["Arrival", "MediaStream", "Receiver", "cdn_answer", "check_announced", "check_received", "check_status"]
 
 _WORDS: Final = 1000
+_PART: Final = 206
 
 
 class MediaStream:
@@ -39,12 +40,61 @@ class MediaStream:
             yield bytes(last)
 
 
+class Arrival:
+    """What has come of a file, kept from one try to the next, so that a try goes on where the last one was cut.
+
+    Args:
+        reference: What is fetched.
+        write: Takes the plain bytes, in order.
+        start_over: Empties what `write` fills.
+    """
+
+    def __init__(
+        self, reference: MediaReference, write: Callable[[Bytes], object], start_over: Callable[[], object]
+    ) -> None:
+        self._write = write
+        self._start_over = start_over
+        self._version: str | None = None
+        self.receiver = Receiver(reference, write)
+
+    def headers(self) -> dict[str, str]:
+        """Return what asks for the rest; empty at the beginning. Whether the real CDN gives parts is unknown."""
+        if not self.receiver.taken:
+            return {}
+        # A file that changed meanwhile is sent from its beginning then.
+        version = {} if self._version is None else {"If-Range": self._version}
+        return {"Range": f"bytes={self.receiver.taken}-", **version}
+
+    def accept(self, answer: StreamedResponse) -> None:
+        """Go on, or from the beginning, as an answer's body does; for a thread.
+
+        Raises:
+            RemoteProtocolError: The body is another part than was asked for.
+        """
+        taken, version = self.receiver.taken, answer.headers.get("etag", "")
+        if answer.status == _PART:
+            if not answer.headers.get("content-range", "").startswith(f"bytes {taken}-"):
+                self.forget()
+                message = "the CDN sent another part of the file than was asked for"
+                raise RemoteProtocolError(message)
+        elif taken:
+            self.forget()
+        # A weak one does not promise the same bytes.
+        self._version = version if version.startswith('"') else None
+
+    def forget(self) -> None:
+        """Begin anew; for a thread."""
+        self._start_over()
+        self.receiver = Receiver(self.receiver.reference, self._write)
+
+
 class Receiver:
     """Turns ciphertext into plain bytes that are checked and passed on, for a thread."""
 
     def __init__(self, reference: MediaReference, write: Callable[[Bytes], object]) -> None:
         self.reference = reference
         self.size = 0
+        self.taken = 0
         self.head = b""
         self._write = write
         key = reference.key
@@ -55,6 +105,7 @@ class Receiver:
         """Open chunks and pass them on."""
         for chunk in chunks:
             self._write(self.open(chunk))
+            self.taken += len(chunk)
 
     def finish(self) -> None:
         """Pass the last bytes on, once everything was found right."""
@@ -96,12 +147,12 @@ async def check_status(answer: StreamedResponse) -> None:
     read_download(await cdn_answer(answer))
 
 
-def check_announced(answer: StreamedResponse, max_bytes: int, reference: MediaReference) -> int:
-    """Refuse a body that announces too much, and return its announced size or 0."""
+def check_announced(answer: StreamedResponse, max_bytes: int, reference: MediaReference, *, taken: int = 0) -> int:
+    """Refuse a body that announces too much after what was taken before, and return the size of all or 0."""
     announced = answer.headers.get("content-length", "")
     size = int(announced) if announced.isascii() and announced.isdigit() and len(announced) < 20 else 0
-    check_received(size, max_bytes, reference)
-    return size
+    check_received(taken + size, max_bytes, reference)
+    return taken + size if size else 0
 
 
 def check_received(received: int, max_bytes: int, reference: MediaReference) -> None:

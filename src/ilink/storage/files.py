@@ -101,6 +101,19 @@ class PartialFile:
         except OSError as error:
             raise _refused("write", self._path, error) from error
 
+    def empty(self) -> None:
+        """Take back everything that was written.
+
+        Raises:
+            StoreError: The disk fails.
+        """
+        assert self._descriptor is not None, "opened before"
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+        except OSError as error:
+            raise _refused("empty", self._path, error) from error
+
     def stamp(self, at: float) -> None:
         """Set when the file counts as changed, in seconds of Unix time."""
         os.utime(self._hidden, (at, at))
