@@ -298,7 +298,15 @@ class Journal(Protocol):
         ...
 
     def complete(
-        self, sequence: int, claim: int, *, drafts: Sequence[Draft], state: bytes | None, now_ms: int
+        self,
+        sequence: int,
+        claim: int,
+        *,
+        drafts: Sequence[Draft],
+        state: bytes | None,
+        now_ms: int,
+        due_ms: int | None = None,
+        expires_ms: int | None = None,
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it, in one step.
 
@@ -309,8 +317,10 @@ class Journal(Protocol):
             sequence: The update.
             claim: The run, as the update was read.
             drafts: What it sends.
-            state: The conversation's new state; None to leave it as it is.
+            state: The conversation's new state; None to leave it as it is, empty bytes to forget it.
             now_ms: Now.
+            due_ms: With a new state: when the conversation is looked at though nobody writes; None for never.
+            expires_ms: With a new state: when it is worth nothing any more; None for never.
         """
         ...
 

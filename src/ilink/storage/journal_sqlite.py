@@ -30,19 +30,14 @@ from ilink.storage.journal import (
     OutboxState,
     Outcome,
     Outgoing,
-    after_outcome,
 )
+from ilink.storage.journal_outbox import OutboxTable, Settlement
 from ilink.storage.journal_rows import (
     LETTER,
-    OUTGOING,
-    WINDOW,
     chunks,
     flat,
     marks,
     to_letter,
-    to_outgoing,
-    to_windows,
-    window_row,
 )
 from ilink.storage.sqlite import Database
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
@@ -55,8 +50,6 @@ Row = tuple[object, ...]
 _LINGER: Final = 0.005
 """Seconds an outcome waits for others, or for a completion, to share a commit with: nobody waits for it."""
 
-_UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)
-
 
 @dataclass(slots=True)
 class _Completion:
@@ -65,6 +58,8 @@ class _Completion:
     drafts: Sequence[Draft]
     state: bytes | None
     now_ms: int
+    due_ms: int | None
+    expires_ms: int | None
     answer: Future[Completed]
 
 
@@ -73,13 +68,6 @@ class _Addition:
     drafts: Sequence[Draft]
     now_ms: int
     answer: Future[list[Outgoing]]
-
-
-@dataclass(slots=True)
-class _Settlement:
-    outcome: Outcome
-    now_ms: int
-    answer: Future[None]
 
 
 class SqliteJournal:
@@ -93,10 +81,11 @@ class SqliteJournal:
     def __init__(self, database: Database, account: AccountId) -> None:
         self._database = database
         self._account = account
+        self._outbox = OutboxTable(account)
         self._epoch = 0
         self._completions: list[_Completion] = []
         self._additions: list[_Addition] = []
-        self._settlements: list[_Settlement] = []
+        self._settlements: list[tuple[Settlement, Future[None]]] = []
         self._has_work = Event()
         self._tasks = TaskGroup()
         self._is_lingering = False
@@ -132,6 +121,7 @@ class SqliteJournal:
                     " AND (interrupted = 0 OR is_running = 1)",
                     where,
                 )
+                self._outbox.doubt_first(connection)
             return Adopted(epoch=epoch, was_open=bool(was_open))
 
         adopted = await self._database.write(work)
@@ -180,7 +170,8 @@ class SqliteJournal:
             connection.execute(
                 "UPDATE OR IGNORE outbox SET account_id = ? WHERE account_id = ? AND state IN (0, 6, 7)", ours
             )
-            connection.execute("UPDATE OR IGNORE conversations SET account_id = ? WHERE account_id = ?", ours)
+            for table in ("conversations", "jobs", "results"):
+                connection.execute(f"UPDATE OR IGNORE {table} SET account_id = ? WHERE account_id = ?", ours)
 
         await self._database.write(work)
 
@@ -195,11 +186,19 @@ class SqliteJournal:
         )
 
     def complete(
-        self, sequence: int, claim: int, *, drafts: Sequence[Draft], state: bytes | None, now_ms: int
+        self,
+        sequence: int,
+        claim: int,
+        *,
+        drafts: Sequence[Draft],
+        state: bytes | None,
+        now_ms: int,
+        due_ms: int | None = None,
+        expires_ms: int | None = None,
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it; see `Journal`."""
         answer: Future[Completed] = get_running_loop().create_future()
-        self._completions.append(_Completion(sequence, claim, drafts, state, now_ms, answer))
+        self._completions.append(_Completion(sequence, claim, drafts, state, now_ms, due_ms, expires_ms, answer))
         self._has_work.set()
         self._refuse_when_closed()
         return answer
@@ -261,33 +260,56 @@ class SqliteJournal:
 
     async def read_outgoing(self, conversation: str, *, after: int = 0, limit: int = 50) -> list[Outgoing]:
         """Return a page of the messages of a conversation that wait to be sent, in order."""
-        sql = (
-            f"SELECT {OUTGOING} FROM outbox WHERE account_id = ? AND conversation = ? AND state IN (0, 6, 7)"
-            " AND out_seq > ? ORDER BY out_seq LIMIT ?"
-        )
-        parameters = (self._account, conversation, after, limit)
         return await self._database.read(
-            lambda connection: [to_outgoing(row) for row in connection.execute(sql, parameters)]
+            lambda connection: self._outbox.read_waiting(connection, conversation, after=after, limit=limit)
         )
 
     async def read_sent(self, client_id: ClientId) -> Outgoing | None:
         """Return one outgoing message by its name; None when it is not known, or no longer."""
-        found = await self._database.read(lambda connection: self._find_outgoing(connection, [client_id]))
+        found = await self._database.read(lambda connection: self._outbox.find(connection, [client_id]))
         return found[0] if found else None
 
     def settle(self, outcome: Outcome, *, now_ms: int) -> Future[None]:
         """Store what became of an attempt to send, and what it taught about the window."""
         answer: Future[None] = get_running_loop().create_future()
-        self._settlements.append(_Settlement(outcome, now_ms, answer))
+        self._settlements.append((Settlement(outcome, now_ms), answer))
         if not self._is_lingering:
             self._is_lingering = True
             get_running_loop().call_later(_LINGER, self._has_work.set)
         self._refuse_when_closed()
         return answer
 
+    async def attach(self, out_sequence: int, item: bytes, *, now_ms: int) -> None:
+        """Store what a file became by its upload."""
+        await self._database.write(lambda connection: self._outbox.attach(connection, out_sequence, item, now_ms))
+
+    async def find_needed_files(self, names: Sequence[ClientId]) -> set[ClientId]:
+        """Return those of some messages, of whatever account, whose files are still to be sent."""
+        return await self._database.read(lambda connection: self._outbox.find_needed_files(connection, names))
+
+    async def read_outbox(self, states: Sequence[OutboxState], *, after: int = 0, limit: int = 100) -> list[Outgoing]:
+        """Return a page of the messages in some states, oldest first."""
+        return await self._database.read(
+            lambda connection: self._outbox.read_states(connection, states, after=after, limit=limit)
+        )
+
+    async def decide(self, client_id: ClientId, *, is_retry: bool, now_ms: int) -> Outgoing | None:
+        """Decide about a message that asked; see `Journal`."""
+        return await self._database.write(
+            lambda connection: self._outbox.decide(connection, client_id, is_retry=is_retry, now_ms=now_ms)
+        )
+
+    async def find_enqueued(self, after: int) -> tuple[list[str], int]:
+        """Return the conversations of messages that were stored behind a place and wait, and the newest place."""
+        return await self._database.read(lambda connection: self._outbox.find_enqueued(connection, after))
+
+    async def wait_changed(self, since: int) -> int:
+        """Wait until another process has written; see `Journal`."""
+        return await self._database.wait_changed(since)
+
     async def read_windows(self, users: Sequence[UserId]) -> Mapping[UserId, Window]:
         """Return what is known about sending to some users."""
-        return await self._database.read(lambda connection: self._load_windows(connection, users))
+        return await self._database.read(lambda connection: self._outbox.load_windows(connection, users))
 
     async def read_context_token(self, user: UserId) -> Secret | None:
         """Return the newest context token of a user."""
@@ -388,7 +410,7 @@ class SqliteJournal:
     def _fail_waiting(self, error: IlinkError) -> None:
         _fail(error, [completion.answer for completion in self._completions])
         _fail(error, [addition.answer for addition in self._additions])
-        _fail(error, [settlement.answer for settlement in self._settlements])
+        _fail(error, [answer for _, answer in self._settlements])
         self._completions, self._additions, self._settlements = [], [], []
 
     async def _store_waiting(self) -> None:
@@ -401,11 +423,13 @@ class SqliteJournal:
             # In this order, because what a handler sends at once follows what the handlers before it sent.
             completed = self._complete_all(connection, completions) if completions else []
             added = [
-                list(self._insert_drafts(connection, addition.drafts, addition.now_ms).values())
+                list(self._outbox.insert(connection, addition.drafts, addition.now_ms).values())
                 for addition in additions
             ]
             if settlements:
-                self._store_outcomes(connection, settlements)
+                self._outbox.settle(
+                    connection, [settlement for settlement, _ in settlements], is_owner=self._is_owner(connection)
+                )
             return completed, added
 
         try:
@@ -414,12 +438,12 @@ class SqliteJournal:
             # What was asked for in the meantime follows from what failed, so it fails too: order before progress.
             _fail(error, [completion.answer for completion in completions])
             _fail(error, [addition.answer for addition in additions])
-            _fail(error, [settlement.answer for settlement in settlements])
+            _fail(error, [answer for _, answer in settlements])
             self._fail_waiting(error)
             return
         _answer([completion.answer for completion in completions], completed)
         _answer([addition.answer for addition in additions], added)
-        _answer([settlement.answer for settlement in settlements], [None] * len(settlements))
+        _answer([answer for _, answer in settlements], [None] * len(settlements))
 
     def _complete_all(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[Completed]:
         return self._send_after(connection, completions, self._finish(connection, completions))
@@ -455,18 +479,14 @@ class SqliteJournal:
             taken.append(completion.sequence in finished)
             finished.discard(completion.sequence)
             if taken[-1] and completion.state is not None:
-                connection.execute(
-                    "INSERT INTO conversations SELECT account_id, conversation, ? FROM inbox WHERE seq = ?"
-                    " ON CONFLICT DO UPDATE SET state = excluded.state",
-                    (completion.state, completion.sequence),
-                )
+                _store_state(connection, completion, completion.state)
         drafts = [
             draft
             for completion, is_taken in zip(completions, taken, strict=True)
             if is_taken
             for draft in completion.drafts
         ]
-        stored = self._insert_drafts(connection, drafts, completions[0].now_ms)
+        stored = self._outbox.insert(connection, drafts, completions[0].now_ms)
         return [
             Completed(
                 is_accepted=is_taken,
@@ -476,107 +496,6 @@ class SqliteJournal:
             )
             for completion, is_taken in zip(completions, taken, strict=True)
         ]
-
-    def _insert_drafts(
-        self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
-    ) -> dict[ClientId, Outgoing]:
-        """Store outgoing messages, and return the new ones; those with known client ids are left as they are."""
-        stored: dict[ClientId, Outgoing] = {}
-        if not drafts:
-            return stored
-        (newest,) = connection.execute("SELECT ifnull(max(out_seq), 0) FROM outbox").fetchone()
-        for chunk in chunks(drafts):
-            rows = [
-                (
-                    self._account,
-                    draft.conversation,
-                    draft.user,
-                    draft.client_id,
-                    draft.cause,
-                    int(draft.is_progress),
-                    draft.item,
-                    draft.run_id,
-                    draft.expires_ms,
-                    now_ms,
-                    0,
-                )
-                for draft in chunk
-            ]
-            inserted = connection.execute(
-                "INSERT INTO outbox (account_id, conversation, user_id, client_id, cause_seq, is_progress, item,"
-                f" run_id, expires_ms, created_ms, state) VALUES {marks(11, len(chunk))} ON CONFLICT DO NOTHING",
-                flat(rows),
-            )
-            if inserted.rowcount == len(chunk) and inserted.lastrowid is not None:
-                first = inserted.lastrowid - len(chunk) + 1
-                for number, draft in enumerate(chunk):
-                    stored[draft.client_id] = Outgoing(out_sequence=first + number, draft=draft)
-            else:
-                for known in self._find_outgoing(connection, [draft.client_id for draft in chunk]):
-                    if known.out_sequence > newest:
-                        stored[known.draft.client_id] = known
-        return stored
-
-    def _find_outgoing(self, connection: sqlite3.Connection, client_ids: Sequence[ClientId]) -> list[Outgoing]:
-        sql = f"SELECT {OUTGOING} FROM outbox WHERE account_id = ? AND client_id = ?"
-        rows = (connection.execute(sql, (self._account, client_id)).fetchone() for client_id in client_ids)
-        return [to_outgoing(row) for row in rows if row is not None]
-
-    def _store_outcomes(self, connection: sqlite3.Connection, settlements: list[_Settlement]) -> None:
-        """Store outcomes; one of a message that is finished already changes nothing of it."""
-        newest = {settlement.outcome.out_sequence: settlement for settlement in settlements}
-        rows = [
-            (
-                settlement.outcome.out_sequence,
-                int(settlement.outcome.state),
-                int(settlement.outcome.was_tried),
-                settlement.outcome.message_id,
-                settlement.outcome.code,
-                settlement.outcome.reason,
-                None if settlement.outcome.state in _UNSENT else settlement.now_ms,
-            )
-            for settlement in newest.values()
-        ]
-        for chunk in chunks(rows):
-            connection.execute(
-                "WITH outcome (out_seq, state, tried, message_id, code, reason, finished_ms) AS"
-                f" (VALUES {marks(7, len(chunk))}) UPDATE outbox SET state = outcome.state,"
-                " attempts = attempts + outcome.tried, message_id = outcome.message_id, code = outcome.code,"
-                " reason = outcome.reason, finished_ms = outcome.finished_ms FROM outcome"
-                # the plus keeps the planner from looking through the index of everything that waits
-                " WHERE outbox.out_seq = outcome.out_seq AND +outbox.state IN (0, 6, 7)",
-                flat(chunk),
-            )
-        self._learn(connection, [settlement for settlement in settlements if settlement.outcome.event])
-
-    def _learn(self, connection: sqlite3.Connection, settlements: list[_Settlement]) -> None:
-        if not settlements:
-            return
-        users = list(dict.fromkeys(settlement.outcome.user for settlement in settlements))
-        windows = self._load_windows(connection, users)
-        for settlement in settlements:
-            outcome = settlement.outcome
-            window = windows.get(outcome.user, Window())
-            windows[outcome.user] = after_outcome(window, outcome, settlement.now_ms)
-        self._store_windows(connection, windows)
-
-    def _load_windows(self, connection: sqlite3.Connection, users: Sequence[UserId]) -> dict[UserId, Window]:
-        windows: dict[UserId, Window] = {}
-        for chunk in chunks([(user,) for user in users]):
-            (found,) = connection.execute(
-                f"SELECT json_group_array(json_array({WINDOW})) FROM windows"
-                f" WHERE account_id = ? AND user_id IN ({marks(1, len(chunk))})",
-                (self._account, *flat(chunk)),
-            ).fetchone()
-            windows.update(to_windows(found))
-        return windows
-
-    def _store_windows(self, connection: sqlite3.Connection, windows: Mapping[UserId, Window]) -> None:
-        rows = [(self._account, *window_row(user, window)) for user, window in windows.items()]
-        for chunk in chunks(rows):
-            connection.execute(
-                f"INSERT OR REPLACE INTO windows (account_id, {WINDOW}) VALUES {marks(10, len(chunk))}", flat(chunk)
-            )
 
     def _known_identities(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> set[str]:
         known: set[str] = set()
@@ -633,10 +552,10 @@ class SqliteJournal:
         for arrival in arrivals:
             if arrival.user:
                 counts[arrival.user] = counts.get(arrival.user, 0) + 1
-        windows = self._load_windows(connection, list(counts))
+        windows = self._outbox.load_windows(connection, list(counts))
         for user, messages in counts.items():
             windows[user] = heard(windows.get(user, Window()), now_ms, messages=messages)
-        self._store_windows(connection, windows)
+        self._outbox.store_windows(connection, windows)
 
     def _count_duplicates(self, connection: sqlite3.Connection, number: int) -> None:
         if number:
@@ -684,6 +603,22 @@ class SqliteJournal:
             return names
 
         return await self._database.read(work)
+
+
+def _store_state(connection: sqlite3.Connection, completion: _Completion, state: bytes) -> None:
+    if not state:
+        connection.execute(
+            "DELETE FROM conversations WHERE (account_id, conversation) ="
+            " (SELECT account_id, conversation FROM inbox WHERE seq = ?)",
+            (completion.sequence,),
+        )
+        return
+    connection.execute(
+        "INSERT INTO conversations (account_id, conversation, state, due_ms, expires_ms)"
+        " SELECT account_id, conversation, ?, ?, ? FROM inbox WHERE seq = ?"
+        " ON CONFLICT DO UPDATE SET state = excluded.state, due_ms = excluded.due_ms, expires_ms = excluded.expires_ms",
+        (state, completion.due_ms, completion.expires_ms, completion.sequence),
+    )
 
 
 def _fail(error: IlinkError, answers: Iterable[Future[Any]]) -> None:
