@@ -94,6 +94,7 @@ def gateway() -> Iterator[ThreadedGateway]:
 
 
 STRICTER_THAN_THE_DOCUMENT = {
+    "/_sim/chats/{bot_id}/{user_id}/read",  # 1.0 is a whole number to JSON Schema
     "/_sim/clock",  # one of two fields must be there
     "/_sim/faults",  # one thing that fails, at an endpoint where it can
     "/_sim/config",  # knobs and profiles have names

@@ -10,7 +10,7 @@ from typing import Final
 
 from ilink.gateway.clock import as_datetime
 from ilink.gateway.holds import Ending, Hold
-from ilink.gateway.problems import UnknownThingError
+from ilink.gateway.problems import ConflictError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import BotView
 from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
@@ -220,6 +220,31 @@ class Bots:
         await self._state.store.expire_bot(bot_id)
         bot.state = "expired"
         bot.end_holds(Ending.REVOKED)
+        self._tell(bot)
+
+    async def rebind(self, bot_id: str) -> None:
+        """Let a bot's owner sign in somewhere else: its token dies as after a newer binding, held polls included.
+
+        Raises:
+            UnknownThingError: There is no such bot.
+            ConflictError: Its token is dead already.
+        """
+        bot = await self.get(bot_id)
+        if bot.state != "live":
+            message = f"the bot {bot_id} is {bot.state} already"
+            raise ConflictError(message)
+        revoke_ms = self._state.clock.now_ms() + int(self._state.knobs.seconds("bind.revoke_delay_s") * 1000)
+        await self._state.store.replace_bot(bot_id, revoke_ms=revoke_ms)
+        self._replace(bot_id, revoke_ms)
+
+    async def rotate(self, bot_id: str) -> None:
+        """Begin a new generation of a bot's stream: cursors from before stop counting.
+
+        Raises:
+            UnknownThingError: There is no such bot.
+        """
+        bot = await self.get(bot_id)
+        bot.generation = await self._state.store.start_generation(bot_id)
         self._tell(bot)
 
     async def set_notified(self, bot: Bot, *, is_notified: bool) -> None:

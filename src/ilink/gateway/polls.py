@@ -67,11 +67,15 @@ class Polls:
         if self._bots.why_stale(bot) is not None:
             hold.end(Ending.REVOKED)
         ending: Ending | None = None
+        is_told = False
         try:
             while ending is None:
                 batch, start = await self._read(bot, start, is_new=position.verdict != "valid")
                 if batch and hold.ending in (None, Ending.NEWS):
                     return self._hand_out(bot, batch, findings)
+                if not is_told:
+                    is_told = True
+                    self._tell_progress(bot)
                 ending = await self._state.waiting.wait(hold, self._state.knobs.whole("poll.hold_ms") / 1000)
                 if ending is Ending.NEWS:
                     hold.begin_again()
@@ -79,6 +83,8 @@ class Polls:
         finally:
             bot.holds = tuple(other for other in bot.holds if other is not hold)
             hold.close()
+            if is_told:
+                self._tell_progress(bot)
         return await self._end_empty(bot, start, ending, findings)
 
     def _position(self, bot: Bot, cursor: str) -> Position:
@@ -162,8 +168,14 @@ class Polls:
             self._tell_progress(bot)
 
     def _tell_progress(self, bot: Bot) -> None:
-        """Say how far a bot has read: states in transcripts follow from it."""
-        self._state.publish("bot", {"bot_id": bot.bot_id, "handed_seq": bot.handed_seq, "acked_seq": bot.acked_seq})
+        """Say how far a bot has read, from which states in transcripts follow, and how many polls of it wait."""
+        data: dict[str, object] = {
+            "bot_id": bot.bot_id,
+            "handed_seq": bot.handed_seq,
+            "acked_seq": bot.acked_seq,
+            "waiting_polls": len(bot.holds),
+        }
+        self._state.publish("bot", data)
 
     def _release_older(self, bot: Bot, *, stale_for_loser: bool) -> None:
         now = self._state.clock.now()

@@ -11,7 +11,7 @@ from ilink.gateway.transcripts import wire_message
 from ilink.storage.gateway import EntryRecord
 from ilink.wire.codec import is_array, is_object
 
-__all__ = ["quote_of"]
+__all__ = ["quote_of", "quoted_words"]
 
 
 def quote_of(record: EntryRecord, *, partial: str | None, knobs: Knobs) -> dict[str, object]:
@@ -41,6 +41,44 @@ def quote_of(record: EntryRecord, *, partial: str | None, knobs: Knobs) -> dict[
             _text(item), partial, relative=knobs.choice("quote.endindex") == "relative"
         )
     return quote
+
+
+def quoted_words(text: str, partial: dict[str, object]) -> str | None:
+    """Return the words that a `partial_text` selects, as the official client finds them; None when nothing fits.
+
+    `endindex` counts over the whole text or from behind the start, and nothing but the MD5 tells which.
+    """
+    start, end = partial.get("start"), partial.get("end")
+    first, last = partial.get("startindex", 0), partial.get("endindex", 0)
+    if not (isinstance(start, str) and isinstance(end, str) and isinstance(first, int) and isinstance(last, int)):
+        return None
+    start_at = _place(text, start, first)
+    if start_at < 0:
+        return None
+    behind = start_at + len(start)
+    ends = [_place(text, end, last), _place(text[behind:], end, last)]
+    places = [ends[0], ends[1] + behind if ends[1] >= 0 else -1]
+    found = [text[start_at : at + len(end)] for at in places if at >= start_at]
+    if start == end:  # one word alone
+        found.append(start)
+    md5 = partial.get("quotemd5")
+    if isinstance(md5, str) and md5:
+        return next((words for words in found if _md5(words) == md5.lower()), None)
+    return found[0] if found else None
+
+
+def _place(text: str, word: str, number: int) -> int:
+    """Return where the occurrence of a word with a number begins, from 0 and without overlaps, or -1."""
+    at = -len(word)
+    for _ in range(number + 1):
+        at = text.find(word, at + len(word)) if word else -1
+        if at < 0:
+            return -1
+    return at
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _first_item(record: EntryRecord) -> dict[str, object]:
@@ -74,7 +112,7 @@ def _partial_text(text: str, partial: str, *, relative: bool) -> dict[str, objec
         "end": end,
         "startindex": _occurrence(text, start, start_at),
         "endindex": max(0, _occurrence(searched, end, end_offset)),
-        "quotemd5": hashlib.md5(text[start_at : end_at + len(end)].encode(), usedforsecurity=False).hexdigest(),
+        "quotemd5": _md5(text[start_at : end_at + len(end)]),
     }
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from ilink.errors import StoreError
 from ilink.gateway.bots import Bot, Bots, FreshMail
+from ilink.gateway.chats import Chats
 from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
@@ -35,11 +36,11 @@ from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError
 from ilink.gateway.quotes import quote_of
 from ilink.gateway.sends import Sends
 from ilink.gateway.state import GatewayState
-from ilink.gateway.transcripts import entry_view
 from ilink.gateway.typing_state import TypingState
 from ilink.gateway.uploads import Uploads
 from ilink.gateway.views import (
     BotView,
+    ChatView,
     ClockView,
     CodeView,
     ConfigView,
@@ -211,6 +212,7 @@ class Gateway:
         await self._state.store.add_person(
             PersonRecord(user_id=user_id, name=name.strip(), created_ms=self._state.clock.now_ms())
         )
+        self._state.publish("person", {"user_id": user_id})
         return PersonView(user_id=user_id, name=name.strip())
 
     async def people(self) -> list[PersonView]:
@@ -313,7 +315,7 @@ class Gateway:
             acked_seq=view.acked_seq,
             waiting_polls=view.waiting_polls,
             depth=depth,
-            pending=await self._entries(pending, bot),
+            pending=await self._chats.entries(pending, bot),
             windows=[self._window(chat) for chat in await store.chats(bot.number)],
             context_tokens=[
                 ContextTokenView(
@@ -337,6 +339,23 @@ class Gateway:
             UnknownThingError: There is no such bot.
         """
         await self._bots.expire(bot_id)
+
+    async def rebind_bot(self, bot_id: AccountId) -> None:
+        """Let a bot's owner sign in somewhere else: its token dies as `bind.revoke_delay_s` says, held polls included.
+
+        Raises:
+            UnknownThingError: There is no such bot.
+            ConflictError: Its token is dead already.
+        """
+        await self._bots.rebind(bot_id)
+
+    async def rotate_bot(self, bot_id: AccountId) -> None:
+        """Begin a new generation of a bot's stream: cursors from before stop counting.
+
+        Raises:
+            UnknownThingError: There is no such bot.
+        """
+        await self._bots.rotate(bot_id)
 
     async def post_message(
         self,
@@ -409,16 +428,44 @@ class Gateway:
         before = _text_items(text, self._state.clock.now_ms()) if text and not transcript else []
         return await self.post_message(user_id, bot_id, items=[*before, item], quote=quote)
 
-    async def transcript(self, bot_id: AccountId, user_id: UserId, *, after: int = 0, limit: int = 1000) -> list[Entry]:
-        """Return a chat's entries after a number, oldest first, refused sends included.
+    async def transcript(
+        self,
+        bot_id: AccountId,
+        user_id: UserId,
+        *,
+        after: int | None = 0,
+        before: int | None = None,
+        limit: int = 1000,
+    ) -> list[Entry]:
+        """Return a chat's entries, oldest first, refused sends included.
+
+        Args:
+            bot_id: The bot.
+            user_id: The person.
+            after: Only entries with a higher number, the first `limit` of them; None for the newest `limit`.
+            before: Only entries with a lower number.
+            limit: How many at most.
 
         Raises:
             UnknownThingError: There is no such bot or person.
         """
         bot = await self._bots.get(bot_id)
         await self._require_person(user_id)
-        records = await self._state.store.entries(bot.number, user_id=user_id, after=after, limit=limit)
-        return await self._entries(records, bot)
+        return await self._chats.page(bot, user_id, after=after, before=before, limit=limit)
+
+    async def chats(self, *, user_id: UserId | None = None, limit: int = 500) -> list[ChatView]:
+        """Return the chats in which somebody has written, of one person or of all, newest first."""
+        return await self._chats.list(user_id=user_id, limit=limit)
+
+    async def mark_read(self, bot_id: AccountId, user_id: UserId, n: int) -> None:
+        """Note that a person has seen a chat up to an entry; it never goes back.
+
+        Raises:
+            UnknownThingError: There is no such bot or person.
+        """
+        bot = await self._bots.get(bot_id)
+        await self._require_person(user_id)
+        await self._chats.mark_read(bot, user_id, n)
 
     async def wait_entries(
         self,
@@ -441,7 +488,7 @@ class Gateway:
         if user_id is not None:
             await self._require_person(user_id)
         records = await self._wait_records(bot, user_id, after, count, direction, timeout)
-        return await self._entries(records, bot)
+        return await self._chats.entries(records, bot)
 
     async def wait_code(self, *, timeout: float = 10.0) -> CodeView | None:
         """Return the newest code that nobody has scanned as soon as there is one; None after `timeout` real seconds."""
@@ -461,7 +508,7 @@ class Gateway:
         bot = next((bot for bot in await self._bots.all() if bot.number == record.bot), None)
         if bot is None:
             raise UnknownThingError("message", message_id)
-        (entry,) = await self._entries([record], bot)
+        (entry,) = await self._chats.entries([record], bot)
         return entry
 
     def config(self) -> ConfigView:
@@ -548,6 +595,7 @@ class Gateway:
         self._wire.clear()
         self._linter.forget()
         self._events.clear()
+        self._state.publish("reset", {"seed": seed})
 
     def wire_log(
         self, *, since: int = 0, bot_id: str | None = None, endpoint: str | None = None, limit: int = 1000
@@ -600,6 +648,7 @@ class Gateway:
         self._build()
         await self._codes.load()
         self._media = await MediaRoom(self._state, self._folder, synchronous=self._synchronous).__aenter__()
+        self._chats = Chats(self._state, self._bots, self._media)
 
     def _ids(self, meta: Mapping[str, str]) -> IdSource:
         """Return the source of ids: seeded by the argument, else as before the restart, else unpredictable."""
@@ -742,11 +791,6 @@ class Gateway:
                     return records
             finally:
                 watchers.discard(hold)
-
-    async def _entries(self, records: Sequence[EntryRecord], bot: Bot) -> list[Entry]:
-        media = await self.media.lookup(bot.number, [record.wire for record in records])
-        now_ms = self._state.clock.now_ms()
-        return [entry_view(record, bot, now_ms=now_ms, media=media) for record in records]
 
     def _window(self, chat: ChatRecord) -> WindowView:
         closes_ms = chat.last_inbound_ms + self._knobs.whole("quota.window_s") * 1000

@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 __all__ = [
     "BotView",
+    "ChatView",
     "ClockView",
     "CodeView",
     "ConfigView",
@@ -168,7 +169,11 @@ class MediaView(Struct, kw_only=True, omit_defaults=True):
 
 
 class ItemView(Struct, kw_only=True, omit_defaults=True):
-    """One item of a message: its number, its text or media, and the fields of its kind."""
+    """One item of a message: its number, its text or media, and the fields of its kind.
+
+    Of a quote, `quoted_text` is what it means, just the selected words if `is_quoted_in_part`; `quoted_n` and
+    `quoted_type` are the entry and the kind of item, where they are known.
+    """
 
     type: int
     text: str | UnsetType = UNSET
@@ -183,6 +188,9 @@ class ItemView(Struct, kw_only=True, omit_defaults=True):
     status: str | UnsetType = UNSET
     quoted_message_id: str | UnsetType = UNSET
     quoted_text: str | UnsetType = UNSET
+    quoted_n: int | UnsetType = UNSET
+    quoted_type: int | UnsetType = UNSET
+    is_quoted_in_part: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +224,27 @@ class Entry:
     items: list[ItemView]
     raw: dict[str, object]
     seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatView:
+    """A chat as a list shows it.
+
+    Attributes:
+        bot_id: The bot.
+        user_id: The person.
+        newest: The number of its newest entry.
+        read_to: The number of the newest entry that the person has seen, on any screen.
+        unread: How many messages of the bot came after that one, up to 1,000.
+        last: The newest entry that a phone shows, or None.
+    """
+
+    bot_id: str
+    user_id: str
+    newest: int
+    read_to: int
+    unread: int
+    last: Entry | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 __all__ = [
+    "MOST_UNREAD",
     "BotRecord",
     "ChatFacts",
+    "ChatLine",
     "ChatRecord",
     "CodeRecord",
     "ContextTokenRecord",
@@ -24,6 +26,7 @@ __all__ = [
     "MailRecord",
     "PersonRecord",
     "Progress",
+    "SavedState",
     "SendDraft",
     "SendOutcome",
     "StoredMail",
@@ -251,6 +254,31 @@ class ChatRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatLine:
+    """What a list of chats shows of one.
+
+    Attributes:
+        bot: The bot's number in the store.
+        user_id: The person.
+        newest: The number of the newest entry.
+        read_to: The number of the newest entry that the person has seen.
+        unread: How many messages of the bot came after that one; no more than `MOST_UNREAD` are counted.
+        last: The newest entry that a phone shows, or None.
+    """
+
+    bot: int
+    user_id: str
+    newest: int
+    read_to: int
+    unread: int
+    last: EntryRecord | None
+
+
+MOST_UNREAD: Final = 1000
+"""Unread messages of a chat are counted up to here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContextTokenRecord:
     """A context token that was given out."""
 
@@ -298,6 +326,22 @@ class Progress:
     last_poll_ms: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedState:
+    """People, bots and what was said, to be stored as one; numbers of bots and entries are given.
+
+    Attributes:
+        chats: The windows: the bot's number, and the rest.
+        read_marks: The bot's number, the person, and the newest entry that was seen.
+    """
+
+    people: Sequence[PersonRecord]
+    bots: Sequence[BotRecord]
+    entries: Sequence[EntryRecord]
+    chats: Sequence[tuple[int, ChatRecord]]
+    read_marks: Sequence[tuple[int, str, int]]
+
+
 class GatewayStore(Protocol):
     """Where the gateway keeps its state. Every method raises StoreError when nothing was stored."""
 
@@ -307,6 +351,10 @@ class GatewayStore(Protocol):
 
     async def clear(self) -> None:
         """Forget everything but the meta values, and count from the beginning again."""
+        ...
+
+    async def restore(self, state: SavedState) -> None:
+        """Forget everything but the meta values, and store this instead."""
         ...
 
     async def meta(self) -> dict[str, str]:
@@ -353,6 +401,14 @@ class GatewayStore(Protocol):
         """Make a bot `expired`."""
         ...
 
+    async def replace_bot(self, bot_id: str, *, revoke_ms: int) -> None:
+        """Make a bot `replaced`, its token dead from a time on."""
+        ...
+
+    async def start_generation(self, bot_id: str) -> int:
+        """Raise a bot's generation and return the new one."""
+        ...
+
     async def set_notified(self, bot: int, *, is_notified: bool) -> None:
         """Note that notifystart or notifystop came."""
         ...
@@ -393,6 +449,10 @@ class GatewayStore(Protocol):
         """Return entries of a bot in order, of one chat or all."""
         ...
 
+    async def newest_entries(self, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:
+        """Return the newest entries of a chat whose numbers are below `before`, in order."""
+        ...
+
     async def entry(self, n: int) -> EntryRecord | None:
         """Return one entry."""
         ...
@@ -403,6 +463,14 @@ class GatewayStore(Protocol):
 
     async def chats(self, bot: int) -> list[ChatRecord]:
         """Return the chats in which a person has written to the bot."""
+        ...
+
+    async def chat_lines(self, *, user_id: str | None, limit: int) -> list[ChatLine]:
+        """Return the chats of a person or of all, the one with the newest entry first."""
+        ...
+
+    async def mark_read(self, bot: int, user_id: str, n: int) -> bool:
+        """Note that a person has read a chat up to an entry; nothing goes back, and False says that nothing changed."""
         ...
 
     async def chat(self, bot: int, user_id: str) -> ChatRecord | None:

@@ -6,11 +6,12 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 from ilink.storage.gateway import (
     BotRecord,
     ChatFacts,
+    ChatLine,
     ChatRecord,
     CodeRecord,
     ContextTokenRecord,
@@ -20,6 +21,7 @@ from ilink.storage.gateway import (
     MailRecord,
     PersonRecord,
     Progress,
+    SavedState,
     SendDraft,
     SendOutcome,
     StoredMail,
@@ -27,12 +29,10 @@ from ilink.storage.gateway import (
     TokenFacts,
     UploadTicketRecord,
 )
+from ilink.storage.gateway_rows import SELECT_ENTRY, Row, clear, read_chat_lines, read_entry, read_newest, restore
 from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
-
-Row = tuple[Any, ...]
-"""A row; what its columns hold is said where it is read."""
 
 _SELECT_BOT: Final = (
     "SELECT id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq, handed_seq,"
@@ -45,9 +45,6 @@ _SELECT_CODE: Final = (
 _PUT_CODE: Final = (
     "INSERT OR REPLACE INTO code (qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits,"
     " attempts, redirect_host, bot_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_SELECT_ENTRY: Final = (
-    "SELECT n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire FROM entry"
 )
 _ADD_SEND: Final = (
     "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
@@ -67,17 +64,6 @@ _SELECT_TICKET: Final = "SELECT ticket, bot, user_id, issued_ms FROM typing_tick
 _SELECT_UPLOAD: Final = (
     "SELECT param, bot, user_id, filekey, media_type, plain_bytes, plain_md5, cipher_bytes, aes_key, is_thumbnail,"
     " issued_ms, used_ms FROM upload_ticket"
-)
-_CLEAR: Final = (
-    "DELETE FROM person",
-    "DELETE FROM bot",
-    "DELETE FROM code",
-    "DELETE FROM entry",
-    "DELETE FROM chat",
-    "DELETE FROM context_token",
-    "DELETE FROM typing_ticket",
-    "DELETE FROM upload_ticket",
-    "DELETE FROM sqlite_sequence",
 )
 
 
@@ -105,12 +91,11 @@ class SqliteGatewayStore:
 
     async def clear(self) -> None:
         """Forget everything but the meta values, and count from the beginning again."""
+        await self._database.write(clear)
 
-        def work(db: sqlite3.Connection) -> None:
-            for statement in _CLEAR:
-                db.execute(statement)
-
-        await self._database.write(work)
+    async def restore(self, state: SavedState) -> None:
+        """Forget everything but the meta values, and store this instead."""
+        await self._database.write(lambda db: restore(db, state))
 
     async def meta(self) -> dict[str, str]:
         """Return all meta values."""
@@ -177,6 +162,20 @@ class SqliteGatewayStore:
     async def expire_bot(self, bot_id: str) -> None:
         """Make a bot `expired`."""
         await self._write("UPDATE bot SET state = 'expired' WHERE bot_id = ?", (bot_id,))
+
+    async def replace_bot(self, bot_id: str, *, revoke_ms: int) -> None:
+        """Make a bot `replaced`, its token dead from a time on."""
+        await self._write("UPDATE bot SET state = 'replaced', revoke_ms = ? WHERE bot_id = ?", (revoke_ms, bot_id))
+
+    async def start_generation(self, bot_id: str) -> int:
+        """Raise a bot's generation and return the new one."""
+
+        def work(db: sqlite3.Connection) -> int:
+            query = "UPDATE bot SET generation = generation + 1 WHERE bot_id = ? RETURNING generation"
+            (generation,) = db.execute(query, (bot_id,)).fetchone()
+            return generation
+
+        return await self._database.write(work)
 
     async def set_notified(self, bot: int, *, is_notified: bool) -> None:
         """Note that notifystart or notifystop came."""
@@ -285,24 +284,45 @@ class SqliteGatewayStore:
         if is_outgoing is not None:
             where += " AND direction = ?"
             parameters.append(int(is_outgoing))
-        rows = await self._rows(_SELECT_ENTRY + where + " ORDER BY n LIMIT ?", (*parameters, limit))
-        return [_entry(row) for row in rows]
+        rows = await self._rows(SELECT_ENTRY + where + " ORDER BY n LIMIT ?", (*parameters, limit))
+        return [read_entry(row) for row in rows]
+
+    async def newest_entries(self, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:
+        """Return the newest entries of a chat whose numbers are below `before`, in order."""
+        return await self._database.read(lambda db: read_newest(db, bot, user_id, before=before, limit=limit))
 
     async def entry(self, n: int) -> EntryRecord | None:
         """Return one entry."""
-        rows = await self._rows(_SELECT_ENTRY + " WHERE n = ?", (n,))
-        return _entry(rows[0]) if rows else None
+        rows = await self._rows(SELECT_ENTRY + " WHERE n = ?", (n,))
+        return read_entry(rows[0]) if rows else None
 
     async def pending(self, bot: int, *, after_seq: int, limit: int) -> tuple[int, list[EntryRecord]]:
         """Return how many messages of a mailbox come after a seq, and the first of them."""
         ((depth,),) = await self._rows("SELECT count(*) FROM entry WHERE bot = ? AND seq > ?", (bot, after_seq))
-        query = _SELECT_ENTRY + " WHERE bot = ? AND seq > ? ORDER BY seq LIMIT ?"
-        return depth, [_entry(row) for row in await self._rows(query, (bot, after_seq, limit))]
+        query = SELECT_ENTRY + " WHERE bot = ? AND seq > ? ORDER BY seq LIMIT ?"
+        return depth, [read_entry(row) for row in await self._rows(query, (bot, after_seq, limit))]
 
     async def chats(self, bot: int) -> list[ChatRecord]:
         """Return the chats in which a person has written to the bot."""
         query = _SELECT_CHAT + " WHERE bot = ? ORDER BY user_id"
         return [_chat(row) for row in await self._rows(query, (bot,))]
+
+    async def chat_lines(self, *, user_id: str | None, limit: int) -> list[ChatLine]:
+        """Return the chats of a person or of all, the one with the newest entry first."""
+        return await self._database.read(lambda db: read_chat_lines(db, user_id=user_id, limit=limit))
+
+    async def mark_read(self, bot: int, user_id: str, n: int) -> bool:
+        """Note that a person has read a chat up to an entry; nothing goes back, and False says that nothing changed."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            cursor = db.execute(
+                "INSERT INTO read_mark (bot, user_id, n) VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET n = excluded.n WHERE excluded.n > n",
+                (bot, user_id, n),
+            )
+            return cursor.rowcount > 0
+
+        return await self._database.write(work)
 
     async def chat(self, bot: int, user_id: str) -> ChatRecord | None:
         """Return one chat."""
@@ -509,23 +529,6 @@ def _code(row: Row) -> CodeRecord:
         attempts=row[9],
         redirect_host=row[10],
         bot_id=row[11],
-    )
-
-
-def _entry(row: Row) -> EntryRecord:
-    return EntryRecord(
-        n=row[0],
-        bot=row[1],
-        user_id=row[2],
-        is_outgoing=bool(row[3]),
-        seq=row[4],
-        client_id=row[5],
-        at_ms=row[6],
-        state=row[7],
-        shown_ms=row[8],
-        why=row[9],
-        cut=row[10],
-        wire=row[11],
     )
 
 

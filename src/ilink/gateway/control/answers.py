@@ -7,11 +7,12 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from ilink.gateway.fault_actions import FaultView
-from ilink.gateway.views import BotView, CodeView, Entry, PersonView, WireEntry
+from ilink.gateway.views import BotView, ChatView, CodeView, Entry, PersonView, WireEntry
 
 __all__ = [
     "BotList",
     "Bound",
+    "ChatList",
     "CodeList",
     "FaultList",
     "Health",
@@ -81,6 +82,12 @@ class BotList(Struct, kw_only=True):
     """Bots, oldest first."""
 
     bots: list[BotView]
+
+
+class ChatList(Struct, kw_only=True):
+    """Chats, the one with the newest entry first."""
+
+    chats: list[ChatView]
 
 
 class Transcript(Struct, kw_only=True):

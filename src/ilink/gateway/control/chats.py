@@ -7,11 +7,11 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from ilink.gateway.control import requests
-from ilink.gateway.control.answers import BotList, Transcript
+from ilink.gateway.control.answers import BotList, ChatList, Transcript
 from ilink.gateway.control.calls import CallTable
 from ilink.gateway.control.forms import SentFile
 from ilink.gateway.control.refusals import Refusal
-from ilink.gateway.control.requests import LongWait, NewMessage, Since
+from ilink.gateway.control.requests import ChatFilter, LongWait, NewMessage, Page, ReadMark
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.views import CodeView, MailboxView, Posted, Quote, TypingView
 from ilink.wire.ids import AccountId, UserId
@@ -21,7 +21,7 @@ __all__ = ["calls"]
 calls = CallTable()
 
 _ALL: Final = 1_000_000
-"""The contract has no pages: whoever wants less asks for what came after a number."""
+"""Without a limit a transcript is whole, as the contract has it."""
 
 
 @calls.call("GET", "/_sim/bots")
@@ -40,6 +40,18 @@ async def show_mailbox(control: ControlState, bot_id: str) -> MailboxView:
 async def expire_bot(control: ControlState, bot_id: str) -> None:
     """Make a bot's token stale: it answers -14 from now on."""
     await control.gateway.expire_bot(AccountId(bot_id))
+
+
+@calls.call("POST", "/_sim/bots/{bot_id}/rebind", status=204, refusals=(404, 409))
+async def rebind_bot(control: ControlState, bot_id: str) -> None:
+    """Let the bot's owner sign in somewhere else: it is `replaced`, and its token dies after `bind.revoke_delay_s`."""
+    await control.gateway.rebind_bot(AccountId(bot_id))
+
+
+@calls.call("POST", "/_sim/bots/{bot_id}/rotate", status=204, refusals=(404,))
+async def rotate_bot(control: ControlState, bot_id: str) -> None:
+    """Begin a new generation of a bot's stream: cursors from before stop counting."""
+    await control.gateway.rotate_bot(AccountId(bot_id))
 
 
 @calls.call("POST", "/_sim/people/{user_id}/messages", status=201, refusals=(404, 409), takes_form=True)
@@ -62,10 +74,34 @@ async def say(
 
 
 @calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/transcript", refusals=(404,))
-async def show_transcript(control: ControlState, bot_id: str, user_id: str, query: Since) -> Transcript:
-    """Return what was said in a chat, oldest first, refused sends included."""
-    entries = await control.gateway.transcript(AccountId(bot_id), UserId(user_id), after=query.after, limit=_ALL)
+async def show_transcript(control: ControlState, bot_id: str, user_id: str, query: Page) -> Transcript:
+    """Return what was said in a chat, oldest first, refused sends included.
+
+    All of it, unless the query says less: `limit` alone gives the newest entries, with `before` the newest before that
+    number, with `after` the first ones after that number.
+    """
+    is_newest = query.after is UNSET and query.limit is not UNSET
+    entries = await control.gateway.transcript(
+        AccountId(bot_id),
+        UserId(user_id),
+        after=None if is_newest else 0 if query.after is UNSET else query.after,
+        before=None if query.before is UNSET else query.before,
+        limit=_ALL if query.limit is UNSET else query.limit,
+    )
     return Transcript(messages=entries)
+
+
+@calls.call("GET", "/_sim/chats")
+async def list_chats(control: ControlState, query: ChatFilter) -> ChatList:
+    """List the chats in which somebody has written, newest first, with what is unread and what was said last."""
+    user_id = None if query.user_id is UNSET else UserId(query.user_id)
+    return ChatList(chats=await control.gateway.chats(user_id=user_id, limit=query.limit))
+
+
+@calls.call("POST", "/_sim/chats/{bot_id}/{user_id}/read", status=204, refusals=(404,))
+async def mark_read(control: ControlState, bot_id: str, user_id: str, body: ReadMark) -> None:
+    """Note that the person has seen the chat up to an entry; it never goes back, and every screen hears of it."""
+    await control.gateway.mark_read(AccountId(bot_id), UserId(user_id), body.n)
 
 
 @calls.call("GET", "/_sim/chats/{bot_id}/{user_id}/typing", refusals=(404,))

@@ -28,7 +28,9 @@ _RETRY_MS = 1000
 
 @calls.call("GET", "/_sim/events", media_type="text/event-stream")
 async def follow_events(control: ControlState, query: EventPosition, request: Request) -> Response:
-    """Follow events: `message`, `typing`, `qr`, `bot`, `wire`, `fault` and `clock`, each with its number as id.
+    """Follow events, each with its number as id.
+
+    There are `message`, `typing`, `qr`, `bot`, `wire`, `fault`, `clock`, `person`, `read` and `reset`.
 
     With `Last-Event-ID`, or `last_event_id` in the query, it starts after that number; else with what comes.
     """

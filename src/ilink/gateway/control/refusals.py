@@ -18,6 +18,7 @@ CODES: Final = {
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
     421: "misdirected",
     422: "invalid",
     500: "internal",

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 __all__ = [
     "AdvanceClock",
+    "ChatFilter",
     "Confirmation",
     "EventPosition",
     "FileMessage",
@@ -19,11 +20,12 @@ __all__ = [
     "NewMessage",
     "NewPerson",
     "Nothing",
+    "Page",
     "Quote",
+    "ReadMark",
     "Redirect",
     "Reset",
     "Scan",
-    "Since",
     "VerifyCode",
     "WireFilter",
 ]
@@ -111,15 +113,31 @@ class FileMessage(Request):
 
 
 class MediaForm(Request):
-    """Which bytes: the plain ones, or with `raw=1` the encrypted ones."""
+    """Which bytes: the plain ones, or with `raw=1` the encrypted ones, or with `wav=1` sound that browsers play."""
 
     raw: bool = False
+    wav: bool = False
 
 
-class Since(Request):
-    """Entries after this number only."""
+class Page(Request):
+    """Which entries: after a number, before one, at most so many; with `limit` and no `after`, the newest of them."""
 
-    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=10_000)] | UnsetType = UNSET
+
+
+class ChatFilter(Request):
+    """Whose chats, and how many at most."""
+
+    user_id: Id | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 500
+
+
+class ReadMark(Request):
+    """The newest entry that the person has seen."""
+
+    n: Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class LongWait(Request):

@@ -1,0 +1,157 @@
+"""What the gateway's tables hold as values, and the longer units of work on them."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any, Final
+
+from ilink.storage.gateway import MOST_UNREAD, ChatLine, EntryRecord, SavedState
+
+__all__ = ["SELECT_ENTRY", "Row", "clear", "read_chat_lines", "read_entry", "read_newest", "restore"]
+
+Row = tuple[Any, ...]
+"""A row; what its columns hold is said where it is read."""
+
+SELECT_ENTRY: Final = (
+    "SELECT n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire FROM entry"
+)
+_CLEAR: Final = (
+    "DELETE FROM person",
+    "DELETE FROM bot",
+    "DELETE FROM code",
+    "DELETE FROM entry",
+    "DELETE FROM chat",
+    "DELETE FROM read_mark",
+    "DELETE FROM context_token",
+    "DELETE FROM typing_ticket",
+    "DELETE FROM upload_ticket",
+    "DELETE FROM sqlite_sequence",
+)
+_CHAT_LINES: Final = (
+    "SELECT chat.bot, chat.user_id, coalesce(mark.n, 0) AS read_to,"
+    " (SELECT max(n) FROM entry WHERE entry.bot = chat.bot AND entry.user_id = chat.user_id) AS newest,"
+    " (SELECT n FROM entry WHERE entry.bot = chat.bot AND entry.user_id = chat.user_id"
+    " AND (direction = 0 OR state = 'shown') ORDER BY n DESC LIMIT 1) AS last"
+    " FROM chat LEFT JOIN read_mark AS mark ON mark.bot = chat.bot AND mark.user_id = chat.user_id"
+)
+_UNREAD: Final = (
+    "SELECT count(*) FROM (SELECT 1 FROM entry WHERE bot = ? AND user_id = ? AND n > ? AND direction = 1"
+    " AND state = 'shown' LIMIT ?)"
+)
+
+
+def clear(db: sqlite3.Connection) -> None:
+    """Forget everything but the meta values, and count from the beginning again."""
+    for statement in _CLEAR:
+        db.execute(statement)
+
+
+def restore(db: sqlite3.Connection, state: SavedState) -> None:
+    """Store a state in place of what there is."""
+    clear(db)
+    db.executemany(
+        "INSERT INTO person (user_id, name, created_ms) VALUES (?, ?, ?)",
+        [(one.user_id, one.name, one.created_ms) for one in state.people],
+    )
+    db.executemany(
+        "INSERT INTO bot (id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq,"
+        " handed_seq, acked_seq, last_poll_ms, is_notified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                bot.number,
+                bot.bot_id,
+                bot.owner_user_id,
+                bot.state,
+                bot.generation,
+                bot.created_ms,
+                bot.token_hash,
+                bot.revoke_ms,
+                bot.head_seq,
+                bot.handed_seq,
+                bot.acked_seq,
+                bot.last_poll_ms,
+                bot.is_notified,
+            )
+            for bot in state.bots
+        ],
+    )
+    db.executemany(
+        "INSERT INTO entry (n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [_entry_values(entry) for entry in state.entries],
+    )
+    for bot, chat in state.chats:
+        db.execute(
+            "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, ?, ?)",
+            (bot, chat.user_id, chat.last_inbound_ms, chat.sends, chat.context_token),
+        )
+        db.execute(
+            "INSERT INTO context_token (token, bot, user_id, issued_ms) VALUES (?, ?, ?, ?)",
+            (chat.context_token, bot, chat.user_id, chat.last_inbound_ms),
+        )
+    db.executemany("INSERT INTO read_mark (bot, user_id, n) VALUES (?, ?, ?)", state.read_marks)
+
+
+def read_newest(db: sqlite3.Connection, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:
+    """Return the newest entries of a chat below a number, in order."""
+    query = SELECT_ENTRY + " WHERE bot = ? AND user_id = ? AND n < ? ORDER BY n DESC LIMIT ?"
+    rows = db.execute(query, (bot, user_id, before, limit)).fetchall()
+    return [read_entry(row) for row in reversed(rows)]
+
+
+def read_chat_lines(db: sqlite3.Connection, *, user_id: str | None, limit: int) -> list[ChatLine]:
+    """Return chats, the one with the newest entry first."""
+    where = "" if user_id is None else " WHERE chat.user_id = ?"
+    values: tuple[object, ...] = (limit,) if user_id is None else (user_id, limit)
+    lines: list[ChatLine] = []
+    for bot, person, read_to, newest, last in db.execute(
+        _CHAT_LINES + where + " ORDER BY newest DESC LIMIT ?", values
+    ).fetchall():
+        ((unread,),) = db.execute(_UNREAD, (bot, person, read_to, MOST_UNREAD))
+        entry = None if last is None else db.execute(SELECT_ENTRY + " WHERE n = ?", (last,)).fetchone()
+        lines.append(
+            ChatLine(
+                bot=bot,
+                user_id=person,
+                newest=newest or 0,
+                read_to=read_to,
+                unread=unread,
+                last=None if entry is None else read_entry(entry),
+            )
+        )
+    return lines
+
+
+def read_entry(row: Row) -> EntryRecord:
+    """Return a row of `SELECT_ENTRY` as a value."""
+    return EntryRecord(
+        n=row[0],
+        bot=row[1],
+        user_id=row[2],
+        is_outgoing=bool(row[3]),
+        seq=row[4],
+        client_id=row[5],
+        at_ms=row[6],
+        state=row[7],
+        shown_ms=row[8],
+        why=row[9],
+        cut=row[10],
+        wire=row[11],
+    )
+
+
+def _entry_values(entry: EntryRecord) -> tuple[object, ...]:
+    return (
+        entry.n,
+        entry.bot,
+        entry.user_id,
+        entry.is_outgoing,
+        entry.seq,
+        entry.client_id,
+        entry.at_ms,
+        entry.state,
+        entry.shown_ms,
+        entry.why,
+        entry.cut,
+        entry.wire,
+    )
