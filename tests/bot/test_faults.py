@@ -239,7 +239,7 @@ class TestHandlers:
             for number in range(1000):
                 server.says("a", str(number))
             await server.until(lambda: not server.mail and len(server.polls) == 11)
-            (lane,) = running_lanes(running_bot)._lanes.values()
+            (lane,) = running_lanes(running_bot)._scheduler.lanes
             assert len(lane.waiting) <= 50
             may_go_on.set()
             await server.until(lambda: len(server.sent) == 1000, seconds=20)
@@ -472,7 +472,7 @@ class TestStopping:
             lanes = running_lanes(bot)
             bot.stop()
             async with asyncio.timeout(5):
-                while not lanes._is_stopped:  # noqa: ASYNC110  # it tells nobody
+                while not lanes._scheduler.is_stopped:  # noqa: ASYNC110  # it tells nobody
                     await asyncio.sleep(0.001)
             may_finish.set()
         assert server.heard("a") == ["finished"]

@@ -36,8 +36,8 @@ class LanePolicy:
             words about the mode do not apply then.
         cancels_running: When it overtakes, it cancels the handler that runs in its conversation; that message is done
             and nothing it would have said is sent. What waits behind it is handled.
-        seconds: How long one run may take before it fails; None for `Policies.handler_seconds`. A handler gets more with
-            `message.extend(seconds)`.
+        seconds: How long one run may take before it fails; None for `Policies.handler_seconds`. A handler gets more
+            with `message.extend(seconds)`.
 
     Raises:
         ConfigError: The mode is an unknown word, a number is not above zero, `cancels_running` comes without
