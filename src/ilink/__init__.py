@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ilink.bot import Bot, OnUnknown, Policies, SessionState
+    from ilink.bot import Bot, Duplicate, DuplicateKind, OnSuspect, OnUnknown, Policies, SessionState
     from ilink.client.client import Client
     from ilink.client.thumbnails import Thumbnail, make_thumbnail
     from ilink.errors import (
@@ -83,6 +83,8 @@ __all__ = [
     "DecryptionError",
     "Deferred",
     "DeferredWhy",
+    "Duplicate",
+    "DuplicateKind",
     "Expired",
     "FileMessage",
     "HandlerError",
@@ -100,6 +102,7 @@ __all__ = [
     "MediaReference",
     "Message",
     "MessageId",
+    "OnSuspect",
     "OnUnknown",
     "OtherMessage",
     "OutcomeUnknownError",
@@ -135,7 +138,7 @@ __all__ = [
 _HOMES = {
     "Account": "ilink.wire.accounts",
     **dict.fromkeys(("AccountId", "ClientId", "Cursor", "MessageId", "Secret", "UserId"), "ilink.wire.ids"),
-    **dict.fromkeys(("Bot", "OnUnknown", "Policies", "SessionState"), "ilink.bot"),
+    **dict.fromkeys(("Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"), "ilink.bot"),
     "Client": "ilink.client.client",
     **dict.fromkeys(("Thumbnail", "make_thumbnail"), "ilink.client.thumbnails"),
 }

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from journal_house import BOT, OpenJournal, arrival, draft
+from msgspec.structs import replace
 
 from ilink.flows.window import WINDOW_MS
 from ilink.storage.journal import (
@@ -15,6 +16,7 @@ from ilink.storage.journal import (
     Journal,
     OutboxState,
     Outcome,
+    Outgoing,
     WindowEvent,
 )
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, UserId
@@ -43,6 +45,42 @@ def accepted(out_sequence: int, user: UserId = ALICE) -> Outcome:
         event=WindowEvent.ACCEPTED,
         message_id=MessageId("9"),
     )
+
+
+def limited_until(message: Outgoing, retry_after_ms: int) -> Outcome:
+    return Outcome(
+        out_sequence=message.out_sequence,
+        user=ALICE,
+        state=OutboxState.WAITING,
+        event=WindowEvent.LIMITED,
+        retry_after_ms=retry_after_ms,
+    )
+
+
+class TestClock:
+    async def outgoing(self, journal: Journal) -> Outgoing:
+        (message,) = await journal.read_outgoing("u:alice")
+        return message
+
+    @pytest.mark.parametrize(("gap_ms", "expires_ms"), [(500, 5_500), (-500, 5_000)])
+    async def test_a_clock_that_was_set_moves_what_waits_when_the_next_process_begins(
+        self, journal: Journal, open_journal: OpenJournal, gap_ms: int, expires_ms: int
+    ) -> None:
+        (sequence,) = await store(journal, arrival("m:1"))
+        await journal.fail(sequence, 0, error="no", due_ms=3_000, now_ms=1_000)
+        await journal.enqueue([replace(draft("c1"), expires_ms=5_000)], now_ms=1_000)
+        await journal.settle(limited_until(await self.outgoing(journal), 60_000), now_ms=1_000)
+        await journal.note_clock_gap(gap_ms)
+        assert (await self.outgoing(journal)).draft.expires_ms == 5_000
+        async with open_journal(BOT) as newer:
+            await newer.adopt()
+            assert (await self.outgoing(newer)).draft.expires_ms == expires_ms
+            assert [letter.due_ms for letter in await newer.read_waiting("u:alice")] == [3_000 + gap_ms]
+            window = (await newer.read_windows([ALICE]))[ALICE]
+            assert (window.heard_ms, window.paused_until_ms) == (1_000 + gap_ms, 61_000 + gap_ms)
+        async with open_journal(BOT) as third:
+            await third.adopt()
+            assert (await self.outgoing(third)).draft.expires_ms == expires_ms
 
 
 class TestIngest:
@@ -75,6 +113,34 @@ class TestIngest:
         token = await journal.read_context_token(ALICE)
         assert token is not None
         assert token.reveal() == "new"
+
+    async def test_a_late_duplicate_does_not_bring_back_an_older_context_token(self, journal: Journal) -> None:
+        first = arrival("m:1", raw=b'{"context_token": "old"}', token="old")
+        await store(journal, first)
+        await store(journal, arrival("m:2", token="new"))
+        again = await ingest(journal, first, arrival("m:3"))
+        assert again.outdated == {0}
+        token = await journal.read_context_token(ALICE)
+        assert token is not None
+        assert token.reveal() == "new"
+
+    async def test_what_says_the_same_under_another_id_is_stored_marked_and_counted(self, journal: Journal) -> None:
+        await store(journal, arrival("m:1"))
+        twin = replace(arrival("m:2"), resembles="m:1")
+        dropped = replace(arrival("m:3", state=InboxState.IGNORED), resembles="m:1")
+        await store(journal, twin, dropped)
+        assert [letter.resembles for letter in await journal.read_waiting("u:alice")] == [None, "m:1"]
+        assert (await ingest(journal, twin, dropped)).sequences == (None, None)
+        counts = await journal.count()
+        assert (counts.duplicates, counts.suspects, counts.suspects_dropped) == (2, 1, 1)
+
+    async def test_what_came_last_can_be_read_whatever_became_of_it(self, journal: Journal) -> None:
+        first, *_ = await store(journal, arrival("m:1"), arrival("m:2", state=InboxState.IGNORED), arrival("m:3"))
+        await journal.complete(first, 0, drafts=[], state=None, now_ms=1_000)
+        recent = await journal.read_recent(since_ms=1_000)
+        assert [letter.identity for letter in recent] == ["m:1", "m:2", "m:3"]
+        assert [letter.identity for letter in await journal.read_recent(since_ms=1_000, limit=2)] == ["m:2", "m:3"]
+        assert await journal.read_recent(since_ms=1_001) == []
 
     async def test_a_message_without_token_keeps_the_known_one(self, journal: Journal) -> None:
         await store(journal, arrival("m:1", token="old"), arrival("m:2"))
@@ -157,6 +223,25 @@ class TestCompletion:
             assert not rescued.has_moved
             assert (await heir.complete(sequence, 0, drafts=[], state=None, now_ms=1)).is_accepted
             assert await identities(heir) == ["m:2"]
+
+    async def test_a_process_that_was_taken_over_from_can_tell(
+        self, journal: Journal, open_journal: OpenJournal
+    ) -> None:
+        assert await journal.is_ours()
+        async with open_journal(BOT) as newer:
+            await newer.adopt()
+            assert await newer.is_ours()
+        assert not await journal.is_ours()
+
+    async def test_a_process_that_was_taken_over_from_stores_what_it_heard_without_moving_the_cursor(
+        self, journal: Journal, open_journal: OpenJournal
+    ) -> None:
+        async with open_journal(BOT) as newer:
+            await newer.adopt()
+            late = await ingest(journal, arrival("m:1"), cursor="old")
+            assert not late.has_moved
+            assert await identities(newer) == ["m:1"]
+            assert (await ingest(newer, cursor="new")).has_moved
 
     async def test_a_known_client_id_is_not_stored_again(self, journal: Journal) -> None:
         (sequence,) = await store(journal, arrival("m:1"))

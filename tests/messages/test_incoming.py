@@ -27,7 +27,7 @@ from ilink.messages import (
     VideoMessage,
     VoiceMessage,
 )
-from ilink.messages.identity import identify
+from ilink.messages.identity import content_of, identify, in_order
 from ilink.messages.incoming import read_message, read_update
 from ilink.messages.receipts import weakest
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId
@@ -135,6 +135,8 @@ def test_reading_never_raises(fields: dict[str, object]) -> None:
     assert isinstance(message.text, str)
     assert (message.quote is None) in (True, False)
     assert identify([(raw, wire)], cursor=Cursor("c"))
+    assert content_of(raw, wire)
+    assert in_order([(raw, wire), (raw, wire)]) == [(raw, wire)] * 2
 
 
 @given(st.binary(max_size=40))
@@ -166,10 +168,78 @@ class TestIdentity:
         first, second = self.identities({"create_time_ms": 5}, {"create_time_ms": 5})
         assert first != second
 
+    def test_the_place_among_the_same_content_is_the_same_when_the_batch_comes_again(self) -> None:
+        said = {"create_time_ms": 5, "item_list": [TEXT]}
+        assert self.identities(said, {"message_id": 1}, said)[2] == self.identities(said, said)[1]
+
+    def test_names_of_the_sender_count_for_that_sender_only(self) -> None:
+        one, other = self.identities({"client_id": "x", "from_user_id": "a"}, {"client_id": "x", "from_user_id": "b"})
+        assert one != other
+
     def test_content_without_a_time_is_the_same_only_with_the_same_cursor(self) -> None:
         said = {"from_user_id": "a", "item_list": [TEXT]}
         assert self.identities(said, cursor="1") == self.identities(said, cursor="1")
         assert self.identities(said, cursor="1") != self.identities(said, cursor="2")
+
+
+class TestContent:
+    def content(self, **fields: object) -> str:
+        raw = json.dumps({"from_user_id": "a", "item_list": [TEXT]} | fields).encode()
+        wire = read_update(raw)
+        assert wire is not None
+        return content_of(raw, wire)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"message_id": 5}, {"seq": 7}, {"client_id": "c"}, {"create_time_ms": 9}, {"context_token": "t"}],
+    )
+    def test_names_times_and_tokens_are_no_content(self, fields: dict[str, object]) -> None:
+        assert self.content(**fields) == self.content()
+        image = {"item_list": [{"type": 2, "msg_id": "9", "image_item": {"aeskey": "00", "url": "u"}}]}
+        again = {"item_list": [{"type": 2, "msg_id": "8", "image_item": {"aeskey": "00", "url": "v"}}]}
+        assert self.content(**image, **fields) == self.content(**again)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"from_user_id": "b"},
+            {"group_id": "g"},
+            {"item_list": [{"type": 1, "text_item": {"text": "hello!"}}]},
+            {"item_list": [TEXT, TEXT]},
+            {"item_list": [{**TEXT, "ref_msg": {"title": "what you said"}}]},
+            {"item_list": [{"type": 2, "image_item": {"aeskey": "01"}}]},
+            {"item_list": []},
+        ],
+    )
+    def test_who_where_and_what_is(self, fields: dict[str, object]) -> None:
+        assert self.content(**fields) != self.content()
+
+
+class TestOrder:
+    def order(self, *updates: dict[str, object] | None) -> list[object]:
+        batch = [(raw := json.dumps(update).encode(), read_update(raw)) for update in updates]
+        return [json.loads(raw) for raw, _ in in_order(batch)]
+
+    def said(self, user: str, at: int, **more: object) -> dict[str, object]:
+        return {"from_user_id": user, "create_time_ms": at, **more}
+
+    def test_messages_of_a_conversation_come_in_the_order_they_were_said(self) -> None:
+        a1, a2, a3, b9 = self.said("a", 1), self.said("a", 2), self.said("a", 3), self.said("b", 9)
+        assert self.order(a3, b9, a1, None, a2) == [a1, b9, a2, None, a3]
+
+    def test_the_number_in_the_stream_decides_within_a_moment(self) -> None:
+        one, two = self.said("a", 1, seq=1), self.said("a", 1, seq=2)
+        assert self.order(two, one) == [one, two]
+
+    def test_what_says_no_time_or_number_stays_as_it_came(self) -> None:
+        late, unknown = self.said("a", 2), {"from_user_id": "a", "message_id": 1}
+        assert self.order(late, unknown, self.said("a", 1)) == [late, unknown, self.said("a", 1)]
+        numbered, plain = self.said("a", 1, seq=9), self.said("a", 1)
+        assert self.order(numbered, plain) == [numbered, plain]
+
+    def test_conversations_of_a_group_and_of_a_user_are_two(self) -> None:
+        group, user = self.said("a", 2, group_id="g"), self.said("a", 1)
+        assert self.order(group, user) == [group, user]
 
 
 def test_receipts_raise_what_they_stand_for() -> None:

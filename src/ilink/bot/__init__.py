@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ilink.bot.bot import Bot
+from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
-__all__ = ["Bot", "OnUnknown", "Policies", "SessionState"]
+__all__ = ["Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"]

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TypeVar
 
 from ilink.bot.clock import Clock, WallClock
+from ilink.bot.duplicates import Duplicate
 from ilink.bot.routes import Routes
 from ilink.bot.runner import BotClient, Runner
 from ilink.bot.settings import Allow, Policies, read_access
@@ -34,7 +35,7 @@ from ilink.messages.incoming import (
 )
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
-from ilink.storage.journal import Letter
+from ilink.storage.journal import Counts, Letter
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import AccountId, normalize_user_id
 
@@ -122,6 +123,7 @@ class Bot:
         self._random = random or Random()  # noqa: S311  # jitter, and ids that need to be new, not secret
         self._routes = Routes()
         self._state_hooks: list[Callable[[SessionState], None]] = []
+        self._duplicate_hooks: list[Callable[[Duplicate], None]] = []
         self._dead_hooks: list[Callable[[Letter, BaseException | None], None]] = []
         self._runner: Runner | None = None
         self._stop = Event()
@@ -173,6 +175,23 @@ class Bot:
         """
         self._dead_hooks.append(hook)
         return hook
+
+    def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
+        """Call a function with everything that came twice, and what became of it; `counts` has the sums.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._duplicate_hooks.append(hook)
+        return hook
+
+    async def counts(self) -> Counts:
+        """Return how much waits in the journal, and how much came twice since it began.
+
+        Raises:
+            ConfigError: The bot is not running.
+            StoreError: The journal cannot be read.
+        """
+        return await self._running().counts()
 
     async def send(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
         """Say something to a user without being asked.
@@ -289,6 +308,7 @@ class Bot:
                     random=self._random,
                     on_state=self._note_state,
                     on_dead=self._note_dead,
+                    on_duplicate=self._note_duplicate,
                 )
                 try:
                     return await self._runner.run(self._stop)
@@ -368,6 +388,10 @@ class Bot:
             self._state = state
             for hook in self._state_hooks:
                 hook(state)
+
+    def _note_duplicate(self, duplicate: Duplicate) -> None:
+        for hook in self._duplicate_hooks:
+            hook(duplicate)
 
     def _note_dead(self, letter: Letter, error: BaseException | None) -> None:
         for hook in self._dead_hooks:

@@ -48,6 +48,7 @@ class Handling:
             account=self._account,
             sequence=letter.sequence,
             attempt=letter.attempts + letter.interrupted + 1,
+            suspect_duplicate=letter.resembles is not None,
             turn=turn,
         )
         handler = self._routes.find(message)

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ilink.bot.clock import Clock
+from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.settings import Access, Policies
 from ilink.client.answers import Batch
 from ilink.errors import StoreError
-from ilink.messages.identity import identify
+from ilink.flows.suspects import Likeness, Said, Suspects
+from ilink.messages.identity import content_of, identify, in_order, is_named
 from ilink.messages.incoming import read_moment, read_update
-from ilink.storage.journal import Arrival, InboxState, Journal, Letter
+from ilink.storage.journal import Arrival, InboxState, Ingested, Journal, Letter
 from ilink.wire.enums import MessageType
 from ilink.wire.ids import Secret, UserId
 from ilink.wire.models import WeixinMessage, given
@@ -47,10 +49,14 @@ class Taken:
     Attributes:
         letters: The new updates that are to be handled, in order.
         heard: Who wrote, in order.
+        duplicates: What came twice, in order.
+        has_moved: Whether the cursor is ours to move.
     """
 
     letters: list[Letter]
     heard: list[Heard]
+    duplicates: list[Duplicate]
+    has_moved: bool
 
 
 class Intake:
@@ -72,6 +78,19 @@ class Intake:
         self._access = access
         self._policies = policies
         self._clock = clock
+        self._suspects = Suspects(window_ms=int(policies.suspect_seconds * 1000))
+
+    async def recall(self) -> None:
+        """Remember what came just before this process began, to know it under another id.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        since_ms = self._clock.now_ms() - int(self._policies.suspect_seconds * 1000)
+        for letter in await self._journal.read_recent(since_ms=since_ms):
+            wire = read_update(letter.raw)
+            if wire is not None and letter.user and is_named(letter.identity):
+                self._suspects.remember(_said(letter.raw, wire, letter.identity, letter.received_ms))
 
     async def take(self, batch: Batch, *, generation: int, stop: Event) -> Taken:
         """Store a batch and the cursor behind it in one step; a store that fails is tried again until it works.
@@ -85,18 +104,19 @@ class Intake:
             StoreError: The store failed and the bot is to stop; the server hands the batch out again, or the cursor
                 was not moved past it.
         """
-        updates = [(raw, read_update(raw)) for raw in batch.updates]
+        updates = in_order([(raw, read_update(raw)) for raw in batch.updates])
         identities = identify(updates, cursor=batch.cursor)
-        arrivals = [
-            self._arrival(raw, wire, identity) for (raw, wire), identity in zip(updates, identities, strict=True)
-        ]
         now_ms = self._clock.now_ms()
+        arrivals = [
+            self._arrival(raw, wire, identity, now_ms)
+            for (raw, wire), identity in zip(updates, identities, strict=True)
+        ]
         while True:
             try:
                 ingested = await self._journal.ingest(
                     arrivals, cursor=batch.cursor, generation=generation, hint_ms=batch.hint_ms, now_ms=now_ms
                 )
-                return _taken(arrivals, ingested.sequences, now_ms)
+                return _taken(arrivals, ingested, now_ms)
             except StoreError as error:
                 # The server may hand this batch out only once, so it is kept until the store takes it.
                 _log.error("cannot store %d updates, trying again: %s", len(arrivals), error)
@@ -104,7 +124,7 @@ class Intake:
                     raise
                 await self._clock.sleep(self._policies.handler_backoff.first)
 
-    def _arrival(self, raw: bytes, wire: WeixinMessage | None, identity: str) -> Arrival:
+    def _arrival(self, raw: bytes, wire: WeixinMessage | None, identity: str, now_ms: int) -> Arrival:
         """Decide what becomes of an update; everything is stored, whether anybody can read it or not."""
         user = UserId("" if wire is None else given(wire.from_user_id, ""))
         if wire is None or not user:
@@ -121,7 +141,11 @@ class Intake:
         group = given(wire.group_id, "")
         token = given(wire.context_token, "")
         is_own = given(wire.message_type, MessageType.USER) == MessageType.BOT
+        likeness = None if is_own else self._likeness(raw, wire, identity, now_ms)
         refusal = self._refusal(user, wire, is_own=is_own)
+        is_twin = likeness is not None and self._is_dropped(likeness)
+        if refusal is None and likeness is not None and is_twin:
+            refusal = f"it says the same as {likeness.identity}, which came {likeness.after_ms} ms before"
         return Arrival(
             raw=raw,
             identity=identity,
@@ -130,8 +154,30 @@ class Intake:
             context_token=Secret(token) if token and not is_own else None,
             state=InboxState.WAITING if refusal is None else InboxState.IGNORED,
             error=refusal,
-            opens=not is_own,
+            opens=not is_own and not is_twin,
+            resembles=None if likeness is None else likeness.identity,
         )
+
+    def _likeness(self, raw: bytes, wire: WeixinMessage, identity: str, now_ms: int) -> Likeness | None:
+        """Return what a message is like that came shortly before it, unless nobody wants to know.
+
+        Messages without any id are told apart by their content already.
+        """
+        if self._policies.on_suspect is OnSuspect.IGNORE or not is_named(identity):
+            return None
+        said = _said(raw, wire, identity, now_ms)
+        likeness = self._suspects.find(said)
+        self._suspects.remember(said)
+        return likeness
+
+    def _is_dropped(self, likeness: Likeness) -> bool:
+        match self._policies.on_suspect:
+            case OnSuspect.DROP:
+                return True
+            case OnSuspect.JUDGE:
+                return likeness.is_same_moment
+            case _:
+                return False
 
     def _refusal(self, user: UserId, wire: WeixinMessage, *, is_own: bool) -> str | None:
         """Return why a message is not handled; None when it is."""
@@ -149,21 +195,56 @@ class Intake:
         return None if is_kept else f"it was sent {age:.0f} s before it came"
 
 
-def _taken(arrivals: Sequence[Arrival], sequences: Sequence[int | None], now_ms: int) -> Taken:
+def _said(raw: bytes, wire: WeixinMessage, identity: str, received_ms: int) -> Said:
+    return Said(
+        identity=identity,
+        content=content_of(raw, wire),
+        received_ms=received_ms,
+        sent_ms=given(wire.create_time_ms, 0) or None,
+        place=given(wire.seq, 0) or None,
+    )
+
+
+def _taken(arrivals: Sequence[Arrival], ingested: Ingested, now_ms: int) -> Taken:
     """Return what a stored batch means to lanes and senders."""
-    taken = Taken([], [])
-    for arrival, sequence in zip(arrivals, sequences, strict=True):
-        is_new = sequence is not None
-        if arrival.opens and arrival.user:
-            taken.heard.append(Heard(arrival.user, arrival.conversation, arrival.context_token, is_new))
+    taken = Taken([], [], [], ingested.has_moved)
+    for place, (arrival, sequence) in enumerate(zip(arrivals, ingested.sequences, strict=True)):
+        if (duplicate := _duplicate(arrival, is_new=sequence is not None)) is not None:
+            taken.duplicates.append(duplicate)
+        if arrival.user and (arrival.opens or arrival.resembles is not None):
+            token = None if place in ingested.outdated else arrival.context_token
+            is_new = sequence is not None and arrival.opens
+            taken.heard.append(Heard(arrival.user, arrival.conversation, token, is_new))
         if sequence is not None and arrival.state is InboxState.WAITING:
-            letter = Letter(
-                sequence=sequence,
-                conversation=arrival.conversation,
-                user=arrival.user,
-                identity=arrival.identity,
-                raw=arrival.raw,
-                received_ms=now_ms,
-            )
-            taken.letters.append(letter)
+            taken.letters.append(_letter(arrival, sequence, now_ms))
     return taken
+
+
+def _letter(arrival: Arrival, sequence: int, now_ms: int) -> Letter:
+    return Letter(
+        sequence=sequence,
+        conversation=arrival.conversation,
+        user=arrival.user,
+        identity=arrival.identity,
+        raw=arrival.raw,
+        received_ms=now_ms,
+        resembles=arrival.resembles,
+    )
+
+
+def _duplicate(arrival: Arrival, *, is_new: bool) -> Duplicate | None:
+    """Return in what way an update came twice; None when it did not."""
+    if not is_new:
+        kind, original = DuplicateKind.KNOWN, arrival.identity
+    elif arrival.resembles is not None:
+        is_dropped = arrival.state is InboxState.IGNORED
+        kind, original = DuplicateKind.DROPPED if is_dropped else DuplicateKind.MARKED, arrival.resembles
+    else:
+        return None
+    return Duplicate(
+        kind=kind,
+        user=arrival.user,
+        conversation=arrival.conversation,
+        identity=arrival.identity,
+        original=original,
+    )

@@ -11,6 +11,7 @@ from random import Random
 from typing import Final, Protocol, TypeVar
 
 from ilink.bot.clock import Clock
+from ilink.bot.duplicates import Duplicate
 from ilink.bot.handling import Handling
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.lanes import Lanes
@@ -28,7 +29,7 @@ from ilink.flows.window import Forecast, forecast
 from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
-from ilink.storage.journal import Draft, Journal, Letter
+from ilink.storage.journal import Counts, Draft, Journal, Letter
 from ilink.wire.ids import UserId
 
 __all__ = ["BotClient", "Runner"]
@@ -71,6 +72,7 @@ class Runner:
         random: Source of jitter and ids.
         on_state: Called when the state changes.
         on_dead: Called with a message that was given up.
+        on_duplicate: Called with what came twice.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Runner:
         random: Random,
         on_state: Callable[[SessionState], None],
         on_dead: Callable[[Letter, BaseException | None], None],
+        on_duplicate: Callable[[Duplicate], None],
     ) -> None:
         self._stored = stored
         self._accounts = accounts
@@ -99,6 +102,7 @@ class Runner:
         self._random = random
         self._on_state = on_state
         self._on_dead = on_dead
+        self._on_duplicate = on_duplicate
         self._client: BotClient | None = None
         self._lanes: Lanes | None = None
         self._senders: Senders | None = None
@@ -140,6 +144,10 @@ class Runner:
             name=lambda part: f"{name}{part:02x}",
         )
         return (await self.send_now(drafts, wait=wait or 0.0))[-1]
+
+    async def counts(self) -> Counts:
+        """Return how much there is in the journal; see `Bot.counts`."""
+        return await self._journal.count()
 
     async def forecast(self, user: UserId) -> Forecast:
         """Tell what will probably happen to a message to a user; see `Bot.can_send`."""
@@ -210,6 +218,7 @@ class Runner:
             policies=self._policies,
             clock=self._clock,
         )
+        await intake.recall()
         return Poller(
             await self._accounts.position(self._stored.account.account_id),
             intake=intake,
@@ -228,6 +237,8 @@ class Runner:
                 senders.hear(heard.user, heard.conversation, heard.token)
             else:
                 senders.keep_token(heard.user, heard.token)
+        for duplicate in taken.duplicates:
+            self._on_duplicate(duplicate)
         self._working(self._lanes).offer(taken.letters)
 
     def _senders_may_go_on(self, batch: Batch) -> None:

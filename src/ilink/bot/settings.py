@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
+from ilink.bot.duplicates import OnSuspect
 from ilink.errors import ConfigError
 from ilink.flows.polling import Backoff
 from ilink.flows.split import DEFAULT_LIMIT
@@ -61,6 +62,8 @@ class Policies:
         backlog: What happens to messages that were sent long before they came: "process", "skip", or a function that
             tells by the time they were sent whether they are handled.
         backlog_seconds: How old a message is that counts as one of these.
+        on_suspect: What happens to a message that says the same as one shortly before it, under another id.
+        suspect_seconds: How shortly before.
         keep_seconds: How long what is finished is remembered, to recognise duplicates; at least 48 hours is wise.
     """
 
@@ -78,6 +81,8 @@ class Policies:
     sends: int = 200
     backlog: Backlog = "process"
     backlog_seconds: float = 600.0
+    on_suspect: OnSuspect = OnSuspect.JUDGE
+    suspect_seconds: float = 10.0
     keep_seconds: float = 172_800.0
 
 

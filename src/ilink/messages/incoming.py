@@ -110,6 +110,8 @@ class Message:
         items: All parts, in order, unknown ones too.
         sequence: Its place in the journal. `key` names the message for good, across repeated runs.
         attempt: Which run of a handler this is, from 1; above 1 an earlier one failed or was cut off.
+        suspect_duplicate: Whether the same was said shortly before, under another id: the server hands some messages
+            out twice (observed: hermes-agent#16182), and some people repeat themselves.
         context_token: The opaque value for answering.
         wire: The protocol's own object.
         raw: The bytes as they came, with fields nobody has documented.
@@ -122,6 +124,7 @@ class Message:
     items: tuple[Item, ...]
     sequence: int = 0
     attempt: int = 1
+    suspect_duplicate: bool = False
     context_token: Secret | None = None
     wire: WeixinMessage = field(repr=False, compare=False)
     raw: bytes = field(repr=False, compare=False)
@@ -324,6 +327,7 @@ def read_message(
     account: AccountId,
     sequence: int = 0,
     attempt: int = 1,
+    suspect_duplicate: bool = False,
     turn: Turn | None = None,
 ) -> AnyMessage:
     """Return what a bot author sees of an update. Never raises, whatever is in it.
@@ -340,6 +344,7 @@ def read_message(
         items=items,
         sequence=sequence,
         attempt=attempt,
+        suspect_duplicate=suspect_duplicate,
         context_token=Secret(token) if token else None,
         wire=wire,
         raw=raw,

@@ -84,6 +84,7 @@ class Arrival(Record, frozen=True, kw_only=True):
         state: WAITING, or what it is at once.
         error: Why it is dead or ignored at once.
         opens: Whether it opens the window of its user.
+        resembles: The identity of a message that said the same shortly before, under another id.
     """
 
     raw: bytes
@@ -94,6 +95,7 @@ class Arrival(Record, frozen=True, kw_only=True):
     state: InboxState = InboxState.WAITING
     error: str | None = None
     opens: bool = True
+    resembles: str | None = None
 
 
 class Ingested(Record, frozen=True, kw_only=True):
@@ -103,10 +105,13 @@ class Ingested(Record, frozen=True, kw_only=True):
         sequences: One for each arrival; None for those that had been stored before.
         has_moved: Whether the cursor was stored; not when another process or a newer login took over, whose cursor it
             is now. The updates are stored in any case.
+        outdated: The places in the batch of those that were stored before with the same context token: what they carry
+            may be older than what is known, and is not kept.
     """
 
     sequences: tuple[int | None, ...]
     has_moved: bool
+    outdated: frozenset[int] = frozenset()
 
 
 class Letter(Record, frozen=True, kw_only=True):
@@ -125,6 +130,7 @@ class Letter(Record, frozen=True, kw_only=True):
         received_ms: When it was stored.
         state: What became of it.
         error: Why it failed last.
+        resembles: The identity of a message that said the same shortly before, under another id.
     """
 
     sequence: int
@@ -139,6 +145,7 @@ class Letter(Record, frozen=True, kw_only=True):
     received_ms: int = 0
     state: InboxState = InboxState.WAITING
     error: str | None = None
+    resembles: str | None = None
 
 
 class Draft(Record, frozen=True, kw_only=True):
@@ -248,12 +255,23 @@ class Adopted(Record, frozen=True, kw_only=True):
 
 
 class Counts(Record, frozen=True, kw_only=True):
-    """How much there is."""
+    """How much there is, and how much came twice since the journal began.
+
+    Attributes:
+        waiting: Updates that wait to be handled.
+        dead: Dead letters.
+        outgoing: Messages that wait to be sent.
+        duplicates: Updates that had been stored before and were not stored again.
+        suspects: Messages that said the same as one shortly before, under another id, and were handled with that mark.
+        suspects_dropped: Those that were stored and not handled.
+    """
 
     waiting: int
     dead: int
     outgoing: int
     duplicates: int
+    suspects: int = 0
+    suspects_dropped: int = 0
 
 
 class Journal(Protocol):
@@ -275,10 +293,25 @@ class Journal(Protocol):
         """Give the journal back in order."""
         ...
 
+    async def is_ours(self) -> bool:
+        """Tell whether nobody has taken the journal over since `adopt`."""
+        ...
+
+    async def note_clock_gap(self, gap_ms: int) -> None:
+        """Write down how far the machine's clock is ahead of the times that are passed in, since it was set.
+
+        The next one who takes the journal over is passed the machine's time again. So `adopt` moves the times of what
+        waits by the gap: nothing expires, and no window closes, because a clock was set.
+        """
+        ...
+
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:
-        """Store a batch in one step: the updates that are new, context tokens, windows and the cursor behind it."""
+        """Store a batch in one step: the updates that are new, context tokens, windows and the cursor behind it.
+
+        An update that comes again brings its context token if that is not the one it came with first.
+        """
         ...
 
     async def inherit(self, previous: AccountId) -> None:
@@ -384,6 +417,10 @@ class Journal(Protocol):
 
     async def read_letter(self, sequence: int) -> Letter | None:
         """Return one stored update, whatever became of it."""
+        ...
+
+    async def read_recent(self, *, since_ms: int, limit: int = 1_000) -> list[Letter]:
+        """Return the updates that came after a moment, oldest first, whatever became of them; the newest so many."""
         ...
 
     async def replay(self, sequences: Sequence[int]) -> list[str]:

@@ -32,7 +32,8 @@ _CHUNKS: Final = (64, 16, 4, 1)
 """Rows in one statement: few sizes, so that prepared statements are found again."""
 
 LETTER: Final = (
-    "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error"
+    "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error,"
+    " resembles"
 )
 OUTGOING: Final = (
     "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
@@ -66,7 +67,8 @@ def flat(rows: Iterable[Row]) -> list[object]:
 
 def to_letter(row: tuple[Any, ...]) -> Letter:
     """Return a row of LETTER as a value."""
-    sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error = row
+    sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, *rest = row
+    state, error, resembles = rest
     return Letter(
         sequence=sequence,
         conversation=conversation,
@@ -80,6 +82,7 @@ def to_letter(row: tuple[Any, ...]) -> Letter:
         received_ms=received_ms,
         state=InboxState(state),
         error=error,
+        resembles=resembles,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from ilink.errors import IlinkError, StoreError
+from ilink.errors import IlinkError, RemoteProtocolError, StoreError
 from ilink.flows.window import Window, heard
 from ilink.storage.journal import (
     Adopted,
@@ -40,7 +40,9 @@ from ilink.storage.journal_rows import (
     to_letter,
 )
 from ilink.storage.sqlite import Database
+from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
+from ilink.wire.models import WeixinMessage, given
 
 __all__ = ["SqliteJournal"]
 
@@ -108,10 +110,13 @@ class SqliteJournal:
         def work(connection: sqlite3.Connection) -> Adopted:
             connection.execute("INSERT INTO journals (account_id) VALUES (?) ON CONFLICT DO NOTHING", (self._account,))
             where = (self._account,)
-            epoch, was_open = connection.execute(
-                "SELECT epoch + 1, is_open FROM journals WHERE account_id = ?", where
+            epoch, was_open, gap_ms = connection.execute(
+                "SELECT epoch + 1, is_open, clock_gap_ms FROM journals WHERE account_id = ?", where
             ).fetchone()
-            connection.execute("UPDATE journals SET epoch = epoch + 1, is_open = 1 WHERE account_id = ?", where)
+            connection.execute(
+                "UPDATE journals SET epoch = epoch + 1, is_open = 1, clock_gap_ms = 0 WHERE account_id = ?", where
+            )
+            self._move_times(connection, gap_ms)
             if was_open:
                 # Anything that was first in its conversation may have been running. The second time only what was
                 # written down as running counts, so that one poisonous update does not take the innocent with it.
@@ -137,6 +142,36 @@ class SqliteJournal:
             )
         )
 
+    async def is_ours(self) -> bool:
+        """Tell whether nobody has taken the journal over; see `Journal`."""
+        return await self._database.read(self._is_owner)
+
+    async def note_clock_gap(self, gap_ms: int) -> None:
+        """Write down how far the machine's clock is ahead of the times that are passed in; see `Journal`."""
+        parameters = (gap_ms, self._account, self._epoch)
+        await self._database.write(
+            lambda connection: connection.execute(
+                "UPDATE journals SET clock_gap_ms = ? WHERE account_id = ? AND epoch = ?", parameters
+            )
+        )
+
+    def _move_times(self, connection: sqlite3.Connection, gap_ms: int) -> None:
+        """Move the times of what waits to those of a clock that was set; nothing expires earlier than it was to."""
+        if not gap_ms:
+            return
+        moved = (gap_ms, self._account)
+        connection.execute(
+            "UPDATE inbox SET due_ms = due_ms + ? WHERE account_id = ? AND state = 0 AND due_ms > 0", moved
+        )
+        connection.execute(
+            "UPDATE windows SET heard_ms = heard_ms + ?1, paused_until_ms = paused_until_ms + ?1 WHERE account_id = ?2",
+            moved,
+        )
+        if gap_ms > 0:
+            connection.execute(
+                "UPDATE outbox SET expires_ms = expires_ms + ? WHERE account_id = ? AND state IN (0, 6, 7)", moved
+            )
+
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:
@@ -148,13 +183,17 @@ class SqliteJournal:
             for arrival in arrivals:
                 if arrival.identity not in known:
                     fresh.setdefault(arrival.identity, arrival)
+            outdated = self._find_outdated(connection, arrivals, known)
             sequences = self._insert_arrivals(connection, list(fresh.values()), now_ms)
-            self._store_context_tokens(connection, arrivals, now_ms)
+            self._store_context_tokens(
+                connection, [arrival for n, arrival in enumerate(arrivals) if n not in outdated], now_ms
+            )
             self._open_windows(connection, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
-            self._count_duplicates(connection, len(arrivals) - len(fresh))
+            self._count_repeats(connection, len(arrivals) - len(fresh), fresh.values())
             return Ingested(
                 sequences=tuple(sequences.pop(arrival.identity, None) for arrival in arrivals),
                 has_moved=self._move(connection, cursor, generation, hint_ms),
+                outdated=outdated,
             )
 
         return await self._database.write(work)
@@ -327,6 +366,14 @@ class SqliteJournal:
         found = await self._read_letters("seq = ?", (sequence,))
         return found[0] if found else None
 
+    async def read_recent(self, *, since_ms: int, limit: int = 1_000) -> list[Letter]:
+        """Return the updates that came after a moment, oldest first; see `Journal`."""
+        # Rows of all accounts share the sequence, so only its end is looked at.
+        found = await self._read_letters(
+            "seq > (SELECT ifnull(max(seq), 0) FROM inbox) - ? AND received_ms >= ? ORDER BY seq", (limit, since_ms)
+        )
+        return found
+
     async def replay(self, sequences: Sequence[int]) -> list[str]:
         """Let dead letters be handled again as if they had never failed, and return their conversations."""
 
@@ -385,11 +432,20 @@ class SqliteJournal:
             "SELECT (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 0),"
             " (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 2),"
             " (SELECT count(*) FROM outbox WHERE account_id = ?1 AND state IN (0, 6, 7)),"
-            " (SELECT ifnull(max(duplicates), 0) FROM journals WHERE account_id = ?1)",
+            " ifnull(max(duplicates), 0), ifnull(max(suspects), 0), ifnull(max(suspects_dropped), 0)"
+            " FROM journals WHERE account_id = ?1",
             (self._account,),
         )
         assert row is not None
-        return Counts(waiting=row[0], dead=row[1], outgoing=row[2], duplicates=row[3])
+        waiting, dead, outgoing, duplicates, suspects, suspects_dropped = row
+        return Counts(
+            waiting=waiting,
+            dead=dead,
+            outgoing=outgoing,
+            duplicates=duplicates,
+            suspects=suspects,
+            suspects_dropped=suspects_dropped,
+        )
 
     async def _store_forever(self) -> None:
         """Store what was asked for, all of it in one unit of work, until the journal is closed."""
@@ -522,12 +578,13 @@ class SqliteJournal:
                     None if arrival.state == InboxState.WAITING else now_ms,
                     arrival.error,
                     arrival.raw,
+                    arrival.resembles,
                 )
                 for arrival in chunk
             ]
             inserted = connection.execute(
                 "INSERT INTO inbox (account_id, conversation, user_id, identity, state, received_ms, finished_ms,"
-                f" error, raw) VALUES {marks(9, len(chunk))}",
+                f" error, raw, resembles) VALUES {marks(10, len(chunk))}",
                 flat(rows),
             )
             assert inserted.lastrowid is not None
@@ -557,10 +614,35 @@ class SqliteJournal:
             windows[user] = heard(windows.get(user, Window()), now_ms, messages=messages)
         self._outbox.store_windows(connection, windows)
 
-    def _count_duplicates(self, connection: sqlite3.Connection, number: int) -> None:
-        if number:
+    def _find_outdated(
+        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], known: set[str]
+    ) -> frozenset[int]:
+        """Return the places of those that come again with the context token they came with first."""
+        return frozenset(
+            place
+            for place, arrival in enumerate(arrivals)
+            if arrival.identity in known
+            and arrival.context_token is not None
+            and arrival.context_token.reveal() == self._first_context_token(connection, arrival.identity)
+        )
+
+    def _first_context_token(self, connection: sqlite3.Connection, identity: str) -> str | None:
+        (raw,) = connection.execute(
+            "SELECT raw FROM inbox WHERE account_id = ? AND identity = ?", (self._account, identity)
+        ).fetchone()
+        try:
+            return given(decode(raw, WeixinMessage).value.context_token, None)
+        except RemoteProtocolError:
+            return None
+
+    def _count_repeats(self, connection: sqlite3.Connection, duplicates: int, fresh: Iterable[Arrival]) -> None:
+        suspects = [arrival for arrival in fresh if arrival.resembles is not None]
+        dropped = sum(arrival.state is InboxState.IGNORED for arrival in suspects)
+        if duplicates or suspects:
             connection.execute(
-                "UPDATE journals SET duplicates = duplicates + ? WHERE account_id = ?", (number, self._account)
+                "UPDATE journals SET duplicates = duplicates + ?, suspects = suspects + ?,"
+                " suspects_dropped = suspects_dropped + ? WHERE account_id = ?",
+                (duplicates, len(suspects) - dropped, dropped, self._account),
             )
 
     def _move(self, connection: sqlite3.Connection, cursor: Cursor, generation: int, hint_ms: int | None) -> bool:
