@@ -59,6 +59,35 @@ def test_a_refusal_holds_until_the_user_writes() -> None:
     assert gate(heard(window, NOON + 1), NOON + 1) is Gate.OPEN
 
 
+HALF_AN_HOUR = 1_800_000
+
+
+def test_an_early_refusal_is_probed_by_one_message_at_growing_distances() -> None:
+    window = refused(after_sends(3), NOON)
+    assert gate(window, NOON + HALF_AN_HOUR - 1) is Gate.CLOSED
+    assert forecast(window, NOON).until_ms == NOON + HALF_AN_HOUR
+    assert gate(window, NOON + HALF_AN_HOUR) is Gate.HALF_OPEN
+    assert refused(window, NOON + 1) == window
+    again = refused(window, NOON + HALF_AN_HOUR)
+    assert again.probe_ms == NOON + 3 * HALF_AN_HOUR
+    assert (again.allowance, again.is_strict) == (window.allowance, window.is_strict)
+
+
+def test_a_probe_that_is_accepted_opens_the_window_and_forgets_what_the_refusal_taught() -> None:
+    window = accepted(refused(after_sends(3), NOON))
+    assert gate(window, NOON) is Gate.OPEN
+    assert forecast(window, NOON).left == ALLOWANCE - 4
+
+
+@pytest.mark.parametrize("window", [after_sends(ALLOWANCE), heard(Window(), NOON - WINDOW_MS), Window()])
+def test_a_refusal_that_has_its_reasons_is_not_probed(window: Window) -> None:
+    assert gate(refused(window, NOON), NOON + 6 * HALF_AN_HOUR) is Gate.CLOSED
+
+
+def test_a_probe_never_goes_out_after_the_24_hours() -> None:
+    assert gate(refused(after_sends(3), NOON + WINDOW_MS - 1), NOON + WINDOW_MS + HALF_AN_HOUR) is Gate.CLOSED
+
+
 def test_an_early_refusal_teaches_a_smaller_allowance_and_success_a_larger_one() -> None:
     window = heard(refused(after_sends(6), NOON), NOON + 1)
     assert window.allowance == 6
@@ -116,6 +145,6 @@ def test_a_window_is_never_stuck_once_the_user_writes_and_pauses_are_over(events
                 window = refused(window, now)
             case _:
                 window = limited(window, now, retry_after_ms=None)
-        assert forecast(window, now).can_send == (gate(window, now) is Gate.OPEN)
+        assert forecast(window, now).can_send == (gate(window, now) in (Gate.OPEN, Gate.HALF_OPEN))
     now += 3_600_001
     assert gate(heard(window, now), now) is Gate.OPEN

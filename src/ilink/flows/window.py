@@ -39,6 +39,12 @@ _LONGEST_PAUSE_MS: Final = 3_600_000
 """Each attempt during a penalty may lengthen it, so pauses double up to an hour (observed: cc-connect#1643)."""
 
 
+_FIRST_PROBE_MS: Final = 30 * 60_000
+_LONGEST_PROBE_MS: Final = 6 * 3_600_000
+"""Some refusals end by themselves after 5 to 30 minutes and more (observed: ocw#270), so one message is tried after
+that; each attempt may lengthen a penalty (observed: cc-connect#1643), so the time doubles."""
+
+
 class Confidence(StrEnum):
     """How sure a forecast is."""
 
@@ -62,6 +68,8 @@ class Window(Struct, frozen=True, kw_only=True):
         is_closed: Whether the server refused since the user last wrote.
         paused_until_ms: Until when nothing is sent because there were too many calls.
         pauses: How many such pauses came in a row.
+        probe_ms: When one message may be tried although the window is closed; 0 when only the user can open it.
+        refusals: How many refusals came in a row since a message was accepted or the user wrote.
     """
 
     heard_ms: int | None = None
@@ -72,14 +80,18 @@ class Window(Struct, frozen=True, kw_only=True):
     is_closed: bool = False
     paused_until_ms: int = 0
     pauses: int = 0
+    probe_ms: int = 0
+    refusals: int = 0
 
 
 class Gate(StrEnum):
     """Whether a message may go out now, or what keeps it."""
 
     OPEN = "open"
+    HALF_OPEN = "half_open"
+    """The server refused a while ago, for no reason that is known; one message may be tried."""
     CLOSED = "closed"
-    """The server refused; until the user writes."""
+    """The server refused; until the user writes, or a message may be tried."""
     USED_UP = "used_up"
     """The allowance is used up; until the user writes."""
     OVER = "over"
@@ -114,13 +126,22 @@ def heard(window: Window, at_ms: int, *, messages: int = 1) -> Window:
     """Take messages of the user: the window is open again. A pause for too many calls stays."""
     kept = 0 if window.heard_ms is None or _is_over(window, at_ms) or window.is_closed else max(0, window.credit)
     return replace(
-        window, heard_ms=at_ms, sent=0, is_closed=False, credit=min(kept + messages * window.allowance, 1_000_000)
+        window,
+        heard_ms=at_ms,
+        sent=0,
+        is_closed=False,
+        credit=min(kept + messages * window.allowance, 1_000_000),
+        probe_ms=0,
+        refusals=0,
     )
 
 
 def accepted(window: Window) -> Window:
     """Take a message the server accepted; what was learned to be too little is corrected."""
     sent = window.sent + 1
+    if window.is_closed:
+        # The refusal has ended by itself, so it was not the allowance that it seemed to teach.
+        window = replace(window, is_closed=False, allowance=ALLOWANCE, credit=ALLOWANCE - window.sent)
     return replace(
         window,
         sent=sent,
@@ -128,21 +149,35 @@ def accepted(window: Window) -> Window:
         allowance=max(window.allowance, sent) if window.is_strict else window.allowance,
         pauses=0,
         paused_until_ms=0,
+        probe_ms=0,
+        refusals=0,
     )
 
 
 def refused(window: Window, at_ms: int) -> Window:
-    """Take a refusal that lasts until the user writes; one within the 24 hours teaches the allowance."""
+    """Take a refusal that lasts until the user writes; one within the 24 hours teaches the allowance.
+
+    One that comes before the usual allowance is used up may end by itself: some time later one message may be tried.
+    """
     if window.is_closed:
-        return window
-    teaches = window.heard_ms is not None and not _is_over(window, at_ms) and window.sent > 0
+        is_probe = 0 < window.probe_ms <= at_ms
+        return replace(window, **_next_probe(window, at_ms)) if is_probe else window
+    is_within = window.heard_ms is not None and not _is_over(window, at_ms)
+    teaches = is_within and window.sent > 0
+    probe = _next_probe(window, at_ms) if is_within and window.sent < ALLOWANCE else {}
     return replace(
         window,
         is_closed=True,
         is_strict=window.is_strict or teaches,
         allowance=min(window.allowance, window.sent) if teaches else window.allowance,
         credit=0,
+        **probe,
     )
+
+
+def _next_probe(window: Window, at_ms: int) -> dict[str, int]:
+    pause = min(_FIRST_PROBE_MS << min(window.refusals, 10), _LONGEST_PROBE_MS)
+    return {"probe_ms": at_ms + pause, "refusals": window.refusals + 1}
 
 
 def limited(window: Window, at_ms: int, *, retry_after_ms: int | None) -> Window:
@@ -160,9 +195,10 @@ def gate(window: Window, at_ms: int) -> Gate:
     """
     if window.paused_until_ms > at_ms:
         return Gate.PAUSED
+    is_over = _is_over(window, at_ms)
     if window.is_closed:
-        return Gate.CLOSED
-    if window.heard_ms is not None and _is_over(window, at_ms):
+        return Gate.HALF_OPEN if 0 < window.probe_ms <= at_ms and not is_over else Gate.CLOSED
+    if is_over:
         return Gate.OVER
     if (window.sent >= window.allowance) if window.is_strict else (window.credit <= 0):
         return Gate.USED_UP
@@ -178,7 +214,13 @@ def forecast(window: Window, at_ms: int) -> Forecast:
             )
         case Gate.CLOSED:
             why = "the server refused the last message; the user has to write first"
+            if window.probe_ms and not _is_over(window, at_ms):
+                why += ", or some time has to pass until one message is tried"
+                return Forecast(left=0, until_ms=window.probe_ms, confidence=Confidence.TOLD, why=why)
             return Forecast(left=0, until_ms=None, confidence=Confidence.TOLD, why=why)
+        case Gate.HALF_OPEN:
+            why = "the server refused a message some time ago; one may be tried now"
+            return Forecast(left=1, until_ms=None, confidence=Confidence.ASSUMED, why=why)
         case Gate.OVER:
             why = "the user last wrote more than 24 hours ago and has to write first"
             return Forecast(left=0, until_ms=None, confidence=Confidence.ASSUMED, why=why)

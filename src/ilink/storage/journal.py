@@ -13,7 +13,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -33,6 +33,7 @@ __all__ = [
     "OutboxState",
     "Outcome",
     "Outgoing",
+    "OutgoingFile",
     "WindowEvent",
     "after_outcome",
 ]
@@ -70,6 +71,14 @@ class OutboxState(IntEnum):
     """Written down just before it is sent, where a second attempt is not allowed; after a crash it is unknown."""
     ASKED = 7
     """Its outcome is unknown and it waits for a decision; it holds its conversation up until then."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more becomes of it."""
+        return self not in _UNSENT
+
+
+_UNSENT: Final = frozenset({OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED})
 
 
 class Arrival(Record, frozen=True, kw_only=True):
@@ -150,12 +159,29 @@ class Letter(Record, frozen=True, kw_only=True):
 
 class Draft(Record, frozen=True, kw_only=True):
     """One outgoing message as it is to be stored.
+class OutgoingFile(Record, frozen=True, kw_only=True):
+    """A file that is uploaded when its turn comes. Its bytes lie in the spool, under the client id of its message.
+
+    Attributes:
+        size: Bytes.
+        sha256: Their SHA-256 in hexadecimal.
+        kind: What a phone shall show it as; empty to decide by content.
+        name: The name to show.
+    """
+
+    size: int
+    sha256: str
+    kind: str = ""
+    name: str = ""
+
+
 
     Attributes:
         client_id: Names it for good; a second one with the same name is not stored.
         conversation: Its lane.
         user: Who it is for.
-        item: The one item, as it goes on the wire.
+        item: The one item, as it goes on the wire; empty for a file that is not uploaded.
+        file: What is uploaded before it can be sent; None for what is no file.
         cause: The update it answers.
         is_progress: Whether it makes room for others when few messages are left.
         run_id: Ties the messages of one turn together.
@@ -168,6 +194,7 @@ class Draft(Record, frozen=True, kw_only=True):
     item: bytes
     cause: int | None = None
     is_progress: bool = False
+    file: OutgoingFile | None = None
     run_id: str | None = None
     expires_ms: int | None = None
 
@@ -182,6 +209,9 @@ class Outgoing(Record, frozen=True, kw_only=True):
         attempts: How often it was tried.
         message_id: The server's id.
         code: The number it was refused with.
+        is_doubtful: Whether an attempt was written without an answer, so that it may have arrived.
+        created_ms: When it was stored.
+        uploaded_ms: When its file was uploaded; None if it was not, or has none.
         reason: Why it was refused, or is unknown or expired.
     """
 
@@ -191,6 +221,9 @@ class Outgoing(Record, frozen=True, kw_only=True):
     attempts: int = 0
     message_id: MessageId | None = None
     code: int | None = None
+    is_doubtful: bool = False
+    created_ms: int = 0
+    uploaded_ms: int | None = None
     reason: str | None = None
 
 
@@ -215,6 +248,7 @@ class Outcome(Record, frozen=True, kw_only=True):
         was_tried: Whether this was an attempt.
         message_id: The server's id.
         code: The number it was refused with.
+        is_doubtful: Whether this attempt, or one before it, was written without an answer.
         reason: Why.
     """
 
@@ -226,6 +260,7 @@ class Outcome(Record, frozen=True, kw_only=True):
     was_tried: bool = True
     message_id: MessageId | None = None
     code: int | None = None
+    is_doubtful: bool = False
     reason: str | None = None
 
 
@@ -285,7 +320,7 @@ class Journal(Protocol):
         """Take the journal over from whoever had it; they can complete nothing any more.
 
         If the last process died, the first waiting update of every conversation counts as interrupted: it may be what
-        killed it.
+        killed it. The first waiting message of every conversation is doubtful: it may have been on its way.
         """
         ...
 
@@ -383,7 +418,23 @@ class Journal(Protocol):
     def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> Future[list[Outgoing]]:
         """Store outgoing messages at once, and return the new ones; known client ids are left as they are.
 
-        They come behind those of every completion that was asked for before.
+        They come behind those of every completion that was asked for before. Anybody may do this; whoever owns the
+        journal notices and sends them.
+        """
+        ...
+
+    async def find_enqueued(self, after: int) -> tuple[list[str], int]:
+        """Return the conversations of messages that were stored behind a place and wait, and the newest place."""
+        ...
+
+    async def wait_changed(self, since: int) -> int:
+        """Wait until somebody else may have written to the store; cheap, and nothing is written for it.
+
+        Args:
+            since: What the last call returned; 0 at the beginning.
+
+        Returns:
+            A number that differs from `since`, at once if there was a change meanwhile.
         """
         ...
 
@@ -400,7 +451,31 @@ class Journal(Protocol):
         ...
 
     def settle(self, outcome: Outcome, *, now_ms: int) -> Future[None]:
-        """Store what became of an attempt to send, and what it taught about the window, in the order of the calls."""
+        """Store what became of an attempt to send, and what it taught about the window, in the order of the calls.
+
+        What is final stays. A process that was taken over from may still tell that a message was accepted or refused
+        for good, because that is so; nothing else of it is stored.
+        """
+        ...
+
+    async def attach(self, out_sequence: int, item: bytes, *, now_ms: int) -> None:
+        """Store what a file became by its upload, for a message that still waits."""
+        ...
+
+    async def find_needed_files(self, names: Sequence[ClientId]) -> set[ClientId]:
+        """Return those of some messages, of whatever account, whose files are still to be sent."""
+        ...
+
+    async def read_outbox(self, states: Sequence[OutboxState], *, after: int = 0, limit: int = 100) -> list[Outgoing]:
+        """Return a page of the messages in some states, oldest first."""
+        ...
+
+    async def decide(self, client_id: ClientId, *, is_retry: bool, now_ms: int) -> Outgoing | None:
+        """Decide about a message that asked: it is sent again as the same message, or stays unknown for good.
+
+        Anybody may do this; whoever owns the journal notices. Returns the message as it is now; None for one that does
+        not ask.
+        """
         ...
 
     async def read_windows(self, users: Sequence[UserId]) -> Mapping[UserId, Window]:

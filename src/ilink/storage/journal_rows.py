@@ -9,14 +9,18 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ilink.flows.window import Window
-from ilink.storage.journal import Draft, InboxState, Letter, OutboxState, Outgoing
-from ilink.wire.ids import ClientId, MessageId, UserId
+from ilink.storage.journal import Draft, InboxState, Letter, OutboxState, Outgoing, OutgoingFile
+from ilink.wire.ids import AccountId, ClientId, MessageId, UserId
 
 __all__ = [
+    "DRAFT",
+    "DRAFT_COLUMNS",
     "LETTER",
     "OUTGOING",
     "WINDOW",
+    "WINDOW_COLUMNS",
     "chunks",
+    "draft_row",
     "flat",
     "marks",
     "to_letter",
@@ -36,12 +40,22 @@ LETTER: Final = (
     " resembles"
 )
 OUTGOING: Final = (
-    "out_seq, client_id, conversation, user_id, item, cause_seq, is_progress, run_id, expires_ms, state, attempts,"
-    " message_id, code, reason"
+    "out_seq, client_id, conversation, user_id, item, file, cause_seq, is_progress, run_id, expires_ms, state,"
+    " attempts, is_doubtful, created_ms, uploaded_ms, message_id, code, reason"
 )
-WINDOW: Final = "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses"
+DRAFT: Final = (
+    "account_id, conversation, user_id, client_id, cause_seq, is_progress, item, file, run_id, expires_ms, created_ms,"
+    " state"
+)
+DRAFT_COLUMNS: Final = 12
+WINDOW: Final = (
+    "user_id, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses, probe_ms, refusals"
+)
+WINDOW_COLUMNS: Final = 12
+"""Those of WINDOW, and the account."""
 
-_windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int]])
+_windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int, int, int, int, int, int, int]])
+_files: Final = msgspec.json.Decoder(OutgoingFile)
 
 
 def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -88,14 +102,15 @@ def to_letter(row: tuple[Any, ...]) -> Letter:
 
 def to_outgoing(row: tuple[Any, ...]) -> Outgoing:
     """Return a row of OUTGOING as a value."""
-    out_sequence, client_id, conversation, user, item, cause, progress, run_id, expires_ms, *rest = row
-    state, attempts, message_id, code, reason = rest
+    out_sequence, client_id, conversation, user, item, file, cause, progress, run_id, expires_ms, *rest = row
+    state, attempts, is_doubtful, created_ms, uploaded_ms, message_id, code, reason = rest
     draft = Draft(
         client_id=ClientId(client_id),
         conversation=conversation,
         user=UserId(user),
         item=item,
         cause=cause,
+        file=None if file is None else _files.decode(file),
         is_progress=bool(progress),
         run_id=run_id,
         expires_ms=expires_ms,
@@ -106,6 +121,9 @@ def to_outgoing(row: tuple[Any, ...]) -> Outgoing:
         state=OutboxState(state),
         attempts=attempts,
         message_id=None if message_id is None else MessageId(message_id),
+        is_doubtful=bool(is_doubtful),
+        created_ms=created_ms,
+        uploaded_ms=uploaded_ms,
         code=code,
         reason=reason,
     )
@@ -124,9 +142,21 @@ def to_windows(found: str) -> dict[UserId, Window]:
             paused_until_ms=paused_until_ms,
             pauses=pauses,
         )
-        for user, heard_ms, sent, credit, allowance, is_strict, is_closed, paused_until_ms, pauses in _windows.decode(
-            found
-        )
+            probe_ms=probe_ms,
+            refusals=refusals,
+        for (
+            user,
+            heard_ms,
+            sent,
+            credit,
+            allowance,
+            is_strict,
+            is_closed,
+            paused_until_ms,
+            pauses,
+            probe_ms,
+            refusals,
+        ) in _windows.decode(found)
     }
 
 
@@ -143,3 +173,23 @@ def window_row(user: UserId, window: Window) -> Row:
         window.paused_until_ms,
         window.pauses,
     )
+        window.probe_ms,
+        window.refusals,
+    )
+
+
+def draft_row(account: AccountId, draft: Draft, now_ms: int) -> Row:
+    """Return a message as a row of DRAFT."""
+    return (
+        account,
+        draft.conversation,
+        draft.user,
+        draft.client_id,
+        draft.cause,
+        int(draft.is_progress),
+        draft.item,
+        None if draft.file is None else msgspec.json.encode(draft.file).decode(),
+        draft.run_id,
+        draft.expires_ms,
+        now_ms,
+        0,

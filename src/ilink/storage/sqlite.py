@@ -11,13 +11,15 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from ilink.errors import IlinkError, StoreCorruptError, StoreError, StoreLockedError
@@ -34,6 +36,8 @@ _log = logging.getLogger(__name__)
 _GROUP: int = 256
 """How many units of work share a commit at most, so that the first of them does not wait long for the last."""
 _READERS: int = 2
+_LOOK: float = 0.2
+"""Seconds between two looks for commits of other processes, while somebody waits for one: a read of shared memory."""
 
 
 @dataclass(slots=True)
@@ -53,6 +57,72 @@ class _Job(Generic[T]):
             self.future.set_result(self.result)  # type: ignore[arg-type]  # T may itself be None
 
 
+@dataclass(slots=True)
+class _Wait:
+    """Somebody waits for another process to commit; answered with how often that has happened."""
+
+    since: int
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[int]
+
+    def settle(self, count: int) -> None:
+        if not self.future.done():
+            self.future.set_result(count)
+
+    def refuse(self, error: IlinkError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Others:
+    """Counts the commits of other connections, as the writer's own connection sees them: its own do not count."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._count = 0
+        self._version = self._read()
+        self._looked = time.monotonic()
+        self._waits: list[_Wait] = []
+
+    @property
+    def pause(self) -> float | None:
+        """How long the writer may sleep; None for as long as it likes, because nobody waits."""
+        return _LOOK if self._waits else None
+
+    def add(self, wait: _Wait) -> None:
+        """Take somebody who waits for the count to differ from what they know."""
+        self._waits.append(wait)
+        self.look()
+
+    def look_now_and_then(self) -> None:
+        """Look for commits of others, unless that was done a moment ago."""
+        if self._waits and time.monotonic() - self._looked >= _LOOK:
+            self.look()
+
+    def close(self, error: IlinkError) -> None:
+        """Let nobody wait any more."""
+        for wait in self._waits:
+            _call_in(wait.loop, partial(wait.refuse, error))
+
+    def look(self) -> None:
+        """Look for commits of others, and tell who waits for them."""
+        self._looked = time.monotonic()
+        version = self._read()
+        if version != self._version:
+            self._version = version
+            self._count += 1
+        for wait in self._waits:
+            if wait.since != self._count:
+                _call_in(wait.loop, partial(wait.settle, self._count))
+        self._waits = [wait for wait in self._waits if wait.since == self._count and not wait.future.done()]
+
+    def _read(self) -> int:
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error:  # whoever writes next is told what is wrong with the file
+            return self._version
+
+
 class Database:
     """One SQLite file; open it with `async with`.
 
@@ -66,7 +136,7 @@ class Database:
         self._path = path
         self._schema = schema
         self._synchronous = synchronous
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job[Any] | _Wait | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
@@ -126,6 +196,29 @@ class Database:
             raise StoreError(message)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._run_read, work)
 
+    async def wait_changed(self, since: int) -> int:
+        """Wait until another process, or another `Database` of the same file, has written.
+
+        Args:
+            since: What the last call returned; 0 at the beginning.
+
+        Returns:
+            How often that was noticed; at once, if it differs from `since`. Several writes may be noticed as one,
+            within a quarter of a second. Nothing is written for it.
+
+        Raises:
+            StoreError: The database is closed, or was closed meanwhile.
+
+        Cancellation: harmless.
+        """
+        if self._writer is None:
+            message = f"the database {self._path} is closed"
+            raise StoreError(message)
+        loop = asyncio.get_running_loop()
+        wait = _Wait(since, loop, loop.create_future())
+        self._jobs.put(wait)
+        return await wait.future
+
     def _open(self) -> None:
         make_private_folder(self._path.parent)
         create_private_file(self._path)
@@ -165,18 +258,39 @@ class Database:
             raise self._translate(error) from error
 
     def _write_in_groups(self, connection: sqlite3.Connection) -> None:
+        others = _Others(connection)
         with closing(connection):
-            while (job := self._jobs.get()) is not None:
-                group = [job]
-                while len(group) < _GROUP and not self._jobs.empty():
-                    following = self._jobs.get()
-                    if following is None:
-                        self._jobs.put(None)
-                        break
-                    group.append(following)
-                self._commit(connection, group)
-                for loop in {job.loop for job in group}:
-                    _settle_in(loop, [job for job in group if job.loop is loop])
+            while True:
+                try:
+                    job = self._jobs.get(timeout=others.pause)
+                except Empty:
+                    others.look()
+                    continue
+                if job is None:
+                    break
+                if isinstance(job, _Wait):
+                    others.add(job)
+                else:
+                    group = self._gather(job, others)
+                    self._commit(connection, group)
+                    for loop in {job.loop for job in group}:
+                        _settle_in(loop, [job for job in group if job.loop is loop])
+                    others.look_now_and_then()
+            others.close(StoreError(f"the database {self._path} was closed"))
+
+    def _gather(self, first: _Job[Any], others: _Others) -> list[_Job[Any]]:
+        """Return what was asked for while the last group was stored."""
+        group = [first]
+        while len(group) < _GROUP and not self._jobs.empty():
+            following = self._jobs.get()
+            if following is None:
+                self._jobs.put(None)
+                break
+            if isinstance(following, _Wait):
+                others.add(following)
+            else:
+                group.append(following)
+        return group
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
         """Run a group of jobs in one transaction; a failed commit fails all of them."""
@@ -222,10 +336,15 @@ def _settle_in(loop: asyncio.AbstractEventLoop, jobs: list[_Job[Any]]) -> None:
         for job in jobs:
             job.settle()
 
+    _call_in(loop, settle)
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Call something in an event loop; one that has been closed has nobody waiting."""
     try:
-        loop.call_soon_threadsafe(settle)
+        loop.call_soon_threadsafe(call)
     except RuntimeError:
-        _log.debug("the event loop of %d finished writes is closed", len(jobs))
+        _log.debug("the event loop that waited for the database is closed")
 
 
 def _migrate(connection: sqlite3.Connection, schema: str, path: Path) -> None:
