@@ -63,6 +63,22 @@ def test_dead_letters_are_listed_with_their_errors(dead: tuple[Path, list[int]])
     assert listed(folder) == sequences
 
 
+async def test_what_waits_and_what_came_twice_is_counted(tmp_path: Path) -> None:
+    async with Accounts(tmp_path) as accounts:
+        account = Account(account_id=AccountId("a@im.bot"), token=Secret("t"), base_url="http://x", owner_id=ALICE)
+        await accounts.put(account)
+        async with SqliteJournal(accounts.database, account.account_id) as journal:
+            await journal.adopt()
+            one = Arrival(raw=b"{}", identity="m:1", conversation="u:a", user=ALICE)
+            twin = Arrival(raw=b"{}", identity="m:2", conversation="u:a", user=ALICE, resembles="m:1")
+            await journal.ingest([one, twin, one], cursor=Cursor("c"), generation=1, hint_ms=None, now_ms=1)
+    counts = json.loads(ilink("journal", "count", ILINK_DATA=str(tmp_path)).stdout)
+    assert (counts["waiting"], counts["duplicates"], counts["suspects"], counts["suspects_dropped"]) == (2, 1, 1, 0)
+    listed = ilink("journal", "list", ILINK_DATA=str(tmp_path))
+    assert "2 messages wait to be handled" in listed.stderr
+    assert "1 came twice" in listed.stderr
+
+
 def test_a_letter_is_shown_without_its_secrets(dead: tuple[Path, list[int]]) -> None:
     folder, (message, garbage) = dead
     shown = ilink("journal", "show", str(message), ILINK_DATA=str(folder))

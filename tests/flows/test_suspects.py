@@ -43,7 +43,9 @@ def test_other_words_and_the_same_message_are_not() -> None:
 def test_one_moment_is_one_message_unless_the_stream_numbers_two(
     first: tuple[int | None, int | None], second: tuple[int | None, int | None], is_same: bool
 ) -> None:
-    likeness = like(said("m:1", 0, sent_ms=first[0], place=first[1]), said("m:2", 1, sent_ms=second[0], place=second[1]))
+    likeness = like(
+        said("m:1", 0, sent_ms=first[0], place=first[1]), said("m:2", 1, sent_ms=second[0], place=second[1])
+    )
     assert likeness == ("m:1", 1, is_same)
 
 

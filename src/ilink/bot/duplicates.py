@@ -14,7 +14,7 @@ class OnSuspect(StrEnum):
     """What happens to a message that says the same as one shortly before it, under another id."""
 
     JUDGE = "judge"
-    """It is handled, marked as `suspect_duplicate`; only if both were sent in the same millisecond it is not handled."""
+    """It is handled, marked as `suspect_duplicate`; if both were sent in the same millisecond it is not handled."""
     MARK = "mark"
     """It is handled, marked as `suspect_duplicate`."""
     DROP = "drop"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
+from msgspec.structs import asdict
 from rich import box
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError, RemoteProtocolError
 from ilink.storage.accounts import Accounts, data_folder
-from ilink.storage.journal import InboxState, Letter
+from ilink.storage.journal import Counts, InboxState, Letter
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.codec import decode_object
 from ilink.wire.redact import redact
@@ -34,21 +35,30 @@ journal = App(name="journal", help=say("journal.help"))
 
 @journal.command(name="list", help=say("journal.list.help"))
 def show_list(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
-    """List the dead letters, oldest first."""
+    """List the dead letters, oldest first, and tell how much there is beside them."""
 
-    async def read(stored: SqliteJournal) -> list[Letter]:
+    async def read(stored: SqliteJournal) -> tuple[list[Letter], Counts]:
         letters: list[Letter] = []
         while page := await stored.read_dead(after=letters[-1].sequence if letters else 0):
             letters.extend(page)
-        return letters
+        return letters, await stored.count()
 
-    letters = _with_journal(data, account, read)
+    letters, counts = _with_journal(data, account, read)
     if json:
         answer_json([_describe(letter) for letter in letters])
-    elif letters:
+        return 0
+    if letters:
         out().print(_table(letters))
     else:
         errors().print(say("journal.empty"), markup=False)
+    errors().print(say("journal.counted", **asdict(counts)), markup=False)
+    return 0
+
+
+@journal.command(name="count", help=say("journal.count.help"))
+def count(*, account: AccountName = None, data: DataFolder = None) -> int:
+    """Print how much there is as JSON."""
+    answer_json(_with_journal(data, account, lambda stored: stored.count()))
     return 0
 
 
