@@ -10,7 +10,7 @@ from ilink.gateway.control.app import CALLS
 from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.fault_actions import ACTIONS, Action
 from ilink.gateway.findings import FINDINGS
-from ilink.gateway.knobs import KNOBS, PROFILES
+from ilink.gateway.knob_table import KNOBS, PROFILES, Knob
 
 REFERENCE = Path(__file__).parent / "reference"
 EVERY_ENDPOINT = ACTIONS["delay_ms"].endpoints
@@ -19,7 +19,7 @@ EVERY_ENDPOINT = ACTIONS["delay_ms"].endpoints
 def knobs() -> str:
     """Return the page of the gateway's knobs and profiles."""
     rows = [
-        f"| `{knob.name}` | {_shown(knob.default)} | {_cell(knob.allowed)} | {_cell(knob.evidence)} |"
+        f"| `{knob.name}` | {_shown(knob.default)} | {_cell(knob.allowed)} | {_scopes(knob)} | {_cell(knob.evidence)} |"
         for knob in sorted(KNOBS.values(), key=lambda knob: knob.name)
     ]
     profiles = [f"| `{name}` | {_differences(values)} |" for name, values in PROFILES.items()]
@@ -31,9 +31,22 @@ def knobs() -> str:
             "Set them with `PUT /_sim/config`, or choose a profile with `ilink gateway --profile NAME`.",
             "This page is generated from the table that the gateway itself uses.",
             "",
-            "| Knob | Default | Allowed | What it does, and what is known |",
-            "|---|---|---|---|",
+            "Each is for the whole gateway, or with `bot_id` for one bot,",
+            "or with `user_id` for what one person and bots do with each other; where a call names nobody, the bot's owner is meant.",
+            "A person's values come before a bot's, and a bot's before the gateway's;",
+            "`DELETE /_sim/config` with the same field takes them away.",
+            "",
+            "```json",
+            '{"bot_id": "0123456789ab@im.bot", "profile": "strict", "knobs": {"quota.per_inbound": 3}}',
+            "```",
+            "",
+            "| Knob | Default | Allowed | Also per | What it does, and what is known |",
+            "|---|---|---|---|---|",
             *rows,
+            "",
+            "## Per gateway only, or per person only",
+            "",
+            *(f"- `{knob.name}`: {knob.why_wide}" for knob in KNOBS.values() if knob.why_wide),
             "",
             "## Profiles",
             "",
@@ -112,6 +125,10 @@ def findings() -> str:
             "",
         ]
     )
+
+
+def _scopes(knob: Knob) -> str:
+    return ", ".join(knob.scopes) or "–"
 
 
 def _action(action: Action) -> str:

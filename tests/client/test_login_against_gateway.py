@@ -23,7 +23,7 @@ from ilink.errors import (
     WindowClosedError,
 )
 from ilink.flows.login import AlreadyBound, LoginCode
-from ilink.gateway.knobs import KNOBS, PROFILES
+from ilink.gateway.knob_table import KNOBS, PROFILES
 from ilink.messages.outgoing import OutgoingMessage, text_item
 from ilink.testing import LocalGateway, Person
 from ilink.transport.http import HttpTransport

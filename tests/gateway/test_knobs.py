@@ -9,7 +9,8 @@ from gateway_house import BotClient, House
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ilink.gateway.knobs import KNOBS, PROFILES, Knobs, read_rate
+from ilink.gateway.knob_table import KNOBS, PROFILES, read_rate
+from ilink.gateway.knobs import Knobs
 from ilink.gateway.problems import KnobError
 
 

@@ -170,7 +170,7 @@ class Bots:
             return "the bot was expired"
         if bot.revoke_ms is not None and now_ms >= bot.revoke_ms:
             return "a newer login of the owner replaced the bot"
-        ttl = self._state.knobs.number("token.ttl_s")
+        ttl = self._state.knobs_about(bot).number("token.ttl_s")
         if ttl is not None and now_ms >= bot.created_ms + ttl * 1000:
             return "the token is older than token.ttl_s"
         return None
@@ -199,7 +199,7 @@ class Bots:
             last_poll_ms=None,
             is_notified=False,
         )
-        knobs = self._state.knobs
+        knobs = self._state.knobs.about(_NO_NUMBER, owner_user_id)
         revoke_ms = now_ms + int(knobs.seconds("bind.revoke_delay_s") * 1000) if knobs.flag("bind.single") else None
         confirmed = replace(code, bot_id=bot_id)
         number, replaced = await self._state.store.bind(record, confirmed, revoke_others_ms=revoke_ms)
@@ -251,14 +251,14 @@ class Bots:
         """Note that notifystart or notifystop came."""
         await self._state.store.set_notified(bot.number, is_notified=is_notified)
         bot.is_notified = is_notified
-        if is_notified and self._state.knobs.flag("session.revive_by_notify"):
+        if is_notified and self._state.knobs_about(bot).flag("session.revive_by_notify"):
             bot.is_asleep = False
         self._tell(bot)
 
     def touch(self, bot: Bot) -> None:
         """Note a call of a bot, and that it slept too long if it did."""
         now_ms = self._state.clock.now_ms()
-        idle = self._state.knobs.number("session.idle_s")
+        idle = self._state.knobs_about(bot).number("session.idle_s")
         if idle is None:
             bot.is_asleep = False
         elif now_ms - bot.last_call_ms > idle * 1000:

@@ -11,6 +11,7 @@ from typing import Final
 from ilink.gateway.bots import Bots, token_of
 from ilink.gateway.clock import Alarm, as_datetime
 from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.knobs import Readings
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.refusals import Reply, refuse, required
 from ilink.gateway.state import GatewayState
@@ -146,12 +147,12 @@ class Codes:
 
     async def require_code(self, qrcode: str, digits: str | None) -> CodeView:
         """Ask the client for the digits that the phone shows."""
-        length = self._state.knobs.whole("qr.code_len")
-        if digits is not None and not (len(digits) == length and digits.isascii() and digits.isdigit()):
-            message = f"the code to type has {length} digits (knob qr.code_len), not {digits!r}"
-            raise InvalidRequestError(message)
         async with self._changing:
             code = self._get(qrcode)
+            length = self._knobs(code.record.user_id).whole("qr.code_len")
+            if digits is not None and not (len(digits) == length and digits.isascii() and digits.isdigit()):
+                message = f"the code to type has {length} digits (knob qr.code_len), not {digits!r}"
+                raise InvalidRequestError(message)
             self._refuse_over(code)
             digits = self._state.ids.digits(length) if digits is None else digits
             await self._change(code, status=LoginStatus.NEED_VERIFY_CODE, digits=digits, attempts=0)
@@ -189,8 +190,8 @@ class Codes:
             await self._change(code, status=LoginStatus.BOUND_REDIRECT, user_id=user_id)
         elif code.record.status != LoginStatus.WAIT:
             await self._change(code, user_id=user_id)
-        elif self._state.knobs.flag("qr.require_code"):
-            digits = self._state.ids.digits(self._state.knobs.whole("qr.code_len"))
+        elif self._knobs(user_id).flag("qr.require_code"):
+            digits = self._state.ids.digits(self._knobs(user_id).whole("qr.code_len"))
             await self._change(code, status=LoginStatus.NEED_VERIFY_CODE, user_id=user_id, digits=digits, attempts=0)
         else:
             await self._change(code, status=LoginStatus.SCANNED, user_id=user_id)
@@ -221,7 +222,7 @@ class Codes:
                 await self._change(code, status=LoginStatus.SCANNED, digits=None)
                 return
             attempts = code.record.attempts + 1
-            is_blocked = attempts >= self._state.knobs.whole("qr.code_attempts")
+            is_blocked = attempts >= self._knobs(code.record.user_id).whole("qr.code_attempts")
             status = LoginStatus.VERIFY_CODE_BLOCKED if is_blocked else LoginStatus.NEED_VERIFY_CODE
             await self._change(code, status=status, attempts=attempts)
 
@@ -230,7 +231,7 @@ class Codes:
         code.holds.add(hold)
         try:
             while self._seen(code, host) == code.reported:
-                seconds = self._state.knobs.whole("qr.hold_ms") / 1000
+                seconds = self._knobs(code.record.user_id).whole("qr.hold_ms") / 1000
                 if await self._state.waiting.wait(hold, seconds) is not Ending.NEWS:
                     return
                 hold.begin_again()
@@ -268,6 +269,10 @@ class Codes:
         self._tell(code)
         for hold in code.holds:
             hold.end(Ending.NEWS)
+
+    def _knobs(self, user_id: str | None) -> Readings:
+        """Return the knobs for a code that a person scanned, or that nobody has."""
+        return self._state.knobs.about(0, user_id)
 
     def _refuse_over(self, code: _Code) -> None:
         status = self._status(code)

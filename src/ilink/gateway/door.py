@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ilink.gateway.bots import Bot, Bots
     from ilink.gateway.codes import Codes
     from ilink.gateway.holds import Hold
+    from ilink.gateway.knobs import Readings
     from ilink.gateway.polls import Polls
     from ilink.gateway.sends import Sends
     from ilink.gateway.state import GatewayState
@@ -78,14 +79,14 @@ class BotDoor:
             endpoint: The endpoint's name: some states of a bot close getupdates and nothing else.
             headers: The request's headers, names in lower case.
         """
-        knobs = self._state.knobs
-        if knobs.choice("auth.require_headers") == "-14" and not all(map(headers.get, _REQUIRED_HEADERS)):
-            return stale(knobs, why="a header is missing (auth.require_headers)")
         authorization = headers.get("authorization", "")
         token = authorization[len(_BEARER) :].strip() if authorization[: len(_BEARER)].lower() == _BEARER else ""
+        bot = await self._bots.by_token(token) if token else None
+        knobs = self._knobs(bot)
+        if knobs.choice("auth.require_headers") == "-14" and not all(map(headers.get, _REQUIRED_HEADERS)):
+            return stale(knobs, why="a header is missing (auth.require_headers)")
         if not token:
             return stale(knobs, findings=("token_missing",))
-        bot = await self._bots.by_token(token)
         if bot is None:
             return stale(knobs, findings=("token_unknown",))
         why = self._bots.why_stale(bot)
@@ -155,17 +156,21 @@ class BotDoor:
         await self._bots.set_notified(bot, is_notified=False)
         return Reply(body=Answer(ret=0))
 
-    async def delay_error(self, endpoint: str) -> None:
+    async def delay_error(self, endpoint: str, bot_id: str | None) -> None:
         """Hold a poll's failure back, against clients that poll again at once (protocol §8.3)."""
         if endpoint == _POLLING:
-            await self._state.waiting.delay(self._state.knobs.whole("poll.error_delay_ms") / 1000)
+            bot = None if bot_id is None else await self._bots.find(bot_id)
+            await self._state.waiting.delay(self._knobs(bot).whole("poll.error_delay_ms") / 1000)
 
-    def refuse_body(self, why: str) -> Reply:
+    def refuse_body(self, why: str, bot: Bot | None) -> Reply:
         """Refuse a body that cannot be read, saying what about it."""
-        return refuse(self._state.knobs, PARAMETER_ERROR, why)
+        return refuse(self._knobs(bot), PARAMETER_ERROR, why)
+
+    def _knobs(self, bot: Bot | None) -> Readings:
+        return self._state.knobs if bot is None else self._state.knobs_about(bot)
 
     def _refuse_state(self, endpoint: str, bot: Bot) -> Reply | None:
-        knobs = self._state.knobs
+        knobs = self._state.knobs_about(bot)
         if endpoint == _POLLING and bot.is_asleep:
             return stale(knobs, why="the bot was idle for longer than session.idle_s")
         is_closed = endpoint in (_POLLING, "sendmessage") and not bot.is_notified

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ilink.errors import DecryptionError, MediaError, RemoteProtocolError, StoreError
 from ilink.gateway.inbound import InboundFile, Sight, as_item, as_recording
+from ilink.gateway.knobs import Readings
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import MediaView
@@ -66,6 +67,7 @@ class MediaRoom:
     Args:
         state: What the rules share.
         folder: Where blobs and their records live.
+        owner_of: Returns who confirmed the bot with a number, or None: the person meant where a blob names nobody.
         synchronous: As for the gateway's own store.
         blobs: Where the bytes go; files in the folder by default.
     """
@@ -75,11 +77,13 @@ class MediaRoom:
         state: GatewayState,
         folder: Path,
         *,
+        owner_of: Callable[[int], Awaitable[str | None]],
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         blobs: BlobStore | None = None,
     ) -> None:
         self._state = state
         self._folder = folder
+        self._owner_of = owner_of
         self._records = MediaRecords(folder / "media.sqlite", synchronous=synchronous)
         self._blobs: BlobStore = blobs or FolderBlobs(folder / "blobs")
         self._swept_ms = 0
@@ -136,15 +140,16 @@ class MediaRoom:
         """
         await self.sweep()
         ticket = await self._ticket(param, filekey)
-        self._check_size(ticket, announced or 0, is_whole=announced is not None)
+        knobs = self._state.knobs.about(ticket.bot, ticket.user_id)
+        _check_size(knobs, ticket, announced or 0, is_whole=announced is not None)
         media_id = self._state.ids.bytes("media", 16).hex()
         async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
-                self._check_size(ticket, size, is_whole=False)
+                _check_size(knobs, ticket, size, is_whole=False)
                 await writer.write(chunk)
-            self._check_size(ticket, size, is_whole=True)
+            _check_size(knobs, ticket, size, is_whole=True)
             await writer.commit()
         record = MediaRecord(
             media_id=media_id,
@@ -157,7 +162,8 @@ class MediaRoom:
             name="",
             created_ms=self._state.clock.now_ms(),
         )
-        await self._check_content(record, ticket)
+        if knobs.choice("cdn.verify") == "full":
+            await self._check_content(record, ticket)
         await self._records.add(record)
         await self._state.store.use_upload_ticket(param, at_ms=record.created_ms)
         return record.param
@@ -169,13 +175,12 @@ class MediaRoom:
             CdnRefusalError: There is nothing, it ran out, or the knob asks for a taskid that is missing.
         """
         record = await self._records.find(param)
-        if record is None:
-            record = await self._records.find_by_ticket(param)
-        elif self._state.knobs.flag("cdn.require_taskid") and not has_task:
-            record = None
-        if record is None:
+        is_link = record is not None
+        record = record or await self._records.find_by_ticket(param)
+        knobs = self._state.knobs if record is None else await self._knobs_of(record)
+        if record is None or (is_link and knobs.flag("cdn.require_taskid") and not has_task):
             raise CdnRefusalError(400, "invalid encrypted_param")
-        if self._is_old(record.created_ms):
+        if self._is_old(record.created_ms, knobs):
             raise CdnRefusalError(400, "the link has expired")
         return record
 
@@ -272,7 +277,14 @@ class MediaRoom:
             raise ConflictError(message) from error
 
     async def add_inbound(
-        self, bot: int, kind: MediaWord, chunks: AsyncIterator[Bytes], *, name: str = "", transcript: str = ""
+        self,
+        bot: int,
+        kind: MediaWord,
+        chunks: AsyncIterator[Bytes],
+        *,
+        user_id: str | None = None,
+        name: str = "",
+        transcript: str = "",
     ) -> dict[str, object]:
         """Encrypt and store what a person sends, and return the item that shows it to a bot.
 
@@ -283,15 +295,17 @@ class MediaRoom:
             StoreError: The disk is full, or fails.
         """
         await self.sweep()
+        knobs = self._state.knobs.about(bot, user_id)
+        most = knobs.whole("cdn.max_bytes")
         playtime_ms = None
         if kind == "voice":
-            recording, playtime_ms = await as_recording(await self._gather(chunks))
+            recording, playtime_ms = await as_recording(await _gather(chunks, most))
             chunks = _once(recording)
         key = MediaKey(self._state.ids.bytes("media_key", KEY_BYTES))
         is_seen = kind in ("image", "video")
         with Sight() as sight:
             record = await self._store_plain(
-                bot, kind, key, self._limited(chunks), name=name, sight=sight if is_seen else None
+                bot, kind, key, _limited(chunks, most), name=name, sight=sight if is_seen else None
             )
             small = await sight.look() if is_seen else None
         assert record.facts is not None
@@ -304,9 +318,13 @@ class MediaRoom:
             transcript=transcript,
             small=small,
             small_param=await self._store_small(bot, key, small) if kind == "video" else None,
-            play_length=self._play_length(small),
+            play_length=_play_length(small, knobs.choice("video.play_length_unit")),
         )
-        return as_item(file, param=record.param, full_url=self._full_url(record))
+        return as_item(
+            file,
+            param=record.param,
+            full_url=None if knobs.choice("upload.forms") == "param" else self._full_url(record),
+        )
 
     async def lookup(self, bot: int, messages: Iterable[bytes]) -> Callable[[str], MediaView | None]:
         """Return a function from the references in some messages to what the gateway keeps under them.
@@ -342,28 +360,24 @@ class MediaRoom:
         ticket = await self._state.store.upload_ticket(param) if param else None
         if ticket is None or ticket.filekey != filekey:
             raise CdnRefusalError(400, "invalid encrypted_param or filekey")
-        if self._is_old(ticket.issued_ms):
+        knobs = self._state.knobs.about(ticket.bot, ticket.user_id)
+        if self._is_old(ticket.issued_ms, knobs):
             raise CdnRefusalError(400, "the permission to upload has expired")
-        if ticket.used_ms is not None and self._state.knobs.flag("cdn.single_use"):
+        if ticket.used_ms is not None and knobs.flag("cdn.single_use"):
             raise CdnRefusalError(400, "the permission to upload has been used")
         return ticket
 
-    def _is_old(self, since_ms: int) -> bool:
-        return self._state.clock.now_ms() - since_ms > self._state.knobs.seconds("cdn.ttl_s") * 1000
+    def _is_old(self, since_ms: int, knobs: Readings) -> bool:
+        return self._state.clock.now_ms() - since_ms > knobs.seconds("cdn.ttl_s") * 1000
 
-    def _check_size(self, ticket: UploadTicketRecord, size: int, *, is_whole: bool) -> None:
-        knobs = self._state.knobs
-        if size > knobs.whole("cdn.max_bytes"):
-            raise CdnRefusalError(413, f"larger than {knobs.whole('cdn.max_bytes')} bytes")
-        if knobs.choice("cdn.verify") == "none":
-            return
-        if size > ticket.cipher_bytes or (is_whole and size != ticket.cipher_bytes):
-            raise CdnRefusalError(400, f"{size} bytes came, filesize announced {ticket.cipher_bytes}")
+    async def _knobs_of(self, record: MediaRecord) -> Readings:
+        """Return the knobs for a blob: those of its bot, and of whom it is for, else of the bot's owner."""
+        ticket = await self._state.store.upload_ticket(record.ticket) if record.ticket else None
+        user_id = await self._owner_of(record.bot) if ticket is None else ticket.user_id
+        return self._state.knobs.about(record.bot, user_id)
 
     async def _check_content(self, record: MediaRecord, ticket: UploadTicketRecord) -> None:
-        """Compare the plain bytes with what was announced, where the knob asks for it: that takes a pass of its own."""
-        if self._state.knobs.choice("cdn.verify") != "full":
-            return
+        """Compare the plain bytes with what was announced: that takes a pass of its own."""
         problem = (await self._find_facts(record, ticket)).problem
         if problem is not None:
             await self._blobs.delete(record.media_id)
@@ -432,39 +446,53 @@ class MediaRoom:
             return None
         return (await self._store_plain(bot, "image", key, _once(small.data), name="", sight=None)).param
 
-    def _play_length(self, small: SmallPicture | None) -> int | None:
-        if small is None or small.seconds is None:
-            return None
-        unit = 1000 if self._state.knobs.choice("video.play_length_unit") == "milliseconds" else 1
-        return round(small.seconds * unit)
-
-    async def _limited(self, chunks: AsyncIterator[Bytes]) -> AsyncIterator[Bytes]:
-        size, most = 0, self._state.knobs.whole("cdn.max_bytes")
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > most:
-                message = f"the file is larger than {most} bytes, the value of cdn.max_bytes"
-                raise InvalidRequestError(message)
-            yield chunk
-
-    async def _gather(self, chunks: AsyncIterator[Bytes]) -> bytes:
-        data = bytearray()
-        async for chunk in self._limited(chunks):
-            data += chunk
-            if len(data) > _MAX_VOICE_BYTES:
-                message = f"a recording has at most {_MAX_VOICE_BYTES} bytes; send it as a file"
-                raise InvalidRequestError(message)
-        return bytes(data)
-
-    def _full_url(self, record: MediaRecord) -> str | None:
+    def _full_url(self, record: MediaRecord) -> str:
         """Return a complete link, which on the real server carries a taskid (peer: dsh-bridge)."""
-        if self._state.knobs.choice("upload.forms") == "param":
-            return None
         task = self._state.ids.bytes("task", 4).hex()
         return f"{self._state.cdn_url}/download?encrypted_query_param={quote(record.param, safe='')}&taskid={task}"
 
     def _param(self) -> str:
         return base64.b64encode(self._state.ids.bytes("media_param", _PARAM_BYTES)).decode()
+
+
+def _play_length(small: SmallPicture | None, unit: str) -> int | None:
+    if small is None or small.seconds is None:
+        return None
+    return round(small.seconds * (1000 if unit == "milliseconds" else 1))
+
+
+async def _limited(chunks: AsyncIterator[Bytes], most: int) -> AsyncIterator[Bytes]:
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            message = f"the file is larger than {most} bytes, the value of cdn.max_bytes"
+            raise InvalidRequestError(message)
+        yield chunk
+
+
+async def _gather(chunks: AsyncIterator[Bytes], most: int) -> bytes:
+    data = bytearray()
+    async for chunk in _limited(chunks, most):
+        data += chunk
+        if len(data) > _MAX_VOICE_BYTES:
+            message = f"a recording has at most {_MAX_VOICE_BYTES} bytes; send it as a file"
+            raise InvalidRequestError(message)
+    return bytes(data)
+
+
+def _check_size(knobs: Readings, ticket: UploadTicketRecord, size: int, *, is_whole: bool) -> None:
+    """Refuse an upload that is too large, or of another size than announced.
+
+    Raises:
+        CdnRefusalError: It is.
+    """
+    if size > knobs.whole("cdn.max_bytes"):
+        raise CdnRefusalError(413, f"larger than {knobs.whole('cdn.max_bytes')} bytes")
+    if knobs.choice("cdn.verify") == "none":
+        return
+    if size > ticket.cipher_bytes or (is_whole and size != ticket.cipher_bytes):
+        raise CdnRefusalError(400, f"{size} bytes came, filesize announced {ticket.cipher_bytes}")
 
 
 class _Measure:

@@ -34,7 +34,7 @@ class Polls:
 
     async def poll(self, bot: Bot, cursor: str, hold: Hold) -> Reply:
         """Acknowledge what the cursor says, and return what comes after it, waiting for it if need be."""
-        knobs = self._state.knobs
+        knobs = self._state.knobs_about(bot)
         conflict = knobs.choice("poll.conflict")
         if bot.holds and conflict == "http403":
             return Reply(body=Answer(ret=-1, errmsg="another poll is held"), status=403, findings=("two_pollers",))
@@ -76,7 +76,7 @@ class Polls:
                 if not is_told:
                     is_told = True
                     self._tell_progress(bot)
-                ending = await self._state.waiting.wait(hold, self._state.knobs.whole("poll.hold_ms") / 1000)
+                ending = await self._state.waiting.wait(hold, self._state.knobs_about(bot).whole("poll.hold_ms") / 1000)
                 if ending is Ending.NEWS:
                     hold.begin_again()
                     ending = None
@@ -94,7 +94,7 @@ class Polls:
 
     async def _read(self, bot: Bot, start: int, *, is_new: bool) -> tuple[list[MailRecord], int]:
         """Return the messages after a seq, and where to go on when there are none that are young enough."""
-        knobs = self._state.knobs
+        knobs = self._state.knobs_about(bot)
         is_split = knobs.choice("poll.conflict") == "split"
         start = max(start, bot.handed_seq) if is_split else start
         batch, bot.repeats = bot.repeats, []
@@ -117,16 +117,17 @@ class Polls:
         return batch + mail, start if mail else head
 
     def _hand_out(self, bot: Bot, batch: list[MailRecord], findings: tuple[str, ...]) -> Reply:
+        knobs = self._state.knobs_about(bot)
         newest = max(record.seq for record in batch)
         for record in batch:
             if record.seq > bot.handed_seq and self._state.ids.chance(
-                "duplicate", self._state.knobs.seconds("poll.duplicate_rate")
+                "duplicate", knobs.seconds("poll.duplicate_rate")
             ):
                 self._repeat_later(bot, record)
         bot.handed_seq = max(bot.handed_seq, newest)
         seq = max(bot.acked_seq, newest)
         reply = Reply(body=self._answer(bot, [Raw(record.wire) for record in batch], seq), findings=findings)
-        if self._state.knobs.flag("poll.consume_on_send"):
+        if knobs.flag("poll.consume_on_send"):
 
             async def consume() -> None:
                 await self._acknowledge(bot, seq)
@@ -144,14 +145,14 @@ class Polls:
 
     async def _end_empty(self, bot: Bot, start: int, ending: Ending, findings: tuple[str, ...]) -> Reply:
         if ending is Ending.REVOKED:
-            return stale(self._state.knobs, why=self._bots.why_stale(bot) or "another poll took over")
+            return stale(self._state.knobs_about(bot), why=self._bots.why_stale(bot) or "another poll took over")
         if ending is Ending.RELEASED:
             await self._state.waiting.delay(self._damping(bot))
         return Reply(body=self._answer(bot, [], max(start, bot.acked_seq)), findings=findings)
 
     def _answer(self, bot: Bot, msgs: list[Raw], seq: int) -> UpdatesAnswer:
         answer = UpdatesAnswer(ret=0, msgs=msgs, get_updates_buf=self._cursor(bot, seq))
-        suggestion = self._state.knobs.whole("poll.suggest_ms")
+        suggestion = self._state.knobs_about(bot).whole("poll.suggest_ms")
         if suggestion:
             answer.longpolling_timeout_ms = suggestion
         return answer
@@ -189,7 +190,7 @@ class Polls:
 
     def _wake(self, bot: Bot) -> None:
         """Wake the polls of a bot: all of them, or the one that waits longest where the stream is split."""
-        if self._state.knobs.choice("poll.conflict") != "split":
+        if self._state.knobs_about(bot).choice("poll.conflict") != "split":
             bot.end_holds(Ending.NEWS)
             return
         for hold in bot.holds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from ilink.gateway.ids import MESSAGE_ID_BASE
-from ilink.gateway.knobs import Knobs
+from ilink.gateway.knobs import Readings
 from ilink.gateway.problems import InvalidRequestError
 from ilink.gateway.transcripts import wire_message
 from ilink.storage.gateway import EntryRecord
@@ -14,7 +14,7 @@ from ilink.wire.codec import is_array, is_object
 __all__ = ["quote_of", "quoted_words"]
 
 
-def quote_of(record: EntryRecord, *, partial: str | None, knobs: Knobs) -> dict[str, object]:
+def quote_of(record: EntryRecord, *, partial: str | None, knobs: Readings) -> dict[str, object]:
     """Return the `ref_msg` that quotes a stored message, in the form of `quote.style`.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ilink.gateway.faults import Delivery
-from ilink.gateway.knobs import Knobs
+from ilink.gateway.knobs import Readings
 from ilink.wire.models import Answer
 from ilink.wire.results import PARAMETER_ERROR, STALE_TOKEN
 
@@ -43,7 +43,7 @@ class Reply:
 
 
 def refuse(
-    knobs: Knobs, code: int, errmsg: str = "", *, findings: tuple[str, ...] = (), why: str | None = None
+    knobs: Readings, code: int, errmsg: str = "", *, findings: tuple[str, ...] = (), why: str | None = None
 ) -> Reply:
     """Refuse with a number and words; no words leave `errmsg` out."""
     slot = knobs.choice("errors.slot")
@@ -55,17 +55,17 @@ def refuse(
     return Reply(body=answer, findings=findings, why=why)
 
 
-def required(knobs: Knobs, field: str) -> Reply:
+def required(knobs: Readings, field: str) -> Reply:
     """Refuse because a field is missing, naming it (observed: cc-connect#1339)."""
     return refuse(knobs, PARAMETER_ERROR, f"{field} required")
 
 
-def stale(knobs: Knobs, *, why: str | None = None, findings: tuple[str, ...] = ()) -> Reply:
+def stale(knobs: Readings, *, why: str | None = None, findings: tuple[str, ...] = ()) -> Reply:
     """Refuse because the token does not work, or not any more."""
     return refuse(knobs, STALE_TOKEN, SESSION_TIMEOUT, findings=findings, why=why)
 
 
-def window_words(knobs: Knobs, words: str) -> str:
+def window_words(knobs: Readings, words: str) -> str:
     """Return what stands in `errmsg` beside -2 for a closed window or a rate."""
     style = knobs.choice("errors.errmsg_style")
     return {"named": words, "empty": "", "unknown_error": "unknown error"}[style]

@@ -7,7 +7,8 @@ from typing import Final
 
 from ilink.gateway.bots import Bot
 from ilink.gateway.ids import MESSAGE_ID_BASE
-from ilink.gateway.knobs import Knobs, read_rate
+from ilink.gateway.knob_table import read_rate
+from ilink.gateway.knobs import Readings
 from ilink.gateway.refusals import Reply, refuse, required, window_words
 from ilink.gateway.state import GatewayState
 from ilink.storage.gateway import ChatFacts, Judgement, SendDraft
@@ -70,46 +71,19 @@ class Sends:
         Returns:
             The answer, and the number of the entry that was added, if one was.
         """
-        knobs = self._state.knobs
+        to_user_id = "" if message is None else given(message.to_user_id, "")
+        knobs = self._state.knobs_about(bot, to_user_id)
         if message is None:
             return required(knobs, "msg"), None
-        to_user_id = given(message.to_user_id, "")
         if not to_user_id:
             return required(knobs, "to_user_id"), None
         send = _Send(message, self._state.clock.now_ms(), bot.is_notified, is_dropped, bot.acked_seq >= bot.head_seq)
-        draft = self._draft(bot, to_user_id, send, body)
+        draft = _draft(bot, to_user_id, send, body, knobs)
         outcome = await self._state.store.send(draft, lambda facts: judge(facts, send, knobs))
         added = None if outcome.is_repeat else outcome.n
         if added is not None:
             self._tell(bot, to_user_id, added, outcome.judgement)
-        return self._reply(outcome.judgement, outcome.n, is_repeat=outcome.is_repeat), added
-
-    def _draft(self, bot: Bot, to_user_id: str, send: _Send, body: bytes) -> SendDraft:
-        knobs = self._state.knobs
-        rate = read_rate(knobs.choice("quota.rate"))
-        return SendDraft(
-            bot=bot.number,
-            user_id=to_user_id,
-            client_id=given(send.message.client_id, ""),
-            context_token=send.context_token,
-            at_ms=send.at_ms,
-            wire=body,
-            is_idempotent=knobs.flag("send.client_id_idempotent"),
-            recent=rate[0] if rate else 0,
-            recent_refused=knobs.flag("quota.count_rejected"),
-        )
-
-    def _reply(self, judgement: Judgement, n: int | None, *, is_repeat: bool) -> Reply:
-        knobs = self._state.knobs
-        if judgement.state == "refused":
-            return refuse(knobs, judgement.ret, judgement.errmsg, findings=judgement.findings, why=judgement.why)
-        answer = SendMessageAnswer(ret=0)
-        form = knobs.choice("ids.send_as")
-        if judgement.is_confirmed and n is not None and form != "omit":
-            answer.message_id = MESSAGE_ID_BASE + n if form == "number" else str(MESSAGE_ID_BASE + n)
-        return Reply(
-            body=answer, findings=(*judgement.findings, "client_id_repeated") if is_repeat else judgement.findings
-        )
+        return _reply(outcome.judgement, outcome.n, knobs, is_repeat=outcome.is_repeat), added
 
     def _tell(self, bot: Bot, user_id: str, n: int, judgement: Judgement) -> None:
         data: dict[str, object] = {"bot_id": bot.bot_id, "user_id": user_id, "n": n, "direction": "out"}
@@ -121,7 +95,33 @@ class Sends:
         self._state.clock.at(later / 1000, lambda: self._state.publish("message", {**data, "state": judgement.state}))
 
 
-def judge(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement:
+def _draft(bot: Bot, to_user_id: str, send: _Send, body: bytes, knobs: Readings) -> SendDraft:
+    rate = read_rate(knobs.choice("quota.rate"))
+    return SendDraft(
+        bot=bot.number,
+        user_id=to_user_id,
+        client_id=given(send.message.client_id, ""),
+        context_token=send.context_token,
+        at_ms=send.at_ms,
+        wire=body,
+        is_idempotent=knobs.flag("send.client_id_idempotent"),
+        recent=rate[0] if rate else 0,
+        recent_refused=knobs.flag("quota.count_rejected"),
+    )
+
+
+def _reply(judgement: Judgement, n: int | None, knobs: Readings, *, is_repeat: bool) -> Reply:
+    if judgement.state == "refused":
+        return refuse(knobs, judgement.ret, judgement.errmsg, findings=judgement.findings, why=judgement.why)
+    answer = SendMessageAnswer(ret=0)
+    form = knobs.choice("ids.send_as")
+    if judgement.is_confirmed and n is not None and form != "omit":
+        answer.message_id = MESSAGE_ID_BASE + n if form == "number" else str(MESSAGE_ID_BASE + n)
+    findings = (*judgement.findings, "client_id_repeated") if is_repeat else judgement.findings
+    return Reply(body=answer, findings=findings)
+
+
+def judge(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement:
     """Say what becomes of a send; the first rule that objects decides."""
     refusal = (
         _refuse_shape(facts, send, knobs) or _refuse_window(facts, send, knobs) or _refuse_token(facts, send, knobs)
@@ -135,7 +135,7 @@ def _refused(ret: int, errmsg: str, why: str, *, is_stored: bool = True) -> Judg
     return Judgement(state="refused", ret=ret, errmsg=errmsg, why=why, is_stored=is_stored)
 
 
-def _refuse_shape(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | None:
+def _refuse_shape(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement | None:
     """Refuse what is wrong in itself."""
     if not facts.is_person:
         return _refused(INVALID_ARGUMENTS, "invalid arguments", "there is no such person", is_stored=False)
@@ -153,7 +153,7 @@ def _refuse_shape(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | No
     return None
 
 
-def _refuse_window(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | None:
+def _refuse_window(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement | None:
     """Refuse what the reply window, the allowance or the rate does not let through."""
     closed = window_words(knobs, _PREPARE_FAILED)
     if facts.last_inbound_ms is None:
@@ -168,7 +168,7 @@ def _refuse_window(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | N
     return None
 
 
-def _refuse_token(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | None:
+def _refuse_token(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement | None:
     """Refuse a context token that is missing or will not do, where the knobs look at it."""
     closed = window_words(knobs, _PREPARE_FAILED)
     if not send.context_token:
@@ -190,7 +190,7 @@ def _refuse_token(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement | No
     return None
 
 
-def _accept(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement:
+def _accept(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement:
     is_dropped = send.is_dropped or knobs.flag("deliver.drop_silently")
     because = "a fault" if send.is_dropped else "deliver.drop_silently"
     why = f"accepted and dropped ({because})" if is_dropped else _why_hidden(send, knobs)
@@ -212,7 +212,7 @@ def _accept(facts: ChatFacts, send: _Send, knobs: Knobs) -> Judgement:
     )
 
 
-def _why_hidden(send: _Send, knobs: Knobs) -> str | None:
+def _why_hidden(send: _Send, knobs: Readings) -> str | None:
     """Say why a phone does not show an accepted message, or None when it does."""
     message = send.message
     if knobs.choice("notify.required") == "drop" and not send.is_notified:
@@ -233,7 +233,7 @@ def _why_hidden(send: _Send, knobs: Knobs) -> str | None:
     return None
 
 
-def _is_visible(item: MessageItem, knobs: Knobs) -> bool:
+def _is_visible(item: MessageItem, knobs: Readings) -> bool:
     kind = given(item.type, 0)
     if kind == ItemType.TEXT:
         return bool(item.text_item and given(item.text_item.text, ""))

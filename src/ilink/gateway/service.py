@@ -28,13 +28,14 @@ from ilink.gateway.events import EventStream
 from ilink.gateway.faults import FaultBook
 from ilink.gateway.holds import Ending, Hold, Waiting
 from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
-from ilink.gateway.knobs import KNOBS, Knobs
+from ilink.gateway.knobs import Knobs, Readings
 from ilink.gateway.linter import Linter, inspect_media
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.polls import Polls
-from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
+from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.quotes import quote_of
 from ilink.gateway.sends import Sends
+from ilink.gateway.settings import Settings, take_up_knobs
 from ilink.gateway.state import GatewayState
 from ilink.gateway.typing_state import TypingState
 from ilink.gateway.uploads import Uploads
@@ -316,7 +317,7 @@ class Gateway:
             waiting_polls=view.waiting_polls,
             depth=depth,
             pending=await self._chats.entries(pending, bot),
-            windows=[self._window(chat) for chat in await store.chats(bot.number)],
+            windows=[self._window(bot, chat) for chat in await store.chats(bot.number)],
             context_tokens=[
                 ContextTokenView(
                     user_id=one.user_id,
@@ -389,7 +390,7 @@ class Gateway:
         now_ms = self._state.clock.now_ms()
         content = _text_items(text, now_ms) if items is None else [dict(item) for item in items]
         if quote is not None:
-            await self._add_quote(content, quote)
+            await self._add_quote(content, quote, self._state.knobs_about(bot, user_id))
         draft = self._draft(bot, user_id, content, dict(fields or {}), now_ms)
         stored = await self._state.store.append(draft)
         self._polls.deliver(bot, FreshMail(now_ms, MailRecord(stored.seq, stored.wire)))
@@ -424,7 +425,7 @@ class Gateway:
         """
         bot = await self._writable_bot(bot_id, user_id)
         transcript = text or "" if kind == "voice" else ""
-        item = await self.media.add_inbound(bot.number, kind, chunks, name=name, transcript=transcript)
+        item = await self.media.add_inbound(bot.number, kind, chunks, user_id=user_id, name=name, transcript=transcript)
         before = _text_items(text, self._state.clock.now_ms()) if text and not transcript else []
         return await self.post_message(user_id, bot_id, items=[*before, item], quote=quote)
 
@@ -512,21 +513,48 @@ class Gateway:
         return entry
 
     def config(self) -> ConfigView:
-        """Return the profile and every knob."""
-        return ConfigView(profile=self._knobs.profile, knobs=self._knobs.values)
+        """Return the profile, every knob, and what differs for bots and people."""
+        return self._settings.view()
 
-    async def configure(self, *, profile: str | None = None, knobs: Mapping[str, object] | None = None) -> ConfigView:
-        """Choose a profile, which sets every knob, and then set single knobs; all or nothing.
+    async def config_of(self, *, bot_id: AccountId | None = None, user_id: UserId | None = None) -> ConfigView:
+        """Return the knobs as they are for a bot, for a person, or for what both do with each other.
 
         Raises:
-            KnobError: A name or value is wrong; nothing was changed.
+            UnknownThingError: There is no such bot or person.
         """
-        changed = Knobs()
-        changed.change(profile=self._knobs.profile, knobs=self._knobs.values)
-        changed.change(profile=profile, knobs=knobs)
-        await self._state.store.put_meta({"profile": changed.profile, "knobs": json.dumps(changed.values)})
-        self._knobs.change(profile=changed.profile, knobs=changed.values)
-        return self.config()
+        return await self._settings.view_of(bot_id, user_id)
+
+    async def configure(
+        self,
+        *,
+        profile: str | None = None,
+        knobs: Mapping[str, object] | None = None,
+        bot_id: AccountId | None = None,
+        user_id: UserId | None = None,
+    ) -> ConfigView:
+        """Choose a profile, which sets every knob, and then set single knobs; all or nothing.
+
+        Args:
+            profile: A named set of knobs.
+            knobs: Single knobs by name.
+            bot_id: For this bot only; or
+            user_id: for what this person and bots do with each other only. Without either: for the whole gateway,
+                where nothing else is set. A person's values come before a bot's, and a bot's before the gateway's.
+
+        Raises:
+            KnobError: A name or value is wrong, or a knob cannot be set for a bot or person; nothing was changed.
+            InvalidRequestError: Both a bot and a person were given.
+            UnknownThingError: There is no such bot or person.
+        """
+        return await self._settings.change(profile=profile, knobs=knobs, bot_id=bot_id, user_id=user_id)
+
+    async def drop_config(self, *, bot_id: AccountId | None = None, user_id: UserId | None = None) -> None:
+        """Let no knob differ any more for a bot, or for a person, or without either for anybody.
+
+        Raises:
+            InvalidRequestError, UnknownThingError: As for `configure`.
+        """
+        await self._settings.drop(bot_id=bot_id, user_id=user_id)
 
     def clock(self) -> ClockView:
         """Return the gateway's own time."""
@@ -558,7 +586,8 @@ class Gateway:
     async def reset(self, seed: int | None = None, *, now: datetime | None = None) -> None:
         """Forget people, codes, bots, messages, faults, wire and events; ids, tokens and keys follow from the seed.
 
-        Held polls and waits end first, with what there is. Knobs stay. The clock runs and shows real time.
+        Held polls and waits end first, with what there is. The gateway's knobs stay, and what differed for bots and
+        people goes with them. The clock runs and shows real time.
 
         Args:
             seed: None for unpredictable ones.
@@ -585,6 +614,7 @@ class Gateway:
                 "clock_ahead": "0",
             }
         )
+        await self._settings.drop()
         self._state.clock.reset(None if now is None else now.timestamp())
         self._known_people.clear()
         self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
@@ -623,7 +653,7 @@ class Gateway:
         cursor_key = bytes.fromhex(meta["cursor_key"]) if "cursor_key" in meta else ids.bytes("cursor", 32)
         clock = Clock()
         clock.advance(float(meta.get("clock_ahead", "0")))
-        self._take_up_knobs(meta)
+        take_up_knobs(self._knobs, meta, *self._first_config)
         self._state = GatewayState(
             store=store,
             clock=clock,
@@ -646,8 +676,11 @@ class Gateway:
             }
         )
         self._build()
+        self._settings.load(meta)
         await self._codes.load()
-        self._media = await MediaRoom(self._state, self._folder, synchronous=self._synchronous).__aenter__()
+        self._media = await MediaRoom(
+            self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous
+        ).__aenter__()
         self._chats = Chats(self._state, self._bots, self._media)
 
     def _ids(self, meta: Mapping[str, str]) -> IdSource:
@@ -656,20 +689,10 @@ class Gateway:
         seed = self._seed if self._seed is not None else int(stored) if stored else None
         return IdSource(seed, incarnation=int(meta.get("incarnation", "-1")) + 1)
 
-    def _take_up_knobs(self, meta: Mapping[str, str]) -> None:
-        """Set the knobs as they were before a restart, where the arguments say nothing else."""
-        profile, knobs = self._first_config
-        if "knobs" in meta and profile == "observed":
-            stored: dict[str, object] = json.loads(meta["knobs"])
-            known = {name: value for name, value in stored.items() if name in KNOBS}
-            try:
-                self._knobs.change(profile=meta.get("profile"), knobs={**known, **knobs})
-            except KnobError:  # written by another version, whose values this one does not allow
-                self._knobs.change(profile=profile, knobs=knobs)
-
     def _build(self) -> None:
         self._faults = FaultBook(self._state)
         self._bots = Bots(self._state)
+        self._settings = Settings(self._state, self._bots)
         self._codes = Codes(self._state, self._bots)
         self._polls = Polls(self._state, self._bots)
         self._typing = TypingState(self._state)
@@ -697,10 +720,14 @@ class Gateway:
         """Return the bot that a person writes to, if both exist and the person may."""
         bot = await self._bots.get(bot_id)
         await self._require_person(user_id)
-        if self._state.knobs.flag("bind.owner_only") and user_id != bot.owner_user_id:
+        if self._state.knobs_about(bot, user_id).flag("bind.owner_only") and user_id != bot.owner_user_id:
             message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
             raise ConflictError(message)
         return bot
+
+    async def _owner_of(self, number: int) -> str | None:
+        bot = await self._bots.numbered(number)
+        return None if bot is None else bot.owner_user_id
 
     async def _require_person(self, user_id: str) -> None:
         if user_id in self._known_people:
@@ -718,19 +745,19 @@ class Gateway:
             raise UnknownThingError("message", message_id)
         return record
 
-    async def _add_quote(self, content: list[dict[str, object]], quote: Quote) -> None:
+    async def _add_quote(self, content: list[dict[str, object]], quote: Quote, knobs: Readings) -> None:
         if not content:
             message = "a quote needs an item to stand on"
             raise InvalidRequestError(message)
         record = await self._record(quote.message_id)
-        content[0] = {**content[0], "ref_msg": quote_of(record, partial=quote.partial, knobs=self._knobs)}
+        content[0] = {**content[0], "ref_msg": quote_of(record, partial=quote.partial, knobs=knobs)}
 
     def _draft(
         self, bot: Bot, user_id: str, content: list[dict[str, object]], fields: dict[str, object], now_ms: int
     ) -> MailDraft:
         client_id = self._state.ids.bytes("client_id", 8).hex()
         context_token = self._state.ids.context_token()
-        if self._knobs.flag("groups.enabled"):
+        if self._state.knobs_about(bot, user_id).flag("groups.enabled"):
             fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}
 
         def build(n: int, seq: int) -> bytes:
@@ -792,9 +819,10 @@ class Gateway:
             finally:
                 watchers.discard(hold)
 
-    def _window(self, chat: ChatRecord) -> WindowView:
-        closes_ms = chat.last_inbound_ms + self._knobs.whole("quota.window_s") * 1000
-        left = max(0, self._knobs.whole("quota.per_inbound") - chat.sends)
+    def _window(self, bot: Bot, chat: ChatRecord) -> WindowView:
+        knobs = self._state.knobs_about(bot, chat.user_id)
+        closes_ms = chat.last_inbound_ms + knobs.whole("quota.window_s") * 1000
+        left = max(0, knobs.whole("quota.per_inbound") - chat.sends)
         return WindowView(
             user_id=chat.user_id,
             is_open=left > 0 and self._state.clock.now_ms() <= closes_ms,

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.events import EventKind, EventStream
 from ilink.gateway.holds import Waiting
 from ilink.gateway.ids import IdSource
-from ilink.gateway.knobs import Knobs
+from ilink.gateway.knobs import Knobs, Readings
 from ilink.storage.gateway import GatewayStore
 
-__all__ = ["GatewayState"]
+__all__ = ["GatewayState", "Party"]
+
+
+class Party(Protocol):
+    """A bot, as far as its knobs go."""
+
+    number: int
+    owner_user_id: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +47,10 @@ class GatewayState:
     def now(self) -> datetime:
         """The gateway's time, aware and in UTC."""
         return as_datetime(self.clock.now_ms())
+
+    def knobs_about(self, bot: Party, user_id: str = "") -> Readings:
+        """Return the knobs for what a bot does with a person; where nobody is named, its owner is meant."""
+        return self.knobs.about(bot.number, user_id or bot.owner_user_id)
 
     def publish(self, kind: EventKind, data: dict[str, object]) -> None:
         """Tell whoever follows what happened."""

@@ -40,8 +40,8 @@ class TypingState:
 
     async def config(self, bot: Bot, request: ConfigRequest) -> Reply:
         """Answer getconfig with the chat's typing ticket."""
-        knobs = self._state.knobs
         user_id = given(request.ilink_user_id, "")
+        knobs = self._state.knobs_about(bot, user_id)
         if not user_id:
             return required(knobs, "ilink_user_id")
         if await self._state.store.chat(bot.number, user_id) is None:
@@ -57,8 +57,8 @@ class TypingState:
 
     async def type(self, bot: Bot, request: TypingRequest) -> Reply:
         """Show or end the typing of a bot."""
-        knobs = self._state.knobs
         user_id, ticket = given(request.ilink_user_id, ""), given(request.typing_ticket, "")
+        knobs = self._state.knobs_about(bot, user_id)
         if not user_id:
             return required(knobs, "ilink_user_id")
         if not ticket:
@@ -82,9 +82,9 @@ class TypingState:
     async def _ticket(self, bot: Bot, user_id: str) -> str:
         """Return the chat's ticket, a new one when the old one has lived half its life."""
         now_ms = self._state.clock.now_ms()
-        ttl_ms = self._ttl_ms()
+        ttl_ms = self._ttl_ms(bot, user_id)
         latest = await self._state.store.chat_ticket(bot.number, user_id)
-        if latest is not None and (ttl_ms is None or now_ms - latest.issued_ms < ttl_ms / 2):
+        if latest is not None and now_ms - latest.issued_ms < ttl_ms / 2:
             return latest.ticket
         ticket = self._state.ids.typing_ticket()
         await self._state.store.add_ticket(
@@ -96,17 +96,16 @@ class TypingState:
         record = await self._state.store.ticket(ticket)
         if record is None or record.bot != bot.number or record.user_id != user_id:
             return False
-        ttl_ms = self._ttl_ms()
-        return ttl_ms is None or self._state.clock.now_ms() - record.issued_ms <= ttl_ms
+        ttl_ms = self._ttl_ms(bot, user_id)
+        return self._state.clock.now_ms() - record.issued_ms <= ttl_ms
 
-    def _ttl_ms(self) -> float | None:
-        ttl = self._state.knobs.number("typing.ticket_ttl_s")
-        return None if ttl is None else ttl * 1000
+    def _ttl_ms(self, bot: Bot, user_id: str) -> float:
+        return self._state.knobs_about(bot, user_id).seconds("typing.ticket_ttl_s") * 1000
 
     def _show(self, bot: Bot, user_id: str) -> None:
         key = bot.bot_id, user_id
         shown = self._shown.get(key)
-        until = self._state.clock.now() + self._state.knobs.seconds("typing.shown_s")
+        until = self._state.clock.now() + self._state.knobs_about(bot, user_id).seconds("typing.shown_s")
         alarm = self._state.clock.at(until, lambda: self._end(bot, user_id))
         if shown is not None:
             shown.alarm.cancel()

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote
 
 from ilink.gateway.bots import Bot
+from ilink.gateway.knobs import Readings
 from ilink.gateway.refusals import Reply, refuse, required
 from ilink.gateway.state import GatewayState
 from ilink.storage.gateway import UploadTicketRecord
@@ -32,7 +33,8 @@ class Uploads:
 
     async def request(self, bot: Bot, request: UploadUrlRequest) -> Reply:
         """Check an announced upload and return the permission for it, in the forms that `upload.forms` says."""
-        refusal = await self._refuse(request)
+        knobs = self._state.knobs_about(bot, given(request.to_user_id, ""))
+        refusal = await self._refuse(request, knobs)
         if refusal is not None:
             return refusal
         ticket = self._ticket(bot, request)
@@ -40,10 +42,9 @@ class Uploads:
         if request.no_need_thumb is not True and given(request.thumb_rawsize, 0) > 0:
             tickets.append(self._thumbnail(ticket, request))
         await self._state.store.add_upload_tickets(tickets)
-        return self._reply(ticket, tickets[1] if len(tickets) > 1 else None)
+        return self._reply(ticket, tickets[1] if len(tickets) > 1 else None, knobs.choice("upload.forms"))
 
-    async def _refuse(self, request: UploadUrlRequest) -> Reply | None:
-        knobs = self._state.knobs
+    async def _refuse(self, request: UploadUrlRequest, knobs: Readings) -> Reply | None:
         for field, text in (("filekey", request.filekey), ("to_user_id", request.to_user_id)):
             if not given(text, ""):
                 return required(knobs, field)
@@ -89,8 +90,7 @@ class Uploads:
             is_thumbnail=True,
         )
 
-    def _reply(self, ticket: UploadTicketRecord, thumbnail: UploadTicketRecord | None) -> Reply:
-        forms = self._state.knobs.choice("upload.forms")
+    def _reply(self, ticket: UploadTicketRecord, thumbnail: UploadTicketRecord | None, forms: str) -> Reply:
         answer = UploadUrlAnswer(ret=0, upload_param="" if forms == "full" else ticket.param)
         if thumbnail is not None:
             answer.thumb_upload_param = thumbnail.param

@@ -25,6 +25,7 @@ __all__ = [
     "ItemView",
     "MailboxView",
     "MediaView",
+    "OverrideView",
     "PersonView",
     "Posted",
     "Quote",
@@ -273,11 +274,22 @@ class TypingView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideView:
+    """What differs for one bot or for one person, the other of the two being null."""
+
+    bot_id: str | None
+    user_id: str | None
+    profile: str | None
+    knobs: dict[str, int | float | bool | str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigView:
-    """The profile that was chosen last, and the value of every knob."""
+    """The profile that was chosen last, the value of every knob, and what differs for bots and people."""
 
     profile: str
     knobs: dict[str, int | float | bool | str | None]
+    overrides: list[OverrideView] = field(default_factory=list[OverrideView])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

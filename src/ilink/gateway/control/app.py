@@ -99,7 +99,7 @@ class ControlApp:
         if "request" in call.arguments:
             arguments["request"] = request
         if call.takes_form and content_type(request) == "multipart/form-data":
-            most = self._state.gateway.state.knobs.whole("cdn.max_bytes")
+            most = self._state.gateway.state.knobs.largest("cdn.max_bytes")
             async with read_form(request, max_file=most) as form:
                 return await self._respond(call, {**arguments, "form": form}, request)
         if call.body is not None:

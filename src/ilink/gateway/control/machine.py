@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,12 +13,15 @@ from starlette.responses import Response
 from ilink.gateway.control.answers import Health, Info, LoginLink, WireLog
 from ilink.gateway.control.calls import CallTable
 from ilink.gateway.control.refusals import Refusal
-from ilink.gateway.control.requests import AdvanceClock, NewConfig, Reset, WireFilter
+from ilink.gateway.control.requests import AdvanceClock, ConfigScope, NewConfig, Reset, WireFilter
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.findings import FINDINGS
 from ilink.gateway.views import ClockView, ConfigView
+from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["calls"]
+
+T = TypeVar("T", AccountId, UserId)
 
 calls = CallTable()
 
@@ -53,18 +59,37 @@ async def reset(control: ControlState, body: Reset) -> None:
     await control.gateway.reset(None if body.seed is UNSET else body.seed, now=now)
 
 
-@calls.call("GET", "/_sim/config")
-async def show_config(control: ControlState) -> ConfigView:
-    """Return the profile and the value of every knob."""
-    return control.gateway.config()
+@calls.call("GET", "/_sim/config", refusals=(404,))
+async def show_config(control: ControlState, query: ConfigScope) -> ConfigView:
+    """Return the profile and the value of every knob, and in `overrides` what differs for bots and people.
+
+    With `bot_id` or `user_id` the values are those for this bot or person; with both, for what they do with each other.
+    """
+    if query.bot_id is UNSET and query.user_id is UNSET:
+        return control.gateway.config()
+    return await control.gateway.config_of(bot_id=_id(query.bot_id, AccountId), user_id=_id(query.user_id, UserId))
 
 
-@calls.call("PUT", "/_sim/config")
+@calls.call("PUT", "/_sim/config", refusals=(404,))
 async def configure(control: ControlState, body: NewConfig) -> ConfigView:
-    """Choose a profile, then set single knobs; all or nothing, and knobs that are not named keep their value."""
+    """Choose a profile, then set single knobs; all or nothing, and knobs that are not named keep their value.
+
+    With `bot_id` they are set for this bot only, with `user_id` for what this person and bots do with each other.
+    A person's values come before a bot's, and a bot's before the gateway's. A profile sets every knob that can be set
+    there; one that is gateway-wide by nature is refused with the reason.
+    """
     return await control.gateway.configure(
-        profile=None if body.profile is UNSET else body.profile, knobs=dict(body.knobs)
+        profile=None if body.profile is UNSET else body.profile,
+        knobs=dict(body.knobs),
+        bot_id=_id(body.bot_id, AccountId),
+        user_id=_id(body.user_id, UserId),
     )
+
+
+@calls.call("DELETE", "/_sim/config", status=204, refusals=(404,))
+async def drop_config(control: ControlState, query: ConfigScope) -> None:
+    """Let no knob differ any more for a bot or for a person, or without either for anybody; the gateway's own stay."""
+    await control.gateway.drop_config(bot_id=_id(query.bot_id, AccountId), user_id=_id(query.user_id, UserId))
 
 
 @calls.call("GET", "/_sim/clock")
@@ -118,3 +143,7 @@ async def metrics(control: ControlState) -> Response:
     from ilink.gateway.control.metrics import CONTENT_TYPE, render_metrics
 
     return Response(await render_metrics(control), headers={"content-type": CONTENT_TYPE})
+
+
+def _id(given: str | UnsetType, kind: Callable[[str], T]) -> T | None:
+    return None if given is UNSET else kind(given)

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 __all__ = [
     "AdvanceClock",
     "ChatFilter",
+    "ConfigScope",
     "Confirmation",
     "EventPosition",
     "FileMessage",
@@ -51,10 +52,19 @@ class Reset(Request):
 
 
 class NewConfig(Request):
-    """What changes: a profile sets all its knobs, then the knobs named here are set."""
+    """What changes, for all or for one bot or person: a profile sets its knobs, then those named here are set."""
 
     profile: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
     knobs: dict[str, KnobValue] = {}
+    bot_id: Id | UnsetType = UNSET
+    user_id: Id | UnsetType = UNSET
+
+
+class ConfigScope(Request):
+    """For whom the knobs are: a bot, a person, or neither for the whole gateway."""
+
+    bot_id: Id | UnsetType = UNSET
+    user_id: Id | UnsetType = UNSET
 
 
 class NewPerson(Request):

@@ -104,10 +104,10 @@ class ProtocolApp:
             exchange.findings += reply.findings
             exchange.why = reply.why
             if endpoint.has_token and reply.plain is None and _is_failure(reply.body):
-                await door.delay_error(endpoint.name)
+                await door.delay_error(endpoint.name, exchange.bot_id)
         except UnreadableError as error:
             exchange.findings += error.reply.findings
-            await door.delay_error(endpoint.name)
+            await door.delay_error(endpoint.name, exchange.bot_id)
             return error.reply
         except BodyTooLargeError:
             most = self._gateway.state.knobs.whole("limits.body_bytes")

@@ -93,10 +93,10 @@ def _read(call: Call, model: type[M], *, may_be_empty: bool = False) -> M:
     try:
         decoded = decode(call.body, model)
     except RemoteProtocolError as error:
-        raise UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+        raise UnreadableError(call.door.refuse_body("the body is no JSON object", call.bot)) from error
     wrong = [path for path in decoded.problems if not path.startswith("base_info")]
     if wrong:
-        raise UnreadableError(call.door.refuse_body(f"{wrong[0]} invalid"))
+        raise UnreadableError(call.door.refuse_body(f"{wrong[0]} invalid", call.bot))
     return decoded.value
 
 
@@ -111,11 +111,11 @@ def _local_tokens(call: Call) -> list[str]:
     try:
         tokens = decode_object(call.body).get("local_token_list")
     except RemoteProtocolError as error:
-        raise UnreadableError(call.door.refuse_body("the body is no JSON object")) from error
+        raise UnreadableError(call.door.refuse_body("the body is no JSON object", call.bot)) from error
     if tokens is None:
         return []
     if not is_array(tokens):
-        raise UnreadableError(call.door.refuse_body("local_token_list invalid"))
+        raise UnreadableError(call.door.refuse_body("local_token_list invalid", call.bot))
     return [token for token in tokens if isinstance(token, str) and token.strip()]
 
 
