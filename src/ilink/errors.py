@@ -24,6 +24,13 @@
     ├── StoreError
     │   ├── StoreLockedError        another process holds it: who
     │   └── StoreCorruptError       what is on the disk cannot be read
+    ├── ConversationError
+    │   ├── AskError                a question was not answered
+    │   │   ├── AskTimeoutError     nobody answered in time
+    │   │   ├── AskCancelledError   the user cancelled
+    │   │   └── AskExhaustedError   no answer could be read, too often
+    │   ├── ConversationChangedError  the handler asks something else than it did before
+    │   └── StateError              a conversation's state cannot be kept or read: names the field
     └── HandlerError                wraps what a handler raised, with its message
 
 A class exists where the caller would react differently. Only `transient` decides whether anything is repeated.
@@ -35,8 +42,14 @@ from typing import ClassVar
 
 __all__ = [
     "ApiError",
+    "AskCancelledError",
+    "AskError",
+    "AskExhaustedError",
+    "AskTimeoutError",
     "ConfigError",
     "ConnectError",
+    "ConversationChangedError",
+    "ConversationError",
     "DecryptionError",
     "HandlerError",
     "IlinkError",
@@ -53,6 +66,7 @@ __all__ = [
     "RequestRejectedError",
     "ServerError",
     "StaleTokenError",
+    "StateError",
     "StoreCorruptError",
     "StoreError",
     "StoreLockedError",
@@ -243,6 +257,67 @@ class StoreLockedError(StoreError):
 
 class StoreCorruptError(StoreError):
     """What is on the disk cannot be read, or was written by a newer version."""
+
+
+class ConversationError(IlinkError):
+    """Something about a conversation that a handler leads cannot go on."""
+
+
+class AskError(ConversationError):
+    """A question was not answered.
+
+    A handler may catch it and go on; if it does not, the conversation ends with a polite text and nothing failed.
+
+    Attributes:
+        question: What was asked.
+    """
+
+    def __init__(self, message: str, *, question: str) -> None:
+        super().__init__(message)
+        self.question = question
+
+
+class AskTimeoutError(AskError):
+    """Nobody answered in time."""
+
+
+class AskCancelledError(AskError):
+    """The user said that they do not want to go on."""
+
+
+class AskExhaustedError(AskError):
+    """The user answered, and no answer could be read, too often."""
+
+
+class ConversationChangedError(ConversationError):
+    """A handler that was run again took another way than before, or is gone, so the answers it was given do not fit.
+
+    The conversation is ended with a polite text. Give what changes between runs to `once`, and questions that may be
+    worded anew a name.
+
+    Attributes:
+        handler: The name of the handler.
+        place: Which question differs, from 1; 0 when the handler itself is gone.
+    """
+
+    def __init__(self, message: str, *, handler: str, place: int) -> None:
+        super().__init__(message)
+        self.handler = handler
+        self.place = place
+
+
+class StateError(ConversationError):
+    """A conversation's state cannot be kept or read.
+
+    Attributes:
+        state: The name of the state's type.
+        field: Where in it, such as `$.items[2].price`; empty when it is all of it.
+    """
+
+    def __init__(self, message: str, *, state: str, field: str = "") -> None:
+        super().__init__(message)
+        self.state = state
+        self.field = field
 
 
 class HandlerError(IlinkError):

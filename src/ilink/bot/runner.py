@@ -30,7 +30,7 @@ from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
 from ilink.storage.journal import Counts, Draft, Journal, Letter
-from ilink.wire.ids import UserId
+from ilink.wire.ids import ClientId, UserId
 
 __all__ = ["BotClient", "Runner"]
 
@@ -169,6 +169,10 @@ class Runner:
             receipt = await senders.wait_receipt(draft.client_id, seconds=left)
             receipts.append(receipt or Deferred(client_id=draft.client_id, why=DeferredWhy.QUEUE))
         return receipts
+
+    async def find_receipt(self, client_id: ClientId, *, wait: float) -> Receipt | None:
+        """Return what is known of a message, its last word if it comes in time; None when it is not known."""
+        return await self._working(self._senders).wait_receipt(client_id, seconds=wait)
 
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
         """Show a user that an answer is being written."""

@@ -12,7 +12,7 @@ from ilink.errors import ConfigError
 from ilink.flows.split import split_text
 from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.outgoing import text_item
-from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, weakest
+from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, Unknown, weakest
 from ilink.storage.journal import Draft, Letter
 from ilink.wire.codec import encode
 from ilink.wire.ids import AccountId, ClientId, UserId
@@ -36,6 +36,10 @@ class Outlet(Protocol):
         """Store messages at once, send them, and wait for their receipts."""
         ...
 
+    async def find_receipt(self, client_id: ClientId, *, wait: float) -> Receipt | None:
+        """Return what is known of a message, its last word if it comes in time; None when it is not known."""
+        ...
+
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
         """Show a user that an answer is being written."""
         ...
@@ -55,35 +59,67 @@ class Turn:
 
     Client ids are derived from the message and the place of the answer, so that a run that is repeated says the same
     messages, not new ones. They hold across databases too: a message keeps its identity, its place in a journal not.
+
+    Args:
+        account: The bot.
+        letter: The message.
+        outlet: What a run needs of the bot around it.
+        policies: How long texts are cut, and how long messages are worth sending.
+        said: How many answers an earlier run gave, whose success is stored: they are not given again, also when the
+            journal has forgotten them.
     """
 
-    __slots__ = ("_account", "_letter", "_ordinal", "_outlet", "_policies", "drafts")
+    __slots__ = ("_account", "_letter", "_ordinal", "_outlet", "_policies", "_said", "drafts")
 
-    def __init__(self, account: AccountId, letter: Letter, outlet: Outlet, policies: Policies) -> None:
+    def __init__(
+        self, account: AccountId, letter: Letter, outlet: Outlet, policies: Policies, *, said: int = 0
+    ) -> None:
         self._account = account
         self._letter = letter
         self._outlet = outlet
         self._policies = policies
         self._ordinal = 0
+        self._said = said
         self.drafts: list[Draft] = []
         """What goes out with the success of the handler."""
 
     async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Receipt:
         """Answer the message; see `Message.reply`."""
-        return await self._say(self._draft(text, is_progress=is_progress), wait=wait)
+        is_known = self._ordinal < self._said
+        drafts = self._draft(text, is_progress=is_progress)
+        return await self._recall(drafts[-1].client_id, wait) if is_known else await self._say(drafts, wait=wait)
 
     async def reply_media(
         self, source: UploadSource, kind: MediaKind | None, *, caption: str, name: str, wait: float | None
     ) -> Receipt:
         """Answer with a file; see `Message.reply_media`."""
+        if self._ordinal < self._said:
+            self._ordinal += 1 if caption.strip() else 0
+            return await self._recall(ClientId(f"ilink-{self._next_name()(0)}"), wait)
         uploaded = await self.media.upload(source, kind, to=self._letter.user, name=name)
         drafts = self._draft(caption, is_progress=False) if caption.strip() else []
         return await self._say([*drafts, self._draft_item(uploaded.to_item())], wait=wait)
+
+    def say_as(self, place: str, text: str) -> None:
+        """Say a text that has a place of its own, such as a question, so that it does not count as an answer."""
+        self.drafts += self._draft(text, is_progress=False, name=self._name(place))
+
+    @property
+    def said(self) -> int:
+        """How many answers were given, those of earlier runs included."""
+        return max(self._ordinal, self._said)
 
     @property
     def media(self) -> MediaMover:
         """What moves files."""
         return self._outlet.media
+
+    async def _recall(self, client_id: ClientId, wait: float | None) -> Receipt:
+        """Return what is known of an answer that an earlier run gave."""
+        if wait is None:
+            return Deferred(client_id=client_id, why=DeferredWhy.HANDLER)
+        known = await self._outlet.find_receipt(client_id, wait=wait)
+        return known or Unknown(client_id=client_id, reason="it was said by an earlier run, and is forgotten by now")
 
     async def _say(self, drafts: list[Draft], *, wait: float | None) -> Receipt:
         self.drafts += drafts
@@ -112,17 +148,20 @@ class Turn:
     def _next_name(self) -> Callable[[int], str]:
         """Return what names the parts of the next answer."""
         ordinal, self._ordinal = self._ordinal, self._ordinal + 1
-        cause = f"{self._account}\0{self._letter.identity}\0{ordinal}\0"
+        return self._name(str(ordinal))
+
+    def _name(self, place: str) -> Callable[[int], str]:
+        cause = f"{self._account}\0{self._letter.identity}\0{place}\0"
         return lambda part: hashlib.sha256(f"{cause}{part}".encode()).hexdigest()[:32]
 
-    def _draft(self, text: str, *, is_progress: bool) -> list[Draft]:
+    def _draft(self, text: str, *, is_progress: bool, name: Callable[[int], str] | None = None) -> list[Draft]:
         return drafts_of(
             text,
             conversation=self._letter.conversation,
             user=self._letter.user,
             policies=self._policies,
             now_ms=self._outlet.now_ms(),
-            name=self._next_name(),
+            name=name or self._next_name(),
             cause=self._letter.sequence,
             is_progress=is_progress,
         )
