@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import aiohttp
 import pytest
 
@@ -52,7 +54,7 @@ async def test_a_larger_file_may_be_sent_to_the_one_bot_that_may_have_it(api, fr
 
     async def send() -> int:
         form = aiohttp.FormData({"bot_id": friend.bot_id, "kind": "file"})
-        form.add_field("file", b"x" * 3_000_000, filename="a.bin")
+        form.add_field("file", BytesIO(b"x" * 3_000_000), filename="a.bin")
         return (await api("POST", f"/_sim/people/{alice}/messages", data=form)).status
 
     assert await send() in (413, 422)
