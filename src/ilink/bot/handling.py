@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Sequence
 
+from ilink.bot.handled import Handled
 from ilink.bot.routes import Routes
 from ilink.bot.settings import Policies
 from ilink.bot.turn import Outlet, Turn
 from ilink.errors import HandlerError
 from ilink.messages.incoming import read_message, read_update
-from ilink.storage.journal import Draft, Letter
+from ilink.storage.journal import Letter
 from ilink.wire.ids import AccountId
 
 __all__ = ["Handling"]
@@ -36,11 +36,11 @@ class Handling:
         self._outlet = outlet
         self._policies = policies
 
-    async def handle(self, letter: Letter) -> Sequence[Draft]:
-        """Run the handler of a message; return what it says."""
+    async def handle(self, letter: Letter) -> Handled:
+        """Run the handler of a message; return what follows from it."""
         wire = read_update(letter.raw)
         if wire is None:
-            return ()
+            return Handled()
         turn = Turn(self._account, letter, self._outlet, self._policies)
         message = read_message(
             letter.raw,
@@ -54,14 +54,14 @@ class Handling:
         handler = self._routes.find(message)
         if handler is None:
             _log.info("nobody handles message %d, a %s", letter.sequence, type(message).__name__)
-            return ()
+            return Handled()
         try:
             async with asyncio.timeout(self._policies.handler_seconds):
                 await handler.function(message)
         except Exception as error:
             words = f"the handler {handler.name} failed on message {letter.sequence}: {_words(error)}"
             raise HandlerError(words, handler=handler.name, message_id=message.id) from error
-        return turn.drafts
+        return Handled(drafts=turn.drafts)
 
 
 def _words(error: BaseException) -> str:

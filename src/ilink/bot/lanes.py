@@ -17,10 +17,11 @@ from random import Random
 from typing import Final, Protocol
 
 from ilink.bot.clock import Clock
+from ilink.bot.handled import Handled
 from ilink.bot.scheduler import Lane, Pause, Scheduler
 from ilink.bot.settings import Policies
 from ilink.errors import StoreError
-from ilink.storage.journal import Completed, Draft, Journal, Letter, Outgoing
+from ilink.storage.journal import Completed, Journal, Letter, Outgoing
 
 __all__ = ["Lanes", "Run"]
 
@@ -33,8 +34,8 @@ _MOST_UNSTORED: Final = 50
 class Run(Protocol):
     """How a message is handled."""
 
-    async def __call__(self, letter: Letter) -> Sequence[Draft]:
-        """Run the handler of a message and return what it says; whatever it raises is a failure of the handler."""
+    async def __call__(self, letter: Letter) -> Handled:
+        """Run the handler of a message and return what follows; whatever it raises is a failure of the handler."""
         ...
 
 
@@ -58,6 +59,7 @@ class Lanes:
         random: Source of jitter.
         tasks: The group the handlers run in; its owner waits for them.
         on_dead: Called with a message that was given up.
+        on_due: Called with the moment when a conversation is to be looked at though nobody writes, once that is stored.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Lanes:
         random: Random,
         tasks: TaskGroup,
         on_dead: Callable[[Letter, BaseException | None], None],
+        on_due: Callable[[int], None] = lambda _due_ms: None,
     ) -> None:
         self._journal = journal
         self._run_handler = run
@@ -79,6 +82,7 @@ class Lanes:
         self._clock = clock
         self._random = random
         self._on_dead = on_dead
+        self._on_due = on_due
         self._suspects = asyncio.Lock()
         self._scheduler: Scheduler[Letter, _Lane] = Scheduler(
             self, most=policies.conversations, backoff=policies.handler_backoff.first, clock=clock, tasks=tasks
@@ -170,7 +174,7 @@ class Lanes:
             error = f"the process died {letter.interrupted} times while this message was handled"
             return await self._store_failure(lane, letter, error, None, is_last=True)
         try:
-            drafts = await self._run_suspect(letter) if letter.interrupted else await self._run_handler(letter)
+            handled = await self._run_suspect(letter) if letter.interrupted else await self._run_handler(letter)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -178,9 +182,9 @@ class Lanes:
             return await self._fail(lane, letter, error)
         except Exception as error:  # a handler may raise anything; it is stored with its message  # noqa: BLE001
             return await self._fail(lane, letter, error)
-        return await self._complete(lane, letter, drafts)
+        return await self._complete(lane, letter, handled)
 
-    async def _run_suspect(self, letter: Letter) -> Sequence[Draft]:
+    async def _run_suspect(self, letter: Letter) -> Handled:
         """Run a handler that may have killed the process, written down, and the only one of its kind at a time."""
         if letter.interrupted == 1:
             await self._journal.mark_running(letter.sequence, letter.claim)
@@ -189,7 +193,7 @@ class Lanes:
             await self._journal.mark_running(letter.sequence, letter.claim)
             return await self._run_handler(letter)
 
-    async def _complete(self, lane: _Lane, letter: Letter, drafts: Sequence[Draft]) -> Pause | None:
+    async def _complete(self, lane: _Lane, letter: Letter, handled: Handled) -> Pause | None:
         """Hand a success to the journal; what follows one that could not be stored is not stored either."""
         if _has_failed(lane.storing):
             lane.starts_over = True
@@ -197,14 +201,20 @@ class Lanes:
         lane.waiting.popleft()
         lane.unstored += 1
         lane.storing = self._journal.complete(
-            letter.sequence, letter.claim, drafts=drafts, state=None, now_ms=self._clock.now_ms()
+            letter.sequence,
+            letter.claim,
+            drafts=handled.drafts,
+            state=handled.state,
+            now_ms=self._clock.now_ms(),
+            due_ms=handled.due_ms,
+            expires_ms=handled.expires_ms,
         )
-        lane.storing.add_done_callback(lambda done: self._completed(lane, letter, done))
+        lane.storing.add_done_callback(lambda done: self._completed(lane, letter, handled, done))
         if lane.unstored >= _MOST_UNSTORED:
             await self.settle(lane)
         return None
 
-    def _completed(self, lane: _Lane, letter: Letter, done: Future[Completed]) -> None:
+    def _completed(self, lane: _Lane, letter: Letter, handled: Handled, done: Future[Completed]) -> None:
         """Take the journal's answer to a completion."""
         lane.unstored -= 1
         if done.cancelled():
@@ -218,6 +228,8 @@ class Lanes:
         completed = done.result()
         if not completed.is_accepted:
             _log.info("message %d was completed by another run", letter.sequence)
+        elif handled.due_ms is not None:
+            self._on_due(handled.due_ms)
         self._send(completed.outgoing)
         self._scheduler.forget(lane)
 
