@@ -14,6 +14,8 @@ from transport_application import Application
 
 from ilink.transport.http import HttpTransport
 from ilink.transport.memory import MemoryTransport
+from ilink.transport.proxied import ProxiedTransport
+from ilink.transport.proxies import ProxyMap
 from ilink.transport.seam import Transport
 
 
@@ -51,7 +53,7 @@ def application() -> Application:
     return Application()
 
 
-@pytest.fixture(params=["http", "memory"])
+@pytest.fixture(params=["http", "aiohttp", "memory"])
 async def reach(request: pytest.FixtureRequest, application: Application) -> AsyncIterator[tuple[Transport, str]]:
     """A transport and the base URL at which it finds the application."""
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
@@ -59,5 +61,6 @@ async def reach(request: pytest.FixtureRequest, application: Application) -> Asy
         async with MemoryTransport({"http://ilink.test": application}) as memory:
             yield memory, "http://ilink.test"
         return
-    async with served(application) as url, HttpTransport(environ={}) as http:
+    by_http = HttpTransport(environ={}) if request.param == "http" else ProxiedTransport(ProxyMap({}))
+    async with served(application) as url, by_http as http:
         yield http, url

@@ -13,6 +13,8 @@ from transport_application import MEBIBYTE, Application
 from ilink.errors import ConfigError, ConnectError, LocalProtocolError, OutcomeUnknownError, RemoteProtocolError
 from ilink.transport.http import HttpTransport
 from ilink.transport.memory import MemoryTransport
+from ilink.transport.proxied import ProxiedTransport
+from ilink.transport.proxies import ProxyMap
 from ilink.transport.seam import Request, StreamedBody, Transport
 
 Reach = tuple[Transport, str]
@@ -232,7 +234,11 @@ class TestTransport:
         assert asyncio.all_tasks() <= before
 
 
-@pytest.mark.parametrize("transport", [HttpTransport(environ={}), MemoryTransport({})], ids=["http", "memory"])
+@pytest.mark.parametrize(
+    "transport",
+    [HttpTransport(environ={}), ProxiedTransport(ProxyMap({})), MemoryTransport({})],
+    ids=["http", "aiohttp", "memory"],
+)
 async def test_closed_transport_says_how_to_open_it(transport: Transport) -> None:
     with pytest.raises(ConfigError, match="async with"):
         await transport.send(Request(method="GET", url="http://127.0.0.1:1/"), timeout=1)

@@ -12,13 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
+from typing import Protocol
 
 import pytest
 
 from ilink.errors import ConfigError, ConnectError, OutcomeUnknownError, RemoteProtocolError
 from ilink.transport.http import HttpTransport
+from ilink.transport.pool import KEEP_ALIVE
+from ilink.transport.proxied import ProxiedTransport
 from ilink.transport.proxies import ProxyMap
-from ilink.transport.seam import Request, StreamedBody
+from ilink.transport.seam import Request, StreamedBody, Transport
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -59,9 +62,29 @@ async def raw_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> 
         yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
+class Way(Protocol):
+    """How a transport is made."""
+
+    def __call__(self, *, keep_alive: float = KEEP_ALIVE) -> Transport: ...
+
+
+def straight(*, keep_alive: float = KEEP_ALIVE) -> Transport:
+    return HttpTransport(environ={}, keep_alive=keep_alive)
+
+
+def by_aiohttp(*, keep_alive: float = KEEP_ALIVE) -> Transport:
+    return ProxiedTransport(ProxyMap({}), keep_alive=keep_alive)
+
+
+@pytest.fixture(params=[straight, by_aiohttp], ids=["straight", "aiohttp"])
+def way(request: pytest.FixtureRequest) -> Way:
+    """The two ways to the network, which keep the same promises on the same broken sockets."""
+    return request.param
+
+
 @pytest.fixture
-async def http() -> AsyncIterator[HttpTransport]:
-    async with HttpTransport(environ={}) as transport:
+async def http(way: Way) -> AsyncIterator[Transport]:
+    async with way() as transport:
         yield transport
 
 
@@ -102,7 +125,7 @@ def answering(*parts: bytes, then_reset: bool = False) -> Handler:
         pytest.param(answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"), id="cut-in-a-chunk"),
     ],
 )
-async def test_loss_after_writing_leaves_the_outcome_unknown(http: HttpTransport, handler: Handler) -> None:
+async def test_loss_after_writing_leaves_the_outcome_unknown(http: Transport, handler: Handler) -> None:
     async with raw_server(handler) as (raw, url):
         with pytest.raises(OutcomeUnknownError) as caught:
             await http.send(post(url), timeout=5)
@@ -122,7 +145,7 @@ async def test_loss_after_writing_leaves_the_outcome_unknown(http: HttpTransport
     ],
     ids=["tls", "smtp", "status", "length", "huge-header"],
 )
-async def test_garbage_is_a_remote_protocol_error_without_the_garbage(http: HttpTransport, answer: bytes) -> None:
+async def test_garbage_is_a_remote_protocol_error_without_the_garbage(http: Transport, answer: bytes) -> None:
     async with raw_server(answering(answer)) as (_, url):
         with pytest.raises(RemoteProtocolError, match="no HTTP") as caught:
             await http.send(post(url), timeout=5)
@@ -131,7 +154,7 @@ async def test_garbage_is_a_remote_protocol_error_without_the_garbage(http: Http
     assert "yyyy" not in shown
 
 
-async def test_body_that_is_larger_than_its_limit_is_not_read(http: HttpTransport) -> None:
+async def test_body_that_is_larger_than_its_limit_is_not_read(http: Transport) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
         while True:
@@ -143,7 +166,7 @@ async def test_body_that_is_larger_than_its_limit_is_not_read(http: HttpTranspor
             await http.send(post(url), timeout=5, max_bytes=100_000)
 
 
-async def test_compressed_bomb_is_stopped_at_the_limit(http: HttpTransport) -> None:
+async def test_compressed_bomb_is_stopped_at_the_limit(http: Transport) -> None:
     import gzip
 
     bomb = gzip.compress(b"\0" * (200 << 20))
@@ -153,17 +176,17 @@ async def test_compressed_bomb_is_stopped_at_the_limit(http: HttpTransport) -> N
             await http.send(post(url), timeout=20, max_bytes=1 << 20)
 
 
-async def test_refused_connection_is_a_connect_error(http: HttpTransport) -> None:
+async def test_refused_connection_is_a_connect_error(http: Transport) -> None:
     with pytest.raises(ConnectError, match=r"127\.0\.0\.1.*nothing was sent"):
         await http.send(post("http://127.0.0.1:1"), timeout=5)
 
 
-async def test_unknown_host_is_a_connect_error(http: HttpTransport) -> None:
+async def test_unknown_host_is_a_connect_error(http: Transport) -> None:
     with pytest.raises(ConnectError, match="nothing was sent"):
         await http.send(post("http://no-such-host.invalid"), timeout=10)
 
 
-async def test_handshake_that_hangs_is_a_connect_error(http: HttpTransport) -> None:
+async def test_handshake_that_hangs_is_a_connect_error(http: Transport) -> None:
     """TLS is still being negotiated when the time is over: nothing of the request was written."""
 
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,7 +197,7 @@ async def test_handshake_that_hangs_is_a_connect_error(http: HttpTransport) -> N
             await http.send(post(url.replace("http:", "https:")), timeout=0.1)
 
 
-async def test_answer_that_drips_is_cut_at_the_time_limit(http: HttpTransport) -> None:
+async def test_answer_that_drips_is_cut_at_the_time_limit(http: Transport) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
         while not writer.is_closing():
@@ -188,7 +211,7 @@ async def test_answer_that_drips_is_cut_at_the_time_limit(http: HttpTransport) -
         assert caught.value.timed_out
 
 
-async def test_header_that_http_forbids_is_our_error_and_not_shown(http: HttpTransport) -> None:
+async def test_header_that_http_forbids_is_our_error_and_not_shown(http: Transport) -> None:
     request = Request(method="POST", url="http://127.0.0.1:1/", headers={"Authorization": "Bearer hu\nsh"}, body=b"")
     with pytest.raises((ConfigError, ConnectError)) as caught:
         await http.send(request, timeout=5)
@@ -201,12 +224,12 @@ async def test_header_that_http_forbids_is_our_error_and_not_shown(http: HttpTra
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "ftp://host/x", "http://", "http://host:99999/"])
-async def test_wrong_url_is_a_config_error(http: HttpTransport, url: str) -> None:
+async def test_wrong_url_is_a_config_error(http: Transport, url: str) -> None:
     with pytest.raises(ConfigError):
         await http.send(Request(method="GET", url=url), timeout=5)
 
 
-async def test_connection_is_reused(http: HttpTransport) -> None:
+async def test_connection_is_reused(http: Transport) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await raw.read_request(reader)
@@ -218,7 +241,7 @@ async def test_connection_is_reused(http: HttpTransport) -> None:
         assert raw.connections == 1
 
 
-async def test_connection_the_server_closed_meanwhile_is_not_written_on(http: HttpTransport) -> None:
+async def test_connection_the_server_closed_meanwhile_is_not_written_on(http: Transport) -> None:
     """The end of a pooled connection waits unread in the socket when the next request starts: another one is opened."""
 
     def serve_one(listener: socket.socket) -> socket.socket:
@@ -241,13 +264,25 @@ async def test_connection_the_server_closed_meanwhile_is_not_written_on(http: Ht
             (await serving).close()
 
 
-async def test_idle_connections_are_closed_before_a_server_would(http: HttpTransport) -> None:
-    assert http._session is not None
-    assert http._session.connector is not None
-    assert http._session.connector._keepalive_timeout < 5
+async def test_idle_connection_is_closed_after_its_time(way: Way) -> None:
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await raw.read_request(reader)
+        writer.write(OK)
+        assert await reader.read() == b""
+        closed.set()
+
+    async with raw_server(serve) as (raw, url), way(keep_alive=0.01) as http:
+        await http.send(post(url), timeout=5)
+        await asyncio.wait_for(closed.wait(), 5)
 
 
-async def test_cancelled_request_returns_no_connection_to_the_pool(http: HttpTransport) -> None:
+def test_connections_are_kept_for_less_than_a_server_keeps_them() -> None:
+    assert KEEP_ALIVE < 5
+
+
+async def test_cancelled_request_returns_no_connection_to_the_pool(http: Transport) -> None:
     asked = asyncio.Event()
     answered = 0
 
@@ -271,7 +306,7 @@ async def test_cancelled_request_returns_no_connection_to_the_pool(http: HttpTra
         assert (raw.connections, answered) == (2, 1)
 
 
-async def test_cancelling_at_any_step_leaks_nothing(http: HttpTransport) -> None:
+async def test_cancelling_at_any_step_leaks_nothing(http: Transport) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await raw.read_request(reader)
@@ -305,7 +340,7 @@ async def test_cancelling_at_any_step_leaks_nothing(http: HttpTransport) -> None
         assert sockets() <= 8
 
 
-async def test_streamed_upload_that_is_cut_is_an_unknown_outcome(http: HttpTransport) -> None:
+async def test_streamed_upload_that_is_cut_is_an_unknown_outcome(http: Transport) -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(100_000)
         reset(writer)
@@ -322,7 +357,7 @@ async def test_streamed_upload_that_is_cut_is_an_unknown_outcome(http: HttpTrans
                 pass
 
 
-async def test_server_that_stops_reading_stalls_the_upload_into_its_time_limit(http: HttpTransport) -> None:
+async def test_server_that_stops_reading_stalls_the_upload_into_its_time_limit(http: Transport) -> None:
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, Self, cast
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ilink.errors import ConfigError, ConnectError, OutcomeUnknownError, RemoteProtocolError
+from ilink.errors import ConfigError
+from ilink.transport.answers import PiecewiseAnswer, broken_off, header_text, late, no_http, too_large, unreachable
 from ilink.transport.requests import checked_chunks, describe
 from ilink.transport.seam import MAX_ANSWER_BYTES, Request, Response, StreamedBody, StreamedResponse
 
@@ -89,8 +90,7 @@ class _Exchange:
         if self.body_error is not None:
             raise self.body_error
         if not part.is_whole:
-            message = f"{describe(self.request)}: the connection ended before the whole answer came"
-            raise OutcomeUnknownError(message)
+            raise broken_off(self.request)
         return b""
 
 
@@ -127,7 +127,7 @@ class MemoryTransport:
                 head = await _read_head(exchange)
                 body = await _read_whole(exchange, max_bytes)
         except TimeoutError as error:
-            raise _late(exchange) from error
+            raise late(exchange.request, exchange.timeout) from error
         finally:
             exchange.leave()
         return Response(status=head.status, headers=head.headers, body=body)
@@ -142,7 +142,7 @@ class MemoryTransport:
                     head = await _read_head(exchange)
                     exchange.limit = None
             except TimeoutError as error:
-                raise _late(exchange) from error
+                raise late(exchange.request, exchange.timeout) from error
             yield _MemoryStream(head, exchange)
         finally:
             exchange.leave()
@@ -154,8 +154,7 @@ class MemoryTransport:
         parts = urlsplit(request.url)
         app = self._apps.get(f"{parts.scheme}://{parts.netloc}")
         if app is None:
-            message = f"{describe(request)}: no connection, nothing listens there; nothing was sent"
-            raise ConnectError(message)
+            raise unreachable(request, ", nothing listens there")
         exchange = _Exchange(request, timeout)
         scope = {**_scope_of(request, parts), _CONNECTION: exchange}
         task = self._group.create_task(_run(app, scope, exchange))
@@ -164,7 +163,7 @@ class MemoryTransport:
         return exchange
 
 
-class _MemoryStream:
+class _MemoryStream(PiecewiseAnswer):
     """An answer that is read in pieces."""
 
     def __init__(self, head: _Head, exchange: _Exchange) -> None:
@@ -179,25 +178,12 @@ class _MemoryStream:
     def headers(self) -> Mapping[str, str]:
         return self._head.headers
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        while chunk := await self._read_some():
-            yield chunk
-
-    async def read(self, max_bytes: int) -> bytes:
-        parts = bytearray()
-        async with aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                parts += chunk
-                if len(parts) >= max_bytes:
-                    break
-        return bytes(parts[:max_bytes])
-
     async def _read_some(self) -> bytes:
         try:
             async with asyncio.timeout(self._exchange.timeout):
                 part = await self._exchange.next()
         except TimeoutError as error:
-            raise _late(self._exchange) from error
+            raise late(self._exchange.request, self._exchange.timeout) from error
         return part if isinstance(part, bytes) else b""
 
 
@@ -226,7 +212,7 @@ async def _run(app: AsgiApp, scope: AsgiEvent, exchange: _Exchange) -> None:
         if event["type"] == "http.response.start":
             is_begun = True
             pairs = cast("Iterable[tuple[bytes, bytes]]", event.get("headers", ()))
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+            headers = {name.decode("latin-1").lower(): header_text(value) for name, value in pairs}
             await exchange.put(_Head(cast("int", event["status"]), headers))
             return
         if chunk := bytes(cast("bytes", event.get("body", b""))):
@@ -261,8 +247,7 @@ async def _read_head(exchange: _Exchange) -> _Head:
     part = await exchange.next()
     if isinstance(part, _Head):
         return part
-    message = f"{describe(exchange.request)}: what came back is no HTTP; is the base URL right?"
-    raise RemoteProtocolError(message)
+    raise no_http(exchange.request)
 
 
 async def _read_whole(exchange: _Exchange, max_bytes: int) -> bytes:
@@ -270,8 +255,7 @@ async def _read_whole(exchange: _Exchange, max_bytes: int) -> bytes:
     while isinstance(part := await exchange.next(), bytes) and part:
         parts += part
         if len(parts) > max_bytes:
-            message = f"{describe(exchange.request)}: the answer is larger than {max_bytes} bytes"
-            raise RemoteProtocolError(message)
+            raise too_large(exchange.request, max_bytes)
     return bytes(parts)
 
 
@@ -295,8 +279,3 @@ def _scope_of(request: Request, parts: SplitResult) -> AsgiEvent:
         "client": ("127.0.0.1", 0),
         "server": (parts.hostname or "", parts.port or 80),
     }
-
-
-def _late(exchange: _Exchange) -> OutcomeUnknownError:
-    message = f"{describe(exchange.request)}: no whole answer within {exchange.timeout:g} s"
-    return OutcomeUnknownError(message, timed_out=True)

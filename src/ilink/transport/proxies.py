@@ -33,6 +33,11 @@ class ProxyMap:
     def __init__(self, ways: Mapping[str, str]) -> None:
         self._ways = {host.lower(): _checked(host, way) for host, way in ways.items()}
 
+    @property
+    def may_lead_through(self) -> bool:
+        """Whether any host may be reached through a proxy."""
+        return any(way != _DIRECT for way in self._ways.values())
+
     def find(self, url: str) -> str | None:
         """Return the URL of the proxy for a request, or None for the straight way."""
         if not self._ways:

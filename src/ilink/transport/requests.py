@@ -13,7 +13,10 @@ __all__ = ["checked_chunks", "describe"]
 
 def describe(request: Request) -> str:
     """Name a request in an error or a log: without user and query, which hold secrets."""
-    parts = urlsplit(request.url)
+    try:
+        parts = urlsplit(request.url)
+    except ValueError:
+        return f"{request.method} of a broken URL"
     return f"{request.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
