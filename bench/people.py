@@ -11,7 +11,7 @@ import msgspec
 from bench.processes import BenchError
 from bench.rawhttp import Pool
 
-__all__ = ["Bot", "add_person", "hear", "open_windows", "sign_in", "write"]
+__all__ = ["Bot", "add_person", "hear", "open_windows", "sign_in", "write", "write_all"]
 
 _HEAR_SECONDS: Final = 30
 
@@ -50,6 +50,12 @@ async def write(control: Pool, bot_id: str, user_id: str, number: int) -> None:
     """Let a person write to a bot."""
     body = msgspec.json.encode({"bot_id": bot_id, "text": f"message number {number}"})
     await control.call("POST", f"/_sim/people/{user_id}/messages", body)
+
+
+async def write_all(control: Pool, bots: list[Bot]) -> None:
+    """Let the owner of each bot write to it."""
+    messages = [{"user_id": bot.owner, "bot_id": bot.bot_id, "text": "all together"} for bot in bots]
+    await control.call("POST", "/_sim/messages", msgspec.json.encode({"messages": messages}))
 
 
 async def hear(control: Pool, bot_id: str, user_id: str, *, after: int, count: int) -> int:

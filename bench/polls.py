@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bench.machine import memory_bytes
-from bench.people import Bot, open_windows, sign_in, write
+from bench.people import Bot, open_windows, sign_in, write, write_all
 from bench.processes import Gateway
 from bench.rawhttp import Connection, Pool
 
@@ -21,6 +21,8 @@ __all__ = ["PollFigures", "measure_polls"]
 _SINGLE_WAKES: Final = 200
 _RAMP: Final = 100
 """Connections opened at a time, fewer than any listen queue holds."""
+_LOT: Final = 1000
+"""Messages written by one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +115,14 @@ async def _wake_one(control: Pool, holder: Holder, number: int) -> float:
     return delay
 
 
+def _lots(holders: list[Holder]) -> list[list[Holder]]:
+    return [holders[first : first + _LOT] for first in range(0, len(holders), _LOT)]
+
+
 async def _wake_all(control: Pool, holders: list[Holder]) -> float:
     began = time.perf_counter()
     await asyncio.gather(
         *(holder.woken() for holder in holders),
-        *(write(control, holder.bot.bot_id, holder.bot.owner, 0) for holder in holders),
+        *(write_all(control, [holder.bot for holder in some]) for some in _lots(holders)),
     )
     return time.perf_counter() - began

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ilink.gateway.http import ProtocolApp
+from ilink.gateway.http.failures import CONNECTION
 from ilink.gateway.service import Gateway
 
 API_URL = "http://gateway.test"
@@ -39,12 +40,32 @@ class Answer:
         return json.loads(self.raw)
 
 
+class Line:
+    """What carries a request: an HTTP server's connection, as far as the gateway asks for it."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self._on_gone: Callable[[], None] | None = None
+
+    def watch(self, on_gone: Callable[[], None]) -> Callable[[], None]:
+        self._on_gone = on_gone
+        return self._unwatch
+
+    def leave(self) -> None:
+        self.gone.set()
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def _unwatch(self) -> None:
+        self._on_gone = None
+
+
 @dataclass
 class Exchange:
     """A request that is under way; the caller may leave before it is answered."""
 
     task: asyncio.Task[Answer | None]
-    gone: asyncio.Event
+    line: Line
 
     async def answer(self) -> Answer:
         answer = await self.task
@@ -52,7 +73,7 @@ class Exchange:
         return answer
 
     async def leave(self) -> None:
-        self.gone.set()
+        self.line.leave()
         assert await self.task is None
 
 
@@ -74,15 +95,15 @@ class Caller:
         chunks: list[bytes] | None = None,
     ) -> Exchange:
         payload = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        gone = asyncio.Event()
-        run = self._run(method, path, query, dict(headers or {}), chunks or [payload], gone)
-        return Exchange(asyncio.get_running_loop().create_task(run), gone)
+        line = Line()
+        run = self._run(method, path, query, dict(headers or {}), chunks or [payload], line)
+        return Exchange(asyncio.get_running_loop().create_task(run), line)
 
     async def call(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
         return await self.begin(method, path, body, **options).answer()
 
     async def _run(
-        self, method: str, path: str, query: str, headers: dict[str, str], chunks: list[bytes], gone: asyncio.Event
+        self, method: str, path: str, query: str, headers: dict[str, str], chunks: list[bytes], line: Line
     ) -> Answer | None:
         headers = {name.lower(): value for name, value in headers.items()}
         if len(chunks) == 1:
@@ -96,7 +117,7 @@ class Caller:
         async def receive() -> dict[str, Any]:
             if pending:
                 return pending.pop(0)
-            await gone.wait()
+            await line.gone.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
@@ -108,6 +129,7 @@ class Caller:
             "path": path,
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
+            CONNECTION: line,
         }
         await self.app(scope, receive, send)
         if not sent:

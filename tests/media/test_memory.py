@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
 
-from ilink.gateway.memory import keep_freed_memory
+from ilink.gateway.memory import collect_seldom, keep_freed_memory
 
 LONG = "ILINK_LONG_TESTS"
 
@@ -108,3 +109,14 @@ def test_client_and_gateway_in_one_process_stay_within_their_two_bounds_both_way
 
 def test_memory_setting_is_safe_to_ask_for() -> None:
     assert keep_freed_memory() in (True, False)
+
+
+def test_cycles_are_looked_for_seldom_and_still_found() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_seldom()
+        assert gc.isenabled()
+        assert gc.get_threshold() > before
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

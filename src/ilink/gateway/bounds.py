@@ -6,9 +6,10 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ilink.gateway.http.failures import CONNECTION
@@ -24,6 +25,24 @@ _TURNS: Final = 100
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+class _LazyFlow(FlowControl):
+    """uvicorn's flow control, without an event for each of ten thousand connections of which few are ever paused."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:  # without that of the base, which makes the event
+        self._transport = transport
+        self.read_paused = False
+        self.write_paused = False
+
+    async def drain(self) -> None:
+        if self.write_paused:
+            await self._is_writable_event.wait()
+
+    def pause_writing(self) -> None:
+        if not self.write_paused:
+            self.write_paused = True
+            self._is_writable_event = asyncio.Event()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 with limits on the head of a request, and on the silence within its body."""
 
@@ -35,10 +54,13 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_head = True
     _heard = 0.0
     _too_slow: asyncio.TimerHandle | None = None
+    _on_gone: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
-        super().connection_made(cast("asyncio.Transport", transport))
+        stream = cast("asyncio.Transport", transport)
+        super().connection_made(stream)
+        self.flow = _LazyFlow(stream)
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -49,6 +71,9 @@ class BoundedProtocol(HttpToolsProtocol):
             # A request that is over would otherwise keep its connection alive, and that one the request.
             scope.pop(CONNECTION, None)
         super().connection_lost(exc)
+        on_gone, self._on_gone = self._on_gone, None
+        if on_gone is not None:
+            on_gone()
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers; a little more may come with the same read."""
@@ -100,6 +125,17 @@ class BoundedProtocol(HttpToolsProtocol):
         _do_not_linger(self.transport)
         self.cycle.disconnected = True
         self.transport.abort()
+
+    def watch(self, on_gone: Callable[[], None]) -> Callable[[], None]:
+        """Call a function when the caller of the present request leaves; there is one request at a time."""
+        if self.transport.is_closing():
+            on_gone()
+        else:
+            self._on_gone = on_gone
+        return self._unwatch
+
+    def _unwatch(self) -> None:
+        self._on_gone = None
 
     def _wait_for_head(self) -> None:
         self._too_slow = self.loop.call_later(self.head_seconds, self._look)

@@ -29,13 +29,13 @@ class Hold:
     Small on purpose: ten thousand of them wait at a time.
 
     Args:
-        watch: Called when the first wait begins, to look out for a caller who leaves; what it returns is called when
-            the hold is over.
+        watch: Called when the first wait begins, with what is to be called when the caller leaves; what it returns is
+            called when the hold is over.
     """
 
     __slots__ = ("_ending", "_future", "_unwatch", "_watch")
 
-    def __init__(self, watch: Callable[[Hold], Callable[[], object]] | None = None) -> None:
+    def __init__(self, watch: Callable[[Callable[[], None]], Callable[[], object]] | None = None) -> None:
         self._watch = watch
         self._unwatch: Callable[[], object] | None = None
         self._future: asyncio.Future[None] | None = None
@@ -75,7 +75,7 @@ class Hold:
         """Return what is done when the wait ends, already done if it has ended."""
         if self._watch is not None:
             watch, self._watch = self._watch, None
-            self._unwatch = watch(self)
+            self._unwatch = watch(partial(self.end, Ending.GONE))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._ending is None:
             self._future = future

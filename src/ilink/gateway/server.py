@@ -34,7 +34,7 @@ from ilink.gateway.control.guard import Guard, is_loopback
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.http import CdnDoor, ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
-from ilink.gateway.memory import keep_freed_memory
+from ilink.gateway.memory import collect_seldom, keep_freed_memory
 from ilink.gateway.service import Gateway
 from ilink.gateway.tunnels import TunnelProxy
 from ilink.storage.locks import ProcessLock
@@ -184,6 +184,7 @@ async def _serve(options: ServerOptions, announce: Callable[[GatewayServer], Non
             sys.stdout.flush()
         if announce is not None:
             announce(server)
+        collect_seldom()
         await stopping.wait()
 
 

@@ -60,6 +60,7 @@ class _Exchange:
     limit: asyncio.Timeout | None = None
     body_error: BaseException | None = None
     is_reset: bool = False
+    on_gone: Callable[[], None] | None = None
 
     def progress(self) -> None:
         """Postpone the limit of an exchange whose time limit is one without progress."""
@@ -70,6 +71,18 @@ class _Exchange:
         """Break the connection: what was sent arrives, and nothing after it."""
         self.is_reset = True
 
+    def watch(self, on_gone: Callable[[], None]) -> Callable[[], None]:
+        """Call a function once when the caller leaves, at once if it has left; what is returned ends that."""
+        if self.gone.is_set():
+            on_gone()
+        else:
+            self.on_gone = on_gone
+        return self.unwatch
+
+    def unwatch(self) -> None:
+        """Tell nobody when the caller leaves."""
+        self.on_gone = None
+
     async def put(self, part: _Head | bytes | _End) -> None:
         """Hand on a part of the answer, unless nobody waits for it any more."""
         if not self.gone.is_set():
@@ -78,6 +91,9 @@ class _Exchange:
     def leave(self) -> None:
         """Give the exchange up, and free an application that waits for room in the answer."""
         self.gone.set()
+        on_gone, self.on_gone = self.on_gone, None
+        if on_gone is not None:
+            on_gone()
         while not self.answer.empty():
             self.answer.get_nowait()
 

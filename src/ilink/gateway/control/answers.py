@@ -6,8 +6,9 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from ilink.gateway.control.refusals import ErrorBody
 from ilink.gateway.fault_actions import FaultView
-from ilink.gateway.views import BotView, ChatView, CodeView, Entry, PersonView, WireEntry
+from ilink.gateway.views import BotView, ChatView, CodeView, Entry, PersonView, Posted, WireEntry
 
 __all__ = [
     "BotList",
@@ -19,6 +20,8 @@ __all__ = [
     "Info",
     "LoginLink",
     "PersonList",
+    "PostedAll",
+    "PostedOrRefused",
     "Transcript",
     "WireLog",
 ]
@@ -51,6 +54,19 @@ class Info(Struct, kw_only=True, frozen=True):
     """With TLS: the file of the certificate that clients have to trust."""
     proxy_url: str | UnsetType = UNSET
     """The proxy that leads Tencent's names here, if there is one."""
+
+
+class PostedOrRefused(Struct, kw_only=True, omit_defaults=True):
+    """What became of one of many messages: one of the two."""
+
+    posted: Posted | UnsetType = UNSET
+    error: ErrorBody | UnsetType = UNSET
+
+
+class PostedAll(Struct, kw_only=True):
+    """What became of many messages, in their order."""
+
+    messages: list[PostedOrRefused]
 
 
 class LoginLink(Struct, kw_only=True):

@@ -10,15 +10,13 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from ilink.errors import ConfigError, StoreError
-from ilink.gateway.control import chats, faults, live, machine, media, people
+from ilink.gateway.control import chats, crowds, faults, live, machine, media, people
 from ilink.gateway.control.bodies import content_type, read_json_body
 from ilink.gateway.control.calls import Call, CallTable
 from ilink.gateway.control.forms import read_form
 from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.control.page import SECURITY_HEADERS, serve_page
-from ilink.gateway.control.refusals import Refusal
-from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
+from ilink.gateway.control.refusals import Refusal, refused
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -27,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CALLS", "ControlApp"]
 
-CALLS: Final = CallTable.joined(people.calls, chats.calls, media.calls, faults.calls, machine.calls, live.calls)
+CALLS: Final = CallTable.joined(
+    people.calls, chats.calls, crowds.calls, media.calls, faults.calls, machine.calls, live.calls
+)
 """Every call of the control API."""
 
 _log = logging.getLogger(__name__)
@@ -134,18 +134,8 @@ class ControlApp:
 
 async def _run(call: Call, state: ControlState, arguments: dict[str, object]) -> object:
     """Run a call and translate the gateway's own refusals."""
-    try:
+    with refused():
         return await call.handle(state, **arguments)
-    except UnknownThingError as error:
-        raise Refusal(404, str(error), hint="ids are case-sensitive; a reset forgets them") from error
-    except ConflictError as error:
-        raise Refusal(409, str(error), hint="look at its present state first") from error
-    except KnobError as error:
-        raise Refusal(422, str(error), hint=f"`{error.knob}` is the knob; GET /_sim/config shows all") from error
-    except (InvalidRequestError, ConfigError) as error:
-        raise Refusal(422, str(error), hint="see /_sim/openapi.json") from error
-    except StoreError as error:
-        raise Refusal(503, str(error), hint="nothing was changed; try again") from error
 
 
 async def _run_unless_gone(call: Call, state: ControlState, arguments: dict[str, object], request: Request) -> object:

@@ -16,7 +16,7 @@ from ilink.gateway.control.state import ControlState
 from ilink.gateway.views import CodeView, MailboxView, Posted, Quote, TypingView
 from ilink.wire.ids import AccountId, UserId
 
-__all__ = ["calls"]
+__all__ = ["calls", "post"]
 
 calls = CallTable()
 
@@ -62,6 +62,15 @@ async def say(
     if form is not None:
         return await _post_file(control, user_id, form)
     assert body is not None
+    return await post(control, user_id, body)
+
+
+async def post(control: ControlState, user_id: str, body: NewMessage) -> Posted:
+    """Let a person write what a request says.
+
+    Raises:
+        Refusal: It says nothing, or two things.
+    """
     if (body.text is UNSET) == (body.items is UNSET):
         raise Refusal(422, "a message has either `text` or `items`", hint="give one of the two")
     return await control.gateway.post_message(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-__all__ = ["CODES", "ErrorAnswer", "ErrorBody", "Refusal"]
+from ilink.errors import ConfigError, StoreError
+from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
+
+__all__ = ["CODES", "ErrorAnswer", "ErrorBody", "Refusal", "refused"]
 
 CODES: Final = {
     400: "bad_request",
@@ -55,8 +60,32 @@ class Refusal(Exception):  # noqa: N818  # it is an answer; "error" is what it c
         self.code = code or CODES[status]
         self.headers = headers or {}
 
+    @property
+    def words(self) -> ErrorBody:
+        """What the answer says."""
+        return ErrorBody(code=self.code, message=self.message, hint=self.hint)
+
     def body(self) -> bytes:
         """Return the answer's JSON."""
-        return msgspec.json.encode(
-            ErrorAnswer(error=ErrorBody(code=self.code, message=self.message, hint=self.hint)),
-        )
+        return msgspec.json.encode(ErrorAnswer(error=self.words))
+
+
+@contextmanager
+def refused() -> Generator[None, None, None]:
+    """Translate what the gateway itself says no with.
+
+    Raises:
+        Refusal: It said no.
+    """
+    try:
+        yield
+    except UnknownThingError as error:
+        raise Refusal(404, str(error), hint="ids are case-sensitive; a reset forgets them") from error
+    except ConflictError as error:
+        raise Refusal(409, str(error), hint="look at its present state first") from error
+    except KnobError as error:
+        raise Refusal(422, str(error), hint=f"`{error.knob}` is the knob; GET /_sim/config shows all") from error
+    except (InvalidRequestError, ConfigError) as error:
+        raise Refusal(422, str(error), hint="see /_sim/openapi.json") from error
+    except StoreError as error:
+        raise Refusal(503, str(error), hint="nothing was changed; try again") from error

@@ -113,6 +113,18 @@ class NewMessage(Request):
     quote: Quote | UnsetType = UNSET
 
 
+class CrowdMessage(NewMessage, kw_only=True):
+    """What one of many people says to a bot."""
+
+    user_id: Id
+
+
+class CrowdMessages(Request):
+    """What many people say."""
+
+    messages: Annotated[list[CrowdMessage], Meta(max_length=2_000)]
+
+
 class FileMessage(Request):
     """What a person sends to a bot with a file; `text` goes with it, `quote` is as in a text message."""
 

@@ -16,7 +16,7 @@ from ilink.errors import StoreError
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import BodyTooLargeError, CallerGoneError, read_body
 from ilink.gateway.http.calls import CALLS, Call, Endpoint, UnreadableError
-from ilink.gateway.http.failures import CutError, Failures, Watch, reset_connection
+from ilink.gateway.http.failures import CutError, Failures, hold_of, reset_connection
 from ilink.gateway.refusals import Reply
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.codec import encode
@@ -72,7 +72,7 @@ class ProtocolApp:
             query=scope["query_string"].decode("latin-1"),
             headers=scope["headers"],
         )
-        hold = Hold(Watch(receive))
+        hold = hold_of(scope)
         try:
             reply = _refuse_request(endpoint, exchange)
             if reply is None:

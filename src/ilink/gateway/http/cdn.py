@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote
@@ -13,12 +14,14 @@ from ilink.gateway.fault_actions import CDN_DOWNLOAD, CDN_UPLOAD
 from ilink.gateway.faults import Fault, Subject
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import CallerGoneError
-from ilink.gateway.http.failures import CutError, Failures, Watch, reset_connection
+from ilink.gateway.http.failures import CutError, Failures, reset_connection
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.endpoints import DOWNLOAD_PATH, UPLOAD_PATH
 from ilink.wire.headers import DOWNLOAD_REFERENCE, ERROR_MESSAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Message, Receive, Scope, Send
 
     from ilink.gateway.service import Gateway
@@ -70,7 +73,7 @@ class CdnDoor:
             CutError, CallerGoneError: There is nobody to answer any more.
         """
         subject = await self._subject(exchange)
-        hold = Hold(Watch(traffic.receive))
+        hold = Hold(_ReadAway(traffic.receive))
         fault = await self._failures.strike_arrival(exchange, subject, hold)
         if fault is not None:
             await traffic.refuse(cast("int", fault.spec.action.http_status), f"on purpose: {fault.id}")
@@ -101,6 +104,26 @@ def _param(exchange: Exchange) -> str:
     pairs = (pair.partition("=") for pair in exchange.query.split("&"))
     found = (value for name, _, value in pairs if name == "encrypted_query_param")
     return unquote(next(found, "")).replace(" ", "+")
+
+
+class _ReadAway:
+    """Looks out for a caller who leaves while a transfer waits.
+
+    What they send meanwhile is read and thrown away: a body that nobody reads would hide that its connection is gone.
+    """
+
+    __slots__ = ("_receive",)
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+
+    def __call__(self, on_gone: Callable[[], None]) -> Callable[[], object]:
+        return asyncio.get_running_loop().create_task(self._read(on_gone)).cancel
+
+    async def _read(self, on_gone: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        on_gone()
 
 
 class _Traffic:
@@ -243,7 +266,7 @@ class _Traffic:
 
     async def _pause(self, seconds: float) -> None:
         """Wait, unless the caller leaves: a slow answer can be very long."""
-        hold = Hold(Watch(self._receive))
+        hold = Hold(_ReadAway(self._receive))
         try:
             if await self._gateway.state.waiting.wait(hold, seconds) is Ending.GONE:
                 raise CallerGoneError
