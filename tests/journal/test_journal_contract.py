@@ -201,6 +201,52 @@ class TestCompletion:
         assert [message.draft.client_id for message in await journal.read_outgoing("u:alice")] == ["a"]
         assert await journal.read_state("u:alice") == b"1"
 
+    async def test_several_updates_are_done_together(self, journal: Journal) -> None:
+        first, second, third = await store(journal, arrival("m:1"), arrival("m:2"), arrival("m:3"))
+        completed = await journal.complete(
+            first, 0, drafts=[draft("a")], state=None, now_ms=1, others=[(second, 0), (third, 0)]
+        )
+        assert completed.is_accepted
+        assert await identities(journal) == []
+        letters = [await journal.read_letter(sequence) for sequence in (first, second, third)]
+        assert [letter.state for letter in letters if letter] == [InboxState.DONE] * 3
+
+    async def test_of_several_updates_all_are_done_or_none(self, journal: Journal) -> None:
+        first, second = await store(journal, arrival("m:1"), arrival("m:2"))
+        await journal.fail(second, 0, error="broken", due_ms=5, now_ms=1)
+        together, alone = await asyncio.gather(
+            journal.complete(first, 0, drafts=[draft("a")], state=b"1", now_ms=1, others=[(second, 0)]),
+            journal.complete(first, 0, drafts=[draft("b")], state=b"2", now_ms=1),
+        )
+        assert (together.is_accepted, alone.is_accepted) == (False, True)
+        assert [message.draft.client_id for message in await journal.read_outgoing("u:alice")] == ["b"]
+        assert await journal.read_state("u:alice") == b"2"
+        assert await identities(journal) == ["m:2"]
+
+    async def test_a_fresh_run_completes_beside_an_outdated_one_of_the_same_update(self, journal: Journal) -> None:
+        (sequence,) = await store(journal, arrival("m:1"))
+        await journal.fail(sequence, 0, error="broken", due_ms=5, now_ms=1)
+        answers = await asyncio.gather(
+            journal.complete(sequence, 0, drafts=[draft("stale")], state=None, now_ms=1),
+            journal.complete(sequence, 1, drafts=[draft("fresh")], state=None, now_ms=1),
+        )
+        assert [answer.is_accepted for answer in answers] == [False, True]
+
+    async def test_what_nobody_wants_is_kept_with_the_reason(self, journal: Journal) -> None:
+        first, second = await store(journal, arrival("m:1"), arrival("m:2"))
+        completed = await journal.complete(
+            first, 0, drafts=[], state=None, now_ms=1, others=[(second, 0)], ignored="a newer one came"
+        )
+        assert completed.is_accepted
+        assert await identities(journal) == []
+        for sequence in (first, second):
+            letter = await journal.read_letter(sequence)
+            assert letter is not None
+            assert (letter.state, letter.error) == (InboxState.IGNORED, "a newer one came")
+        again = await journal.complete(first, 0, drafts=[draft("a")], state=None, now_ms=1)
+        assert not again.is_accepted
+        assert (await ingest(journal, arrival("m:1"))).sequences == (None,)
+
     async def test_an_older_run_cannot_complete(self, journal: Journal) -> None:
         (sequence,) = await store(journal, arrival("m:1"))
         letter = await journal.fail(sequence, 0, error="broken", due_ms=5, now_ms=1)
@@ -298,6 +344,46 @@ class TestFailure:
         assert await journal.read_dead() == []
         assert await journal.replay([sequence]) == []
         assert (await ingest(journal, arrival("m:1"))).sequences == (None,)
+
+    async def test_several_updates_are_given_up_together(self, journal: Journal) -> None:
+        first, second, third = await store(journal, arrival("m:1"), arrival("m:2"), arrival("m:3"))
+        await journal.fail(first, 0, error="not yet", due_ms=5, now_ms=1, others=[(second, 0)])
+        assert await identities(journal) == ["m:1", "m:2", "m:3"]
+        assert await journal.fail(first, 0, error="stale", due_ms=None, now_ms=1, others=[(third, 0)]) is None
+        await journal.fail(first, 1, error="no", due_ms=None, now_ms=1, others=[(second, 0)])
+        assert await identities(journal) == ["m:3"]
+        assert [(letter.identity, letter.error) for letter in await journal.read_dead()] == [
+            ("m:1", "no"),
+            ("m:2", "no"),
+        ]
+
+    async def test_a_parked_letter_stays_the_first_of_its_conversation(self, journal: Journal) -> None:
+        first, _ = await store(journal, arrival("m:1"), arrival("m:2"))
+        letter = await journal.fail(first, 0, error="no", due_ms=None, now_ms=1, is_parked=True)
+        assert letter is not None
+        assert letter.is_parked
+        assert [letter.is_parked for letter in await journal.read_waiting("u:alice")] == [True, False]
+        assert [letter.identity for letter in await journal.read_dead()] == ["m:1"]
+        counts = await journal.count()
+        assert (counts.waiting, counts.dead, counts.parked) == (2, 0, 1)
+
+    async def test_a_parked_letter_is_replayed_like_a_dead_one(self, journal: Journal) -> None:
+        (sequence,) = await store(journal, arrival("m:1"))
+        await journal.fail(sequence, 0, error="no", due_ms=None, now_ms=1, is_parked=True)
+        assert await journal.replay([sequence]) == ["u:alice"]
+        (letter,) = await journal.read_waiting("u:alice")
+        assert (letter.is_parked, letter.attempts) == (False, 0)
+        assert not (await journal.complete(sequence, 1, drafts=[], state=None, now_ms=1)).is_accepted
+        assert (await journal.complete(sequence, letter.claim, drafts=[], state=None, now_ms=1)).is_accepted
+        assert (await journal.count()).parked == 0
+
+    async def test_a_parked_letter_is_dropped_like_a_dead_one(self, journal: Journal) -> None:
+        (sequence,) = await store(journal, arrival("m:1"))
+        await journal.fail(sequence, 0, error="no", due_ms=None, now_ms=1, is_parked=True)
+        assert await journal.drop([sequence]) == 1
+        assert await identities(journal) == []
+        assert await journal.read_dead() == []
+        assert await journal.replay([sequence]) == []
 
     async def test_after_a_death_the_first_of_each_conversation_counts_as_interrupted(
         self, journal: Journal, open_journal: OpenJournal

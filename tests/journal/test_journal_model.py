@@ -31,6 +31,15 @@ class Update:
     interrupted: int = 0
     is_running: bool = False
     state: InboxState = InboxState.WAITING
+    is_parked: bool = False
+
+    @property
+    def may_run(self) -> bool:
+        return self.state is InboxState.WAITING and not self.is_parked
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.state is InboxState.DEAD or self.is_parked
 
 
 @dataclass
@@ -123,7 +132,7 @@ class JournalMachine(RuleBasedStateMachine):
         drafts = [draft(f"{update.identity}/{n}", update.user) for n in range(replies)]
         state = f"{self.number}".encode() if has_state else None
         answer = self.runner.run(self._complete(update.sequence, claim, drafts, state))
-        assert answer.is_accepted == (update.state is InboxState.WAITING and not is_stale)
+        assert answer.is_accepted == (update.may_run and not is_stale)
         if answer.is_accepted:
             update.state = InboxState.DONE
             fresh = [one for one in drafts if one.client_id not in self.model.outbox]
@@ -132,22 +141,57 @@ class JournalMachine(RuleBasedStateMachine):
             if state is not None:
                 self.model.states[update.user] = state
 
+    @rule(data=st.data(), is_stale=st.booleans(), is_ignored=st.booleans())
+    def complete_several(self, data: st.DataObject, is_stale: bool, is_ignored: bool) -> None:
+        if len(self.model.updates) < 2:
+            return
+        chosen = data.draw(st.lists(st.sampled_from(self.model.updates), min_size=2, max_size=4, unique_by=id))
+        runs = [(update.sequence, update.claim) for update in chosen]
+        if is_stale:
+            runs[-1] = (runs[-1][0], runs[-1][1] - 1)
+        answer = self.runner.run(self._complete_several(runs, "not wanted" if is_ignored else None))
+        assert answer.is_accepted == (not is_stale and all(update.may_run for update in chosen))
+        if answer.is_accepted:
+            for update in chosen:
+                update.state = InboxState.IGNORED if is_ignored else InboxState.DONE
+
+    async def _complete_several(self, runs: list[tuple[int, int]], ignored: str | None):
+        (sequence, claim), *others = runs
+        return await self.journal.complete(
+            sequence, claim, drafts=[], state=None, now_ms=self.number, others=others, ignored=ignored
+        )
+
     async def _complete(self, sequence: int, claim: int, drafts: list, state: bytes | None):
         return await self.journal.complete(sequence, claim, drafts=drafts, state=state, now_ms=self.number)
 
-    @rule(data=st.data(), is_last=st.booleans(), is_stale=st.booleans())
-    def fail(self, data: st.DataObject, is_last: bool, is_stale: bool) -> None:
+    @rule(data=st.data(), is_last=st.booleans(), is_stale=st.booleans(), parks=st.booleans())
+    def fail(self, data: st.DataObject, is_last: bool, is_stale: bool, parks: bool) -> None:
         if not self.model.updates:
             return
         update = data.draw(st.sampled_from(self.model.updates))
+        others = data.draw(st.lists(st.sampled_from(self.model.updates), max_size=2, unique_by=id))
+        others = [other for other in others if other is not update]
         claim = update.claim + 1 if is_stale else update.claim
         letter = self.runner.run(
-            self.journal.fail(update.sequence, claim, error="no", due_ms=None if is_last else 9, now_ms=self.number)
+            self.journal.fail(
+                update.sequence,
+                claim,
+                error="no",
+                due_ms=None if is_last else 9,
+                now_ms=self.number,
+                others=[(other.sequence, other.claim) for other in others],
+                is_parked=is_last and parks,
+            )
         )
-        assert (letter is not None) == (update.state is InboxState.WAITING and not is_stale)
+        assert (letter is not None) == (update.may_run and not is_stale)
         if letter is not None:
             update.claim, update.attempts, update.is_running = update.claim + 1, update.attempts + 1, False
-            update.state = InboxState.DEAD if is_last else InboxState.WAITING
+            update.is_parked = is_last and parks
+            is_dead = is_last and not parks
+            for dead in [update, *others] if is_dead else []:
+                if dead.may_run:
+                    dead.state, dead.is_running = InboxState.DEAD, False
+                    dead.claim += dead is not update
             assert (letter.claim, letter.attempts) == (update.claim, update.attempts)
 
     @rule(data=st.data())
@@ -162,15 +206,17 @@ class JournalMachine(RuleBasedStateMachine):
         if not self.model.updates:
             return
         update = data.draw(st.sampled_from(self.model.updates))
-        is_dead = update.state is InboxState.DEAD
+        is_dead = update.is_given_up
         if is_drop:
             assert self.runner.run(self.journal.drop([update.sequence])) == int(is_dead)
             update.state = InboxState.IGNORED if is_dead else update.state
+            update.is_parked = False
         else:
             woken = self.runner.run(self.journal.replay([update.sequence]))
             assert woken == ([f"u:{update.user}"] if is_dead else [])
             if is_dead:
                 update.state, update.attempts, update.interrupted = InboxState.WAITING, 0, 0
+                update.is_parked = False
                 update.claim += 1
 
     @rule(user=users, name=st.integers(0, 9))
@@ -234,11 +280,15 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def the_rest_agrees(self) -> None:
         counts = self.runner.run(self.journal.count())
-        dead = [update.sequence for update in self.model.updates if update.state is InboxState.DEAD]
-        assert [letter.sequence for letter in self.runner.run(self.journal.read_dead(limit=1000))] == dead
-        assert (counts.waiting, counts.dead, counts.duplicates) == (
+        given_up = [update for update in self.model.updates if update.is_given_up]
+        assert [letter.sequence for letter in self.runner.run(self.journal.read_dead(limit=1000))] == [
+            update.sequence for update in given_up
+        ]
+        parked = sum(update.is_parked for update in given_up)
+        assert (counts.waiting, counts.dead, counts.parked, counts.duplicates) == (
             len(self.model.waiting()),
-            len(dead),
+            len(given_up) - parked,
+            parked,
             self.model.duplicates,
         )
         windows = self.runner.run(self.journal.read_windows([UserId(user) for user in USERS]))

@@ -55,7 +55,7 @@ class InboxState(IntEnum):
     DEAD = 2
     """It failed too often or cannot be read; it stays until somebody replays or drops it."""
     IGNORED = 3
-    """Nobody wanted it: its sender is not listened to, or it is too old."""
+    """Nobody wanted it: its sender is not listened to, it is too old, or a newer one took its place."""
 
 
 class OutboxState(IntEnum):
@@ -138,7 +138,8 @@ class Letter(Record, frozen=True, kw_only=True):
         due_ms: Not before.
         received_ms: When it was stored.
         state: What became of it.
-        error: Why it failed last.
+        error: Why it failed last, or nobody wanted it.
+        is_parked: Whether it failed too often and its lane waits, until somebody replays or drops it.
         resembles: The identity of a message that said the same shortly before, under another id.
     """
 
@@ -154,11 +155,10 @@ class Letter(Record, frozen=True, kw_only=True):
     received_ms: int = 0
     state: InboxState = InboxState.WAITING
     error: str | None = None
+    is_parked: bool = False
     resembles: str | None = None
 
 
-class Draft(Record, frozen=True, kw_only=True):
-    """One outgoing message as it is to be stored.
 class OutgoingFile(Record, frozen=True, kw_only=True):
     """A file that is uploaded when its turn comes. Its bytes lie in the spool, under the client id of its message.
 
@@ -175,6 +175,8 @@ class OutgoingFile(Record, frozen=True, kw_only=True):
     name: str = ""
 
 
+class Draft(Record, frozen=True, kw_only=True):
+    """One outgoing message as it is to be stored.
 
     Attributes:
         client_id: Names it for good; a second one with the same name is not stored.
@@ -192,9 +194,9 @@ class OutgoingFile(Record, frozen=True, kw_only=True):
     conversation: str
     user: UserId
     item: bytes
+    file: OutgoingFile | None = None
     cause: int | None = None
     is_progress: bool = False
-    file: OutgoingFile | None = None
     run_id: str | None = None
     expires_ms: int | None = None
 
@@ -207,11 +209,11 @@ class Outgoing(Record, frozen=True, kw_only=True):
         draft: What is sent.
         state: What became of it.
         attempts: How often it was tried.
-        message_id: The server's id.
-        code: The number it was refused with.
         is_doubtful: Whether an attempt was written without an answer, so that it may have arrived.
         created_ms: When it was stored.
         uploaded_ms: When its file was uploaded; None if it was not, or has none.
+        message_id: The server's id.
+        code: The number it was refused with.
         reason: Why it was refused, or is unknown or expired.
     """
 
@@ -219,11 +221,11 @@ class Outgoing(Record, frozen=True, kw_only=True):
     draft: Draft
     state: OutboxState = OutboxState.WAITING
     attempts: int = 0
-    message_id: MessageId | None = None
-    code: int | None = None
     is_doubtful: bool = False
     created_ms: int = 0
     uploaded_ms: int | None = None
+    message_id: MessageId | None = None
+    code: int | None = None
     reason: str | None = None
 
 
@@ -246,9 +248,9 @@ class Outcome(Record, frozen=True, kw_only=True):
         event: What it taught about the window.
         retry_after_ms: How long the server wants a pause, with LIMITED.
         was_tried: Whether this was an attempt.
+        is_doubtful: Whether this attempt, or one before it, was written without an answer.
         message_id: The server's id.
         code: The number it was refused with.
-        is_doubtful: Whether this attempt, or one before it, was written without an answer.
         reason: Why.
     """
 
@@ -258,9 +260,9 @@ class Outcome(Record, frozen=True, kw_only=True):
     event: WindowEvent = WindowEvent.NOTHING
     retry_after_ms: int | None = None
     was_tried: bool = True
+    is_doubtful: bool = False
     message_id: MessageId | None = None
     code: int | None = None
-    is_doubtful: bool = False
     reason: str | None = None
 
 
@@ -295,6 +297,7 @@ class Counts(Record, frozen=True, kw_only=True):
     Attributes:
         waiting: Updates that wait to be handled.
         dead: Dead letters.
+        parked: Updates that failed too often and hold their lanes up.
         outgoing: Messages that wait to be sent.
         duplicates: Updates that had been stored before and were not stored again.
         suspects: Messages that said the same as one shortly before, under another id, and were handled with that mark.
@@ -307,6 +310,7 @@ class Counts(Record, frozen=True, kw_only=True):
     duplicates: int
     suspects: int = 0
     suspects_dropped: int = 0
+    parked: int = 0
 
 
 class Journal(Protocol):
@@ -375,6 +379,8 @@ class Journal(Protocol):
         now_ms: int,
         due_ms: int | None = None,
         expires_ms: int | None = None,
+        others: Sequence[tuple[int, int]] = (),
+        ignored: str | None = None,
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it, in one step.
 
@@ -389,10 +395,22 @@ class Journal(Protocol):
             now_ms: Now.
             due_ms: With a new state: when the conversation is looked at though nobody writes; None for never.
             expires_ms: With a new state: when it is worth nothing any more; None for never.
+            others: More updates that are finished with it, each with its claim: all of them or none.
+            ignored: Why nobody wants them; None if they are done.
         """
         ...
 
-    async def fail(self, sequence: int, claim: int, *, error: str, due_ms: int | None, now_ms: int) -> Letter | None:
+    async def fail(
+        self,
+        sequence: int,
+        claim: int,
+        *,
+        error: str,
+        due_ms: int | None,
+        now_ms: int,
+        others: Sequence[tuple[int, int]] = (),
+        is_parked: bool = False,
+    ) -> Letter | None:
         """Store the failure of a run, and return the update for the next one.
 
         Args:
@@ -401,6 +419,8 @@ class Journal(Protocol):
             error: Why it failed, for a person.
             due_ms: When it is tried again; None to give it up and keep it as dead.
             now_ms: Now.
+            others: More updates, each with its claim, that are given up with it; left out while it is tried again.
+            is_parked: With no `due_ms`: it stays the first of its conversation, until somebody replays or drops it.
 
         Returns:
             The update as it is now; None when another run has its place.
@@ -487,7 +507,7 @@ class Journal(Protocol):
         ...
 
     async def read_dead(self, *, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Return a page of the dead letters, oldest first."""
+        """Return a page of the letters that were given up, dead and parked ones, oldest first."""
         ...
 
     async def read_letter(self, sequence: int) -> Letter | None:
@@ -499,11 +519,11 @@ class Journal(Protocol):
         ...
 
     async def replay(self, sequences: Sequence[int]) -> list[str]:
-        """Let dead letters be handled again as if they had never failed, and return their conversations."""
+        """Let dead and parked letters be handled again as if they had never failed; return their conversations."""
         ...
 
     async def drop(self, sequences: Sequence[int]) -> int:
-        """Give dead letters up for good, and return how many; they keep recognising duplicates for a while."""
+        """Give dead and parked letters up for good, and return how many; they recognise duplicates for a while."""
         ...
 
     async def prune(self, before_ms: int) -> int:

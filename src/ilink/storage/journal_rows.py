@@ -37,7 +37,7 @@ _CHUNKS: Final = (64, 16, 4, 1)
 
 LETTER: Final = (
     "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error,"
-    " resembles"
+    " is_parked, resembles"
 )
 OUTGOING: Final = (
     "out_seq, client_id, conversation, user_id, item, file, cause_seq, is_progress, run_id, expires_ms, state,"
@@ -82,7 +82,7 @@ def flat(rows: Iterable[Row]) -> list[object]:
 def to_letter(row: tuple[Any, ...]) -> Letter:
     """Return a row of LETTER as a value."""
     sequence, conversation, user, identity, raw, claim, attempts, interrupted, due_ms, received_ms, *rest = row
-    state, error, resembles = rest
+    state, error, is_parked, resembles = rest
     return Letter(
         sequence=sequence,
         conversation=conversation,
@@ -96,6 +96,7 @@ def to_letter(row: tuple[Any, ...]) -> Letter:
         received_ms=received_ms,
         state=InboxState(state),
         error=error,
+        is_parked=bool(is_parked),
         resembles=resembles,
     )
 
@@ -109,8 +110,8 @@ def to_outgoing(row: tuple[Any, ...]) -> Outgoing:
         conversation=conversation,
         user=UserId(user),
         item=item,
-        cause=cause,
         file=None if file is None else _files.decode(file),
+        cause=cause,
         is_progress=bool(progress),
         run_id=run_id,
         expires_ms=expires_ms,
@@ -120,10 +121,10 @@ def to_outgoing(row: tuple[Any, ...]) -> Outgoing:
         draft=draft,
         state=OutboxState(state),
         attempts=attempts,
-        message_id=None if message_id is None else MessageId(message_id),
         is_doubtful=bool(is_doubtful),
         created_ms=created_ms,
         uploaded_ms=uploaded_ms,
+        message_id=None if message_id is None else MessageId(message_id),
         code=code,
         reason=reason,
     )
@@ -141,9 +142,9 @@ def to_windows(found: str) -> dict[UserId, Window]:
             is_closed=bool(is_closed),
             paused_until_ms=paused_until_ms,
             pauses=pauses,
-        )
             probe_ms=probe_ms,
             refusals=refusals,
+        )
         for (
             user,
             heard_ms,
@@ -172,7 +173,6 @@ def window_row(user: UserId, window: Window) -> Row:
         int(window.is_closed),
         window.paused_until_ms,
         window.pauses,
-    )
         window.probe_ms,
         window.refusals,
     )
@@ -193,3 +193,4 @@ def draft_row(account: AccountId, draft: Draft, now_ms: int) -> Row:
         draft.expires_ms,
         now_ms,
         0,
+    )

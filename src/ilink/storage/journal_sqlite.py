@@ -49,19 +49,24 @@ __all__ = ["SqliteJournal"]
 T = TypeVar("T")
 Row = tuple[object, ...]
 
+_GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
+"""As its index has it."""
+
+_numbers: Final = msgspec.json.Decoder(list[int])
+
 _LINGER: Final = 0.005
 """Seconds an outcome waits for others, or for a completion, to share a commit with: nobody waits for it."""
 
 
 @dataclass(slots=True)
 class _Completion:
-    sequence: int
-    claim: int
+    runs: tuple[tuple[int, int], ...]
     drafts: Sequence[Draft]
     state: bytes | None
     now_ms: int
     due_ms: int | None
     expires_ms: int | None
+    ignored: str | None
     answer: Future[Completed]
 
 
@@ -234,36 +239,45 @@ class SqliteJournal:
         now_ms: int,
         due_ms: int | None = None,
         expires_ms: int | None = None,
+        others: Sequence[tuple[int, int]] = (),
+        ignored: str | None = None,
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it; see `Journal`."""
         answer: Future[Completed] = get_running_loop().create_future()
-        self._completions.append(_Completion(sequence, claim, drafts, state, now_ms, due_ms, expires_ms, answer))
+        runs = ((sequence, claim), *others)
+        self._completions.append(_Completion(runs, drafts, state, now_ms, due_ms, expires_ms, ignored, answer))
         self._has_work.set()
         self._refuse_when_closed()
         return answer
 
-    async def fail(self, sequence: int, claim: int, *, error: str, due_ms: int | None, now_ms: int) -> Letter | None:
+    async def fail(
+        self,
+        sequence: int,
+        claim: int,
+        *,
+        error: str,
+        due_ms: int | None,
+        now_ms: int,
+        others: Sequence[tuple[int, int]] = (),
+        is_parked: bool = False,
+    ) -> Letter | None:
         """Store the failure of a run; see `Journal`."""
 
         def work(connection: sqlite3.Connection) -> Letter | None:
             if not self._is_owner(connection):
                 return None
-            is_dead = due_ms is None
-            changed = connection.execute(
+            is_dead = due_ms is None and not is_parked
+            sql = (
                 "UPDATE inbox SET attempts = attempts + 1, claim = claim + 1, is_running = 0, error = ?, due_ms = ?,"
-                " state = ?, finished_ms = ? WHERE seq = ? AND account_id = ? AND claim = ? AND state = 0",
-                (
-                    error,
-                    due_ms or 0,
-                    InboxState.DEAD if is_dead else InboxState.WAITING,
-                    now_ms if is_dead else None,
-                    sequence,
-                    self._account,
-                    claim,
-                ),
+                " state = ?, finished_ms = ?, is_parked = ? WHERE seq = ? AND account_id = ? AND claim = ?"
+                " AND state = 0 AND is_parked = 0"
             )
-            if not changed.rowcount:
+            state = InboxState.DEAD if is_dead else InboxState.WAITING
+            values = (error, due_ms or 0, state, now_ms if is_dead else None, int(is_parked))
+            if not connection.execute(sql, (*values, sequence, self._account, claim)).rowcount:
                 return None
+            if is_dead:
+                connection.executemany(sql, [(*values, number, self._account, run) for number, run in others])
             return to_letter(connection.execute(f"SELECT {LETTER} FROM inbox WHERE seq = ?", (sequence,)).fetchone())
 
         return await self._database.write(work)
@@ -359,7 +373,7 @@ class SqliteJournal:
 
     async def read_dead(self, *, after: int = 0, limit: int = 100) -> list[Letter]:
         """Return a page of the dead letters, oldest first."""
-        return await self._read_letters("state = 2 AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        return await self._read_letters(f"{_GIVEN_UP} AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     async def read_letter(self, sequence: int) -> Letter | None:
         """Return one stored update, whatever became of it."""
@@ -375,20 +389,20 @@ class SqliteJournal:
         return found
 
     async def replay(self, sequences: Sequence[int]) -> list[str]:
-        """Let dead letters be handled again as if they had never failed, and return their conversations."""
+        """Let dead and parked letters be handled again as if they had never failed; return their conversations."""
 
         def work(connection: sqlite3.Connection) -> list[str]:
             conversations: set[str] = set()
             for sequence in sequences:
                 where = (sequence, self._account)
                 row = connection.execute(
-                    "SELECT conversation FROM inbox WHERE seq = ? AND account_id = ? AND state = 2", where
+                    f"SELECT conversation FROM inbox WHERE seq = ? AND account_id = ? AND {_GIVEN_UP}", where
                 ).fetchone()
                 if row is not None:
                     conversations.add(row[0])
                     connection.execute(
-                        "UPDATE inbox SET state = 0, attempts = 0, interrupted = 0, claim = claim + 1, due_ms = 0,"
-                        " finished_ms = NULL WHERE seq = ? AND account_id = ?",
+                        "UPDATE inbox SET state = 0, is_parked = 0, attempts = 0, interrupted = 0, claim = claim + 1,"
+                        " due_ms = 0, finished_ms = NULL WHERE seq = ? AND account_id = ?",
                         where,
                     )
             return sorted(conversations)
@@ -396,12 +410,12 @@ class SqliteJournal:
         return await self._database.write(work)
 
     async def drop(self, sequences: Sequence[int]) -> int:
-        """Give dead letters up for good, and return how many."""
+        """Give dead and parked letters up for good, and return how many."""
 
         def work(connection: sqlite3.Connection) -> int:
             return sum(
                 connection.execute(
-                    "UPDATE inbox SET state = 3 WHERE seq = ? AND account_id = ? AND state = 2",
+                    f"UPDATE inbox SET state = 3, is_parked = 0 WHERE seq = ? AND account_id = ? AND {_GIVEN_UP}",
                     (sequence, self._account),
                 ).rowcount
                 for sequence in sequences
@@ -432,12 +446,13 @@ class SqliteJournal:
             "SELECT (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 0),"
             " (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 2),"
             " (SELECT count(*) FROM outbox WHERE account_id = ?1 AND state IN (0, 6, 7)),"
+            f" (SELECT count(*) FROM inbox WHERE account_id = ?1 AND {_GIVEN_UP} AND state = 0),"
             " ifnull(max(duplicates), 0), ifnull(max(suspects), 0), ifnull(max(suspects_dropped), 0)"
             " FROM journals WHERE account_id = ?1",
             (self._account,),
         )
         assert row is not None
-        waiting, dead, outgoing, duplicates, suspects, suspects_dropped = row
+        waiting, dead, outgoing, parked, duplicates, suspects, suspects_dropped = row
         return Counts(
             waiting=waiting,
             dead=dead,
@@ -445,6 +460,7 @@ class SqliteJournal:
             duplicates=duplicates,
             suspects=suspects,
             suspects_dropped=suspects_dropped,
+            parked=parked,
         )
 
     async def _store_forever(self) -> None:
@@ -504,37 +520,52 @@ class SqliteJournal:
     def _complete_all(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[Completed]:
         return self._send_after(connection, completions, self._finish(connection, completions))
 
-    def _finish(self, connection: sqlite3.Connection, completions: list[_Completion]) -> set[int]:
-        """Mark updates as done, and return which: those still waiting, for their newest run, in our epoch."""
+    def _finish(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[bool]:
+        """Mark updates as finished, and tell of each completion whether it was accepted.
+
+        Its updates still wait, for this run, in our epoch; a second completion of one of them is refused.
+        """
         if not self._is_owner(connection):
-            return set()
-        newest = {completion.sequence: completion for completion in reversed(completions)}
-        pairs = [(sequence, completion.claim) for sequence, completion in newest.items()]
-        waiting: set[int] = set()
-        for chunk in chunks(pairs):
-            (found,) = connection.execute(
-                f"WITH run (seq, claim) AS (VALUES {marks(2, len(chunk))}) SELECT json_group_array(inbox.seq)"
+            return [False] * len(completions)
+        waiting = self._find_waiting(connection, list({run for completion in completions for run in completion.runs}))
+        taken: list[bool] = []
+        done: list[int] = []
+        for completion in completions:
+            taken.append(waiting.issuperset(completion.runs))
+            if taken[-1]:
+                waiting.difference_update(completion.runs)
+                numbers = [sequence for sequence, _ in completion.runs]
+                if completion.ignored is None:
+                    done += numbers
+                else:
+                    _ignore(connection, numbers, completion.ignored, completion.now_ms)
+        for chunk in chunks(done):
+            connection.execute(
+                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({marks(1, len(chunk))})",
+                (completions[0].now_ms, *chunk),
+            )
+        return taken
+
+    def _find_waiting(self, connection: sqlite3.Connection, runs: list[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Return those runs that may finish their updates."""
+        waiting: set[tuple[int, int]] = set()
+        for chunk in chunks(runs):
+            sequences, claims = connection.execute(
+                f"WITH run (seq, claim) AS (VALUES {marks(2, len(chunk))})"
+                " SELECT json_group_array(inbox.seq), json_group_array(inbox.claim)"
                 " FROM run CROSS JOIN inbox ON inbox.seq = run.seq AND inbox.claim = run.claim"
-                " WHERE inbox.state = 0 AND inbox.account_id = ?",
+                " WHERE inbox.state = 0 AND inbox.is_parked = 0 AND inbox.account_id = ?",
                 (*flat(chunk), self._account),
             ).fetchone()
-            waiting.update(msgspec.json.decode(found, type=list[int]))
-        for numbers in chunks(list(waiting)):
-            connection.execute(
-                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({marks(1, len(numbers))})",
-                (completions[0].now_ms, *numbers),
-            )
+            waiting.update(zip(_numbers.decode(sequences), _numbers.decode(claims), strict=True))
         return waiting
 
     def _send_after(
-        self, connection: sqlite3.Connection, completions: list[_Completion], finished: set[int]
+        self, connection: sqlite3.Connection, completions: list[_Completion], taken: list[bool]
     ) -> list[Completed]:
-        """Store what follows from the completions that were accepted; a second one of the same update is refused."""
-        taken: list[bool] = []
-        for completion in completions:
-            taken.append(completion.sequence in finished)
-            finished.discard(completion.sequence)
-            if taken[-1] and completion.state is not None:
+        """Store what follows from the completions that were accepted."""
+        for completion, is_taken in zip(completions, taken, strict=True):
+            if is_taken and completion.state is not None:
                 _store_state(connection, completion, completion.state)
         drafts = [
             draft
@@ -687,19 +718,27 @@ class SqliteJournal:
         return await self._database.read(work)
 
 
+def _ignore(connection: sqlite3.Connection, sequences: Sequence[int], reason: str, now_ms: int) -> None:
+    connection.executemany(
+        "UPDATE inbox SET state = 3, is_running = 0, finished_ms = ?, error = ? WHERE seq = ?",
+        [(now_ms, reason, sequence) for sequence in sequences],
+    )
+
+
 def _store_state(connection: sqlite3.Connection, completion: _Completion, state: bytes) -> None:
+    sequence, _ = completion.runs[0]
     if not state:
         connection.execute(
             "DELETE FROM conversations WHERE (account_id, conversation) ="
             " (SELECT account_id, conversation FROM inbox WHERE seq = ?)",
-            (completion.sequence,),
+            (sequence,),
         )
         return
     connection.execute(
         "INSERT INTO conversations (account_id, conversation, state, due_ms, expires_ms)"
         " SELECT account_id, conversation, ?, ?, ? FROM inbox WHERE seq = ?"
         " ON CONFLICT DO UPDATE SET state = excluded.state, due_ms = excluded.due_ms, expires_ms = excluded.expires_ms",
-        (state, completion.due_ms, completion.expires_ms, completion.sequence),
+        (state, completion.due_ms, completion.expires_ms, sequence),
     )
 
 
