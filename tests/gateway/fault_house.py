@@ -55,11 +55,7 @@ class FaultHouse:
     _count: int = field(default=0)
 
     def fault(self, **fields: Any) -> str:
-        rest = {
-            name: fields.pop(name)
-            for name in ("endpoint", "bot_id", "user_id", "nth", "times", "probability")
-            if name in fields
-        }
+        rest = {name: fields.pop(name) for name in FaultSpec.__struct_fields__ if name in fields}
         return self.house.gateway.faults.add(FaultSpec(action=FaultAction(**fields), **rest)).id
 
     def hits(self) -> list[int]:

@@ -406,6 +406,8 @@ def test_every_action_is_in_the_table_once() -> None:
         (FaultSpec(action=FaultAction(hang=False)), "action.hang: false does nothing"),
         (FaultSpec(action=FaultAction(errmsg="words")), "action.errmsg"),
         (FaultSpec(action=FaultAction(omit=[])), "action.omit"),
+        (FaultSpec(action=FaultAction(ret=-1), every_s=60), "every_s: say in `for_s`"),
+        (FaultSpec(action=FaultAction(ret=-1), for_s=60, every_s=60), "every_s: it must be longer"),
     ],
 )
 async def test_a_fault_that_could_never_strike_is_refused_by_name(house, spec: FaultSpec, named: str) -> None:

@@ -34,6 +34,8 @@ EVERYWHERE: Final = "*"
 Stage = Literal["arrival", "effect", "answer", "transfer"]
 """When a fault strikes: before anything happens; while it happens; on the answer; on the bytes of a blob."""
 
+_LONG_S: Final = 10 * 366 * 86_400
+
 Cut = Literal["before", "after_effect", "after_headers", "mid_body"]
 
 
@@ -58,7 +60,7 @@ class FaultAction(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True,
 
 
 class FaultSpec(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """Which requests a fault hits, how often, and what happens to them."""
+    """Which requests a fault hits, how often, when by the gateway's clock, and what happens to them."""
 
     action: FaultAction
     endpoint: str = EVERYWHERE
@@ -67,6 +69,9 @@ class FaultSpec(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     nth: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     times: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+    after_s: Annotated[float, Meta(ge=0, le=_LONG_S)] | None = None
+    for_s: Annotated[float, Meta(gt=0, le=_LONG_S)] | None = None
+    every_s: Annotated[float, Meta(gt=0, le=_LONG_S)] | None = None
 
 
 class FaultView(FaultSpec, kw_only=True, frozen=True):
@@ -235,8 +240,23 @@ def read_action(spec: FaultSpec) -> Action:
         raise InvalidRequestError("action.errmsg: words alone are no failure; say `ret` or `errcode` too")
     if spec.action.omit == []:
         raise InvalidRequestError("action.omit: name at least one field")
+    _check_schedule(spec)
     action = ACTIONS[actions[0]]
     if spec.endpoint not in action.endpoints | {EVERYWHERE}:
         places = ", ".join(sorted(action.endpoints))
         raise InvalidRequestError(f"action.{action.name}: it makes no sense at {spec.endpoint}, only at {places}")
     return action
+
+
+def _check_schedule(spec: FaultSpec) -> None:
+    """Refuse a schedule that says nothing.
+
+    Raises:
+        InvalidRequestError: It is one.
+    """
+    if spec.every_s is None:
+        return
+    if spec.for_s is None:
+        raise InvalidRequestError("every_s: say in `for_s` how long it lasts each time")
+    if spec.for_s >= spec.every_s:
+        raise InvalidRequestError("every_s: it must be longer than `for_s`, or there is no pause between")

@@ -47,11 +47,16 @@ class Subject:
 
 @dataclass(slots=True)
 class Fault:
-    """A fault that is set, and what it did so far."""
+    """A fault that is set, and what it did so far.
+
+    Attributes:
+        set_at: When that was, in seconds by the gateway's clock.
+    """
 
     id: str
     spec: FaultSpec
     action: Action
+    set_at: float
     matched: int = 0
     hits: int = 0
 
@@ -60,6 +65,15 @@ class Fault:
         """When it strikes; a reset after the effect is one of the answer."""
         is_late = self.action.name == "reset" and self.spec.action.reset != "before"
         return "answer" if is_late else self.action.stage
+
+    def is_awake(self, now: float) -> bool:
+        """Tell whether it is at work at a moment of the gateway's clock."""
+        begun = now - self.set_at - (self.spec.after_s or 0)
+        if begun < 0:
+            return False
+        if self.spec.every_s is not None:
+            begun %= self.spec.every_s
+        return self.spec.for_s is None or begun < self.spec.for_s
 
     def fits(self, subject: Subject) -> bool:
         """Tell whether a request is one that it is set for."""
@@ -136,7 +150,7 @@ class FaultBook:
         """
         action = read_action(spec)
         self._count += 1
-        fault = Fault(f"f{self._count}", spec, action)
+        fault = Fault(f"f{self._count}", spec, action, self.state.clock.now())
         self._faults[fault.id] = fault
         self._tell(fault, "added")
         return fault.view
@@ -169,7 +183,12 @@ class FaultBook:
 
     def striking(self, stage: Stage, subject: Subject) -> Iterator[Fault]:
         """Yield the faults that may strike a request now; the caller calls `strike` on each that does."""
-        fitting = [fault for fault in self._faults.values() if fault.stage == stage and fault.fits(subject)]
+        now = self.state.clock.now()
+        fitting = [
+            fault
+            for fault in self._faults.values()
+            if fault.stage == stage and fault.is_awake(now) and fault.fits(subject)
+        ]
         for fault in fitting:
             fault.matched += 1
         for fault in fitting:

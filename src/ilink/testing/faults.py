@@ -23,6 +23,9 @@ class FaultWords(TypedDict, total=False):
     nth: int
     times: int
     probability: float
+    after_s: float
+    for_s: float
+    every_s: float
     delay_ms: int
     hang: bool
     http_status: int

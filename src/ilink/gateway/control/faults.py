@@ -18,7 +18,9 @@ async def add_fault(control: ControlState, body: FaultSpec) -> FaultView:
 
     `nth` is the first of the fitting requests that is struck, `times` how many are; without both every one is, and
     with `nth` alone just that one. With `probability` each of them is struck with this chance, drawn from a random
-    stream of the fault's own. The actions are on the reference page of faults.
+    stream of the fault's own. By the gateway's clock it is at work from `after_s` seconds from now on, for `for_s`
+    seconds, again every `every_s` seconds; requests that come in between do not count. The actions are on the reference
+    page of faults.
     """
     return control.gateway.faults.add(body)
 
