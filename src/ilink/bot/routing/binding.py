@@ -1,8 +1,8 @@
 """Working out, once, where the arguments of a function come from; and giving them to it, every time.
 
 A handler sees the providers of its own router and of every router around it, the nearest first. What a provider asks
-itself is looked up from the router it stands in. So what is missing or goes round in circles is known before a message
-comes.
+for itself is looked up from the router it stands in. So what is missing or goes round in circles is known before a
+message comes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ilink.bot.routing.values import value_reader
 from ilink.errors import ConfigError
 from ilink.messages.incoming import Message
 
-__all__ = ["AppValues", "Binder", "Binding"]
+__all__ = ["AppValues", "Binder", "Binding", "Known"]
 
 Style = Literal["plain", "generator", "async_generator"]
 
@@ -92,6 +92,10 @@ class _Traits:
     needs_message: bool = False
     closes: bool = False
     conditions: frozenset[object] = frozenset()
+
+
+Known = dict[Provider, _Made]
+"""What was worked out about providers already."""
 
 
 class Binding:
@@ -207,7 +211,7 @@ class Binder:
         known: What was worked out already; shared by the binders of one router tree.
     """
 
-    def __init__(self, chain: Sequence[Providers], known: dict[Provider, _Made]) -> None:
+    def __init__(self, chain: Sequence[Providers], known: Known) -> None:
         self._chain = (*chain, BUILT_IN)
         self._known = known
 
@@ -254,6 +258,14 @@ class Binder:
         for provider in providers:
             self._made(provider, ())
 
+    def knows(self, annotation: object) -> bool:
+        """Whether somebody makes values of an annotation here."""
+        return any(providers.find(annotation) is not None for providers in self._chain)
+
+    def outside(self, place: int) -> Binder:
+        """Return the binder of a router further out: what stands there does not see what is inside."""
+        return self if place == 0 else Binder(self._chain[place:-1], self._known)
+
     def _slots(
         self, signature: Signature, parameters: Sequence[Parameter], given: frozenset[str], path: tuple[Provider, ...]
     ) -> tuple[_Slots, _Traits]:
@@ -286,15 +298,11 @@ class Binder:
         if parameter.annotation is Invocation:
             return _Asked("invocation")
         for place, providers in enumerate(self._chain):
-            if (provider := providers.find(parameter.annotation)) is not None:
-                return self._outside(place)._made(provider, path)  # noqa: SLF001  # the same class
+            if (provider := _find(providers, signature, parameter)) is not None:
+                return self.outside(place)._made(provider, path)  # noqa: SLF001  # the same class
         if parameter.default is not MISSING:
             return _Given(parameter.name, parameter.default)
         raise signature.refuse(_missing(parameter, given))
-
-    def _outside(self, place: int) -> Binder:
-        """Return the binder of a router further out: what stands there does not see what is inside."""
-        return self if place == 0 else Binder(self._chain[place:-1], self._known)
 
     def _made(self, provider: Provider, path: tuple[Provider, ...]) -> _Made:
         if provider in path:
@@ -311,6 +319,13 @@ class Binder:
                 traits = _Traits()
             known = self._known[provider] = _Made(provider, slots, _style(provider.make), _own_traits(provider, traits))
         return known
+
+
+def _find(providers: Providers, signature: Signature, parameter: Parameter) -> Provider | None:
+    try:
+        return providers.find(parameter.annotation)
+    except ConfigError as error:
+        raise signature.refuse(f"asks for `{parameter.name}: {shown(parameter.annotation)}`: {error}") from error
 
 
 def _traits(slots: _Slots) -> _Traits:

@@ -23,6 +23,7 @@ from typing import Final, Generic, Never, TypeGuard, TypeVar, overload
 from ilink.bot.routing.patterns import first_characters, pattern_start
 from ilink.bot.routing.places import place_of
 from ilink.bot.routing.rules import NO_CAPTURES, AsyncTest, Captures, Probe, Rule, both, either, negated
+from ilink.bot.routing.signatures import is_coroutine_function
 from ilink.bot.routing.values import value_reader
 from ilink.errors import ConfigError
 from ilink.messages.incoming import (
@@ -30,6 +31,7 @@ from ilink.messages.incoming import (
     ImageMessage,
     Message,
     OtherMessage,
+    Quote,
     TextMessage,
     VideoMessage,
     VoiceMessage,
@@ -154,6 +156,7 @@ quoting: Final = Filter(
     Rule(
         words="filters.quoting",
         test=lambda probe: None if probe.message.quote is None else NO_CAPTURES,
+        grants=frozenset((Quote,)),
         why=lambda _probe: "it quotes nothing",
     )
 )
@@ -190,8 +193,7 @@ def predicate_rule(predicate: Callable[[Message], object]) -> Rule:
         ConfigError: It is no function of one argument; the message names it.
     """
     place = place_of(predicate)
-    # The call of an object may be `async def` as well.
-    is_async = any(map(inspect.iscoroutinefunction, (predicate, predicate.__call__)))
+    is_async = is_coroutine_function(predicate)
 
     def test(probe: Probe) -> Captures | None:
         answer = predicate(probe.message)

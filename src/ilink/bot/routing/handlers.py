@@ -5,15 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.routing.places import Place
 from ilink.bot.routing.rules import Rule
-from ilink.bot.routing.signatures import Signature
-
-if TYPE_CHECKING:
-    from ilink.bot.routing.commands import Command
+from ilink.bot.routing.signatures import Signature, is_coroutine_function
+from ilink.messages.incoming import Message
 
 __all__ = ["Handler", "async_signature"]
 
@@ -26,17 +23,19 @@ class Handler:
         function: What is called with the message, and with what it asks for besides.
         signature: Its parameters.
         words: How it was registered, such as `on_text(filters.contains('hi'))`.
-        rules: What has to hold of a message, one after the other; the first says of which kind it is.
+        kinds: Which kinds of messages it takes.
+        rules: What has to hold of a message besides, one after the other.
         policy: How its messages go through the lane of their conversation; None for one after the other.
-        command: What it is called by, if it handles a command.
+        names: The names of the command it handles; none for a handler of anything else.
     """
 
     function: Callable[..., Awaitable[object]]
     signature: Signature
     words: str
+    kinds: frozenset[type[Message]]
     rules: tuple[Rule, ...]
     policy: LanePolicy | None = None
-    command: Command | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
@@ -63,7 +62,7 @@ def async_signature(function: Callable[..., object], *, what: str, leading: int,
         ConfigError: It is no `async def`, or does not take those.
     """
     signature = Signature(function, what=what)
-    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))):
+    if not is_coroutine_function(function):
         raise signature.refuse("has to be an `async def` function")
     own = [one for one in signature.parameters() if not (one.is_keyword or one.is_rest)]
     if len(own) < leading:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args, get_origin
 
 from ilink.bot.routing.places import Place
 from ilink.bot.routing.signatures import MISSING, Signature, Unresolved
@@ -66,6 +66,7 @@ class Providers:
 
     def __init__(self) -> None:
         self._by_key: dict[object, Provider] = {}
+        self._families: dict[object, Callable[[object], Callable[..., object]]] = {}
 
     def add(self, key: object, make: Callable[..., object], *, scope: Scope = "message") -> Provider:
         """Add a provider.
@@ -88,12 +89,30 @@ class Providers:
         provider = self._by_key[key] = Provider(key=key, make=make, scope=scope, signature=signature)
         return provider
 
+    def add_family(self, origin: object, maker: Callable[[object], Callable[..., object]]) -> None:
+        """Add the providers of a generic class, such as `State[...]`.
+
+        Args:
+            origin: The class.
+            maker: Returns what makes the values for one annotation, or raises ConfigError if that makes no sense.
+        """
+        self._families[origin] = maker
+
     def find(self, key: object) -> Provider | None:
-        """Return the provider of an annotation."""
+        """Return the provider of an annotation.
+
+        Raises:
+            ConfigError: It is of a family that refuses it.
+        """
         try:
-            return self._by_key.get(key)
+            known = self._by_key.get(key)
         except TypeError:  # an annotation that cannot be a key, such as Annotated[int, []]
             return None
+        if known is None and (maker := self._families.get(get_origin(key))) is not None:
+            make = maker(key)
+            known = Provider(key=key, make=make, scope="message", signature=Signature(make, what="provider"))
+            self._by_key[key] = known
+        return known
 
     def __iter__(self) -> Iterator[Provider]:
         return iter(self._by_key.values())

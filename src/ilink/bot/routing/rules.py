@@ -67,6 +67,7 @@ class Rule:
         captures: The names of what is found whenever a message passes.
         may_capture: The names of what is found for some messages only.
         first: The characters that the text of a message that passes begins with, case folded; None for any.
+        grants: The annotations whose values every message has that passes.
         why: Says why a message was refused.
     """
 
@@ -77,6 +78,7 @@ class Rule:
     captures: frozenset[str] = frozenset()
     may_capture: frozenset[str] = frozenset()
     first: frozenset[str] | None = None
+    grants: frozenset[object] = frozenset()
     why: Callable[[Probe], str] | None = None
 
     def refusal(self, probe: Probe) -> str | None:
@@ -113,6 +115,7 @@ def both(left: Rule, right: Rule) -> Rule:
         captures=captures,
         may_capture=(left.may_capture | right.may_capture) - captures,
         first=_first_of_both(left.first, right.first),
+        grants=left.grants | right.grants,
         why=lambda probe: left.refusal(probe) or right.refusal(probe) or "one of them does not hold",
     )
 
@@ -138,6 +141,7 @@ def either(left: Rule, right: Rule) -> Rule:
         captures=captures,
         may_capture=(left.captures | right.captures | left.may_capture | right.may_capture) - captures,
         first=None if left.first is None or right.first is None else left.first | right.first,
+        grants=left.grants & right.grants,
         why=lambda probe: f"{left.refusal(probe)}, and {right.refusal(probe)}",
     )
 

@@ -12,7 +12,7 @@ from typing import Final, get_type_hints
 from ilink.bot.routing.places import Place, calling_variables, place_of
 from ilink.errors import ConfigError
 
-__all__ = ["MISSING", "Parameter", "Signature", "Unresolved"]
+__all__ = ["MISSING", "Parameter", "Signature", "Unresolved", "is_coroutine_function"]
 
 MISSING: Final = inspect.Parameter.empty
 """Stands for an annotation or a default that is not there."""
@@ -124,3 +124,9 @@ class Signature:
         elif not inspect.isroutine(function):
             function = type(function).__call__
         return getattr(inspect.unwrap(function), "__globals__", {})
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Whether calling a function, or an object, gives something to wait for."""
+    call: object = getattr(function, "__call__", None)  # noqa: B004  # the call itself is looked at
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
