@@ -27,14 +27,26 @@ FAST = Policies(handler_backoff=AT_ONCE, send_backoff=AT_ONCE, stop_seconds=2.0)
 
 
 class HastyClock(WallClock):
-    """A clock whose pauses last a thousandth, so that nothing sleeps for time; its time of day can be set forward."""
+    """A clock whose pauses last a thousandth, so that nothing sleeps for time.
+
+    `ahead_ms` is time that passes while the machine sleeps, `late` is time that passes while the program stands still,
+    and `set_ms` is how far somebody sets the time of day.
+    """
 
     def __init__(self) -> None:
         self.ahead_ms = 0
+        self.set_ms = 0
+        self.late = 0.0
         self.slept: list[float] = []
 
     def now_ms(self) -> int:
-        return super().now_ms() + self.ahead_ms
+        return super().now_ms() + self.ahead_ms + self.set_ms + int(self.late * 1000)
+
+    def uptime(self) -> float:
+        return super().uptime() + self.ahead_ms / 1000 + self.late
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.late
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

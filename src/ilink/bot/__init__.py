@@ -4,7 +4,33 @@ from __future__ import annotations
 
 from ilink.bot.bot import Bot
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
+from ilink.bot.incidents import (
+    ClockSet,
+    Incident,
+    MachineSlept,
+    PollAbandoned,
+    PollsSlowed,
+    ProcessStalled,
+    StoreFailed,
+    StoreRecovered,
+)
 from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
-__all__ = ["Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"]
+__all__ = [
+    "Bot",
+    "ClockSet",
+    "Duplicate",
+    "DuplicateKind",
+    "Incident",
+    "MachineSlept",
+    "OnSuspect",
+    "OnUnknown",
+    "Policies",
+    "PollAbandoned",
+    "PollsSlowed",
+    "ProcessStalled",
+    "SessionState",
+    "StoreFailed",
+    "StoreRecovered",
+]

@@ -8,31 +8,26 @@ import os
 import signal
 import sys
 from asyncio import Event
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from random import Random
 from types import FrameType
-from typing import TypeVar
 
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.duplicates import Duplicate
-from ilink.bot.routes import Routes
+from ilink.bot.incidents import Incident
+from ilink.bot.routing.dispatch import Dispatch
+from ilink.bot.routing.router import Router
 from ilink.bot.runner import BotClient, Runner
 from ilink.bot.settings import Allow, Policies, read_access
 from ilink.bot.states import SessionState
+from ilink.bot.words import Language
 from ilink.client.client import Client
 from ilink.errors import ConfigError, LoginError
 from ilink.flows.window import Forecast
-from ilink.messages.incoming import (
-    FileMessage,
-    ImageMessage,
-    Message,
-    TextMessage,
-    VideoMessage,
-    VoiceMessage,
-)
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
 from ilink.storage.journal import Counts, Letter
@@ -43,9 +38,6 @@ __all__ = ["Bot", "Login", "loading_bots"]
 
 _log = logging.getLogger(__name__)
 
-M = TypeVar("M", bound=Message)
-Function = Callable[[M], Awaitable[object]]
-Decorator = Callable[[Function[M]], Function[M]]
 Login = Callable[[Accounts], Awaitable[StoredAccount]]
 """Signs in and returns the stored account; called only when there is none to work with."""
 
@@ -66,7 +58,7 @@ def loading_bots() -> Generator[list[Bot], None, None]:
         _started_while_loading.reset(token)
 
 
-class Bot:
+class Bot(Router):
     """A program that answers people.
 
         bot = Bot()
@@ -89,6 +81,8 @@ class Bot:
         data: Folder of accounts and journals; else `ILINK_DATA`; else the user's data folder.
         policies: What happens when something does not work.
         name: What the bot calls itself towards the server, as `name/version`.
+        language: What the bot speaks where it speaks by itself; None for that of the person it talks to.
+        has_help: Whether there is a `/help` when there are commands and none is called so.
         open_client: Opens the way to the server for an account; the client over HTTP by default.
         clock: Source of time.
         random: Source of jitter and ids.
@@ -97,6 +91,8 @@ class Bot:
     Raises:
         ConfigError: `allow` is a word that means nothing.
     """
+
+    is_root = True
 
     def __init__(
         self,
@@ -107,22 +103,29 @@ class Bot:
         data: Path | str | None = None,
         policies: Policies | None = None,
         name: str = "",
+        language: Language | None = None,
+        has_help: bool = True,
         open_client: Callable[[StoredAccount], AbstractAsyncContextManager[BotClient]] | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
+        super().__init__()
+        self.provide(Bot, self._itself, scope="app")
         self._access = read_access(allow)
         self._account = account or environ.get(ACCOUNT_VARIABLE) or None
         self._base_url = base_url or environ.get(BASE_URL_VARIABLE) or None
         self._folder = data_folder(None if data is None else Path(data), environ=environ)
         self._policies = policies or Policies()
+        self._language: Language | None = language
+        self._has_help = has_help
         self._name = name
         self._open_client = open_client or self._open_http_client
         self._clock: Clock = clock or WallClock()
         self._random = random or Random()  # noqa: S311  # jitter, and ids that need to be new, not secret
-        self._routes = Routes()
         self._state_hooks: list[Callable[[SessionState], None]] = []
+        self._incident_hooks: list[Callable[[Incident], None]] = []
+        self._incidents: Counter[type[Incident]] = Counter()
         self._duplicate_hooks: list[Callable[[Duplicate], None]] = []
         self._dead_hooks: list[Callable[[Letter, BaseException | None], None]] = []
         self._runner: Runner | None = None
@@ -133,30 +136,6 @@ class Bot:
     def state(self) -> SessionState:
         """What the bot is doing."""
         return self._state
-
-    def on_text(self) -> Decorator[TextMessage]:
-        """Decorate the handler of text messages."""
-        return self._on(TextMessage)
-
-    def on_image(self) -> Decorator[ImageMessage]:
-        """Decorate the handler of pictures."""
-        return self._on(ImageMessage)
-
-    def on_voice(self) -> Decorator[VoiceMessage]:
-        """Decorate the handler of voice messages."""
-        return self._on(VoiceMessage)
-
-    def on_file(self) -> Decorator[FileMessage]:
-        """Decorate the handler of files."""
-        return self._on(FileMessage)
-
-    def on_video(self) -> Decorator[VideoMessage]:
-        """Decorate the handler of videos."""
-        return self._on(VideoMessage)
-
-    def on_any(self) -> Decorator[Message]:
-        """Decorate the handler of every message that no handler before it takes."""
-        return self._on(Message)
 
     def on_state(self, hook: Callable[[SessionState], None]) -> Callable[[SessionState], None]:
         """Call a function when the state changes; `expired` is when somebody has to sign in again.
@@ -183,6 +162,19 @@ class Bot:
         """
         self._duplicate_hooks.append(hook)
         return hook
+
+    def on_incident(self, hook: Callable[[Incident], None]) -> Callable[[Incident], None]:
+        """Call a function with whatever goes wrong without stopping the bot; `incidents` has the sums.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._incident_hooks.append(hook)
+        return hook
+
+    @property
+    def incidents(self) -> Mapping[type[Incident], int]:
+        """How often what went wrong, since this object was made."""
+        return dict(self._incidents)
 
     async def counts(self) -> Counts:
         """Return how much waits in the journal, and how much came twice since it began.
@@ -252,7 +244,8 @@ class Bot:
 
         Cancellation: stops at once. Messages whose handlers did not finish are handled by the next run.
         """
-        if not self._routes:
+        dispatch = Dispatch(self, language=self._language, has_help=self._has_help)
+        if not dispatch:
             message = "the bot has no handler; decorate a function with @bot.on_text()"
             raise ConfigError(message)
         async with AsyncExitStack() as exits:
@@ -262,10 +255,11 @@ class Bot:
             stored = await self._choose_account(accounts) or await self._sign_in(accounts, login)
             if stored is None:
                 return
-            successor = await self._serve_account(stored, accounts, None)
+            await exits.enter_async_context(dispatch.lifespan())
+            successor = await self._serve_account(stored, accounts, dispatch, None)
             while successor is not None:
                 previous, stored = stored.account.account_id, successor
-                successor = await self._serve_account(stored, accounts, previous)
+                successor = await self._serve_account(stored, accounts, dispatch, previous)
 
     def stop(self) -> None:
         """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored.
@@ -274,12 +268,8 @@ class Bot:
         """
         self._stop.set()
 
-    def _on(self, kind: type[M]) -> Decorator[M]:
-        def decorate(function: Function[M]) -> Function[M]:
-            self._routes.add(kind, function)
-            return function
-
-        return decorate
+    def _itself(self) -> Bot:
+        return self
 
     def _running(self) -> Runner:
         if self._runner is None:
@@ -288,7 +278,7 @@ class Bot:
         return self._runner
 
     async def _serve_account(
-        self, stored: StoredAccount, accounts: Accounts, previous: AccountId | None
+        self, stored: StoredAccount, accounts: Accounts, dispatch: Dispatch, previous: AccountId | None
     ) -> StoredAccount | None:
         """Run one account; return the one that takes over from it."""
         account_id = stored.account.account_id
@@ -301,7 +291,7 @@ class Bot:
                     accounts=accounts,
                     journal=journal,
                     open_client=self._open_client,
-                    routes=self._routes,
+                    dispatch=dispatch,
                     access=self._access,
                     policies=self._policies,
                     clock=self._clock,
@@ -309,6 +299,7 @@ class Bot:
                     on_state=self._note_state,
                     on_dead=self._note_dead,
                     on_duplicate=self._note_duplicate,
+                    on_incident=self._note_incident,
                 )
                 try:
                     return await self._runner.run(self._stop)
@@ -388,6 +379,11 @@ class Bot:
             self._state = state
             for hook in self._state_hooks:
                 hook(state)
+
+    def _note_incident(self, incident: Incident) -> None:
+        self._incidents[type(incident)] += 1
+        for hook in self._incident_hooks:
+            hook(incident)
 
     def _note_duplicate(self, duplicate: Duplicate) -> None:
         for hook in self._duplicate_hooks:

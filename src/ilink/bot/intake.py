@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from asyncio import Event
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ilink.bot.clock import Clock
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
+from ilink.bot.incidents import Incident, StoreFailed, StoreRecovered
 from ilink.bot.settings import Access, Policies
 from ilink.client.answers import Batch
 from ilink.errors import StoreError
@@ -68,16 +69,25 @@ class Intake:
         access: Who is listened to.
         policies: What happens to what is old, and how long a failing store is left alone.
         clock: Source of time.
+        on_incident: Called when the store fails, and when it works again.
     """
 
     def __init__(
-        self, journal: Journal, *, owner: UserId | None, access: Access, policies: Policies, clock: Clock
+        self,
+        journal: Journal,
+        *,
+        owner: UserId | None,
+        access: Access,
+        policies: Policies,
+        clock: Clock,
+        on_incident: Callable[[Incident], None],
     ) -> None:
         self._journal = journal
         self._owner = owner
         self._access = access
         self._policies = policies
         self._clock = clock
+        self._on_incident = on_incident
         self._suspects = Suspects(window_ms=int(policies.suspect_seconds * 1000))
 
     async def recall(self) -> None:
@@ -111,18 +121,25 @@ class Intake:
             self._arrival(raw, wire, identity, now_ms)
             for (raw, wire), identity in zip(updates, identities, strict=True)
         ]
+        failed_at: float | None = None
         while True:
             try:
                 ingested = await self._journal.ingest(
                     arrivals, cursor=batch.cursor, generation=generation, hint_ms=batch.hint_ms, now_ms=now_ms
                 )
-                return _taken(arrivals, ingested, now_ms)
+                break
             except StoreError as error:
                 # The server may hand this batch out only once, so it is kept until the store takes it.
                 _log.error("cannot store %d updates, trying again: %s", len(arrivals), error)
+                if failed_at is None:
+                    failed_at = self._clock.monotonic()
+                    self._on_incident(StoreFailed(error))
                 if stop.is_set():
                     raise
                 await self._clock.sleep(self._policies.handler_backoff.first)
+        if failed_at is not None:
+            self._on_incident(StoreRecovered(self._clock.monotonic() - failed_at))
+        return _taken(arrivals, ingested, now_ms)
 
     def _arrival(self, raw: bytes, wire: WeixinMessage | None, identity: str, now_ms: int) -> Arrival:
         """Decide what becomes of an update; everything is stored, whether anybody can read it or not."""

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Event
-from collections.abc import Callable
+from asyncio import Event, Task
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
 from typing import Final, Protocol
 
 from ilink.bot.clock import Clock
+from ilink.bot.incidents import Incident, PollAbandoned, PollsSlowed
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.waiting import unless_set
 from ilink.client.answers import Batch
-from ilink.errors import IlinkError, StaleTokenError
-from ilink.flows.polling import PollAfter, PollState, Revive, Stop, after_batch, after_error
+from ilink.errors import IlinkError, StaleTokenError, StoreError, StoreLockedError
+from ilink.flows.polling import (
+    PollAfter,
+    PollState,
+    PollStep,
+    Revive,
+    Stop,
+    after_batch,
+    after_error,
+    was_unanswered,
+    zombie_after,
+)
 from ilink.storage.accounts import Position
 from ilink.storage.journal import Journal
 from ilink.wire.ids import Cursor
@@ -26,6 +37,13 @@ _log = logging.getLogger(__name__)
 
 _KEEP_CURSOR: Final = 30.0
 """Seconds a cursor that came without updates may stay in memory only."""
+
+_LAST_ANSWER: Final = 0.25
+"""Seconds a poll may go on after the bot was told to stop: an answer that is on its way was handed out for good, and a
+server that hands out once would never repeat it (observed: ocw#164)."""
+
+_GREETING: Final = 5.0
+"""Seconds that are waited for an answer to notifystart; polling does not depend on it."""
 
 
 class PollsUpdates(Protocol):
@@ -55,6 +73,7 @@ class Poller:
         random: Source of jitter.
         on_taken: Called with what a batch brought, once it is stored.
         on_answer: Called for every poll that was answered.
+        on_incident: Called with what goes wrong without ending polling.
     """
 
     def __init__(
@@ -67,6 +86,7 @@ class Poller:
         random: Random,
         on_taken: Callable[[Taken], None],
         on_answer: Callable[[Batch], None],
+        on_incident: Callable[[Incident], None],
     ) -> None:
         self._intake = intake
         self._journal = journal
@@ -74,13 +94,17 @@ class Poller:
         self._random = random
         self._on_taken = on_taken
         self._on_answer = on_answer
+        self._on_incident = on_incident
         self._cursor = self._stored_cursor = position.cursor
         self._hint_ms = position.hint_ms
         self._cursor_kept_at = 0.0
         self._generation = 0
+        self._renewal = Event()
+        self._began: float | None = None
+        self._state = PollState()
 
     async def poll(self, client: PollsUpdates, *, generation: int, stop: Event) -> bool:
-        """Poll until the bot is stopped (False) or the token is refused for good (True).
+        """Poll until the bot is stopped (False), or the token is refused for good or was replaced (True).
 
         Args:
             client: The way to the server.
@@ -89,44 +113,47 @@ class Poller:
 
         Raises:
             ApiError, TransportError, RemoteProtocolError: Polling cannot go on, and repeating it does not help.
+            StoreLockedError: Another process took the journal over.
             StoreError: The store failed while the bot was to stop.
         """
         self._generation = generation
-        state = PollState()
+        self._state = PollState()
+        self._renewal.set()
         stopping = asyncio.create_task(stop.wait())
         try:
-            with suppress(IlinkError):  # what it is good for is unknown; the official client ignores failures as well
-                await client.notify_start()
             while not stop.is_set():
-                began = self._clock.monotonic()
-                try:
-                    batch = await unless_set(stopping, client.get_updates(self._cursor, hint_ms=self._hint_ms))
-                    if batch is None:
-                        break
-                except IlinkError as error:
-                    state, step = after_error(state, error, jitter=self._random.random())
-                    _log.warning("polling failed: %s", error)
-                else:
-                    await self._take(batch, stop)
-                    self._on_answer(batch)
-                    held = self._clock.monotonic() - began
-                    state, step = after_batch(
-                        state, is_empty=not batch.updates, held=held, jitter=self._random.random()
-                    )
-                match step:
-                    case PollAfter():
-                        if step.seconds:
-                            await unless_set(stopping, self._clock.sleep(step.seconds))
-                    case Revive():
-                        with suppress(IlinkError):
-                            await client.notify_start()
-                    case Stop():
-                        if isinstance(step.error, StaleTokenError):
-                            return True
-                        raise step.error
+                if self._renewal.is_set():
+                    self._renewal.clear()
+                    await self._greet(client, stopping)
+                    await self._check_owner()
+                step = await self._poll_once(client, stopping, stop)
+                if isinstance(step, Stop):
+                    if isinstance(step.error, StaleTokenError):
+                        return True
+                    raise step.error
+                if isinstance(step, Revive):
+                    await self._greet(client, stopping)
+                elif step.seconds:
+                    await self._unless_renewed(stopping, self._clock.sleep(step.seconds))
             return False
         finally:
             stopping.cancel()
+
+    def renew(self) -> None:
+        """Give up the poll or pause under way and poll at once: the program was away, and its connection may be dead.
+
+        Polling anew checks the session too: notifystart revives one that was idle too long (observed: ocw#155).
+        """
+        self._renewal.set()
+
+    def look(self) -> None:
+        """Give up the poll under way if it should have been answered long ago."""
+        if self._began is None:
+            return
+        held = self._clock.monotonic() - self._began
+        if held >= zombie_after(self._hint_ms):
+            self._note_abandoned(held)
+            self._renewal.set()
 
     async def store_cursor(self) -> None:
         """Store where polling goes on, if that is not stored yet.
@@ -145,20 +172,104 @@ class Poller:
         )
         self._stored_cursor = self._cursor
 
-    async def _take(self, batch: Batch, stop: Event) -> None:
-        """Store what a poll brought, and hand it on; an idle poll writes nothing."""
+    async def _greet(self, client: PollsUpdates, stopping: Task[bool]) -> None:
+        """Say that polling begins. What it is good for is unknown; the official client ignores failures as well."""
+        with suppress(IlinkError, TimeoutError):
+            await unless_set(stopping, asyncio.wait_for(client.notify_start(), _GREETING))
+
+    async def _check_owner(self) -> None:
+        """Make sure that nobody took the journal over while this process was away, or before it polled first."""
+        try:
+            is_ours = await self._journal.is_ours()
+        except StoreError as error:  # whatever is stored next tells
+            _log.warning("cannot tell whether the journal is still ours: %s", error)
+            return
+        if not is_ours:
+            message = "another process took the journal of this account over; this one has stopped, and changes nothing"
+            raise StoreLockedError(message)
+
+    async def _poll_once(self, client: PollsUpdates, stopping: Task[bool], stop: Event) -> PollStep:
+        """Poll, store what came, and return what to do next."""
+        began = self._began = self._clock.monotonic()
+        try:
+            batch = await self._await_answer(client, stopping)
+        except IlinkError as error:
+            _log.warning("polling failed: %s", error)
+            self._state, step = after_error(self._state, error, jitter=self._random.random())
+            return step
+        finally:
+            self._began = None
+        if batch is None:  # stopped, or given up
+            return PollAfter()
+        held = self._clock.monotonic() - began
+        if batch.is_cut and was_unanswered(held, self._hint_ms):
+            self._note_abandoned(held)
+        if not await self._take(batch, stop):
+            message = "this account was signed in again or out; this token is not used any more"
+            return Stop(StaleTokenError(message, endpoint="getupdates"))
+        self._on_answer(batch)
+        return self._after(batch, held)
+
+    async def _await_answer(self, client: PollsUpdates, stopping: Task[bool]) -> Batch | None:
+        """Wait for an answer; None when the bot is stopped and none is on its way, or the poll was given up."""
+        polling = asyncio.ensure_future(client.get_updates(self._cursor, hint_ms=self._hint_ms))
+        renewing = asyncio.create_task(self._renewal.wait())
+        try:
+            await asyncio.wait({polling, stopping, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() and not polling.done():
+                pause = asyncio.ensure_future(self._clock.sleep(_LAST_ANSWER))
+                await asyncio.wait({polling, pause}, return_when=asyncio.FIRST_COMPLETED)
+                pause.cancel()
+        finally:
+            renewing.cancel()
+            if not polling.done():
+                polling.cancel()
+                await asyncio.wait({polling})
+        return None if polling.cancelled() else polling.result()
+
+    async def _unless_renewed(self, stopping: Task[bool], pause: Coroutine[None, None, None]) -> None:
+        renewing = asyncio.create_task(self._renewal.wait())
+        try:
+            await unless_set(stopping, pause, renewing)
+        finally:
+            renewing.cancel()
+
+    def _after(self, batch: Batch, held: float) -> PollStep:
+        was_slowed = self._state.is_slowed
+        self._state, step = after_batch(
+            self._state, is_empty=not batch.updates, held=held, jitter=self._random.random()
+        )
+        if self._state.is_slowed and not was_slowed:
+            _log.warning(
+                "%d polls in a row came back empty at once; does another program poll with this token?",
+                self._state.fast_empties,
+            )
+            self._on_incident(PollsSlowed(self._state.fast_empties))
+        return step
+
+    def _note_abandoned(self, held: float) -> None:
+        _log.warning("a poll had no answer for %.0f s and was given up; polling anew", held)
+        self._on_incident(PollAbandoned(held))
+
+    async def _take(self, batch: Batch, stop: Event) -> bool:
+        """Store what a poll brought, and hand it on; an idle poll writes nothing. False when a newer login took over."""
         self._hint_ms = batch.hint_ms
         if batch.updates:
-            await self._store(batch, stop)
-        elif batch.cursor != self._stored_cursor:
+            return await self._store(batch, stop)
+        if batch.cursor != self._stored_cursor:
             now = self._clock.monotonic()
             if self._cursor == self._stored_cursor:
                 self._cursor_kept_at = now
             self._cursor = batch.cursor
             if now - self._cursor_kept_at >= _KEEP_CURSOR:
                 await self.store_cursor()
+        return True
 
-    async def _store(self, batch: Batch, stop: Event) -> None:
+    async def _store(self, batch: Batch, stop: Event) -> bool:
         taken = await self._intake.take(batch, generation=self._generation, stop=stop)
-        self._cursor = self._stored_cursor = batch.cursor
         self._on_taken(taken)
+        if not taken.has_moved:
+            await self._check_owner()
+            return False
+        self._cursor = self._stored_cursor = batch.cursor
+        return True

@@ -10,21 +10,24 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from random import Random
 from typing import Final, Protocol, TypeVar
 
-from ilink.bot.clock import Clock
+from ilink.bot.clock import Clock, SteadyClock
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.handling import Handling
+from ilink.bot.incidents import ClockSet, Incident, MachineSlept, ProcessStalled
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.lanes import Lanes
+from ilink.bot.outbox.drafts import drafts_of
+from ilink.bot.outbox.senders import Senders, SendsMessages
 from ilink.bot.poller import Poller, PollsUpdates
-from ilink.bot.routes import Routes
-from ilink.bot.senders import Senders, SendsMessages
+from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.settings import Access, Policies
 from ilink.bot.states import SessionState
-from ilink.bot.turn import drafts_of
 from ilink.bot.typing_indicator import ShowsTyping, TypingIndicators
 from ilink.bot.waiting import unless_set
+from ilink.bot.watch import Watch
 from ilink.client.answers import Batch
 from ilink.errors import ConfigError, IlinkError, StoreError
+from ilink.flows.clocks import Gap
 from ilink.flows.window import Forecast, forecast
 from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
@@ -65,7 +68,7 @@ class Runner:
         accounts: Where logins are stored.
         journal: The account's journal, open.
         open_client: Opens a client for an account; used again after a new login.
-        routes: Which function handles which message.
+        dispatch: Which function handles which message.
         access: Who is listened to.
         policies: What happens when something does not work.
         clock: Source of time.
@@ -73,6 +76,7 @@ class Runner:
         on_state: Called when the state changes.
         on_dead: Called with a message that was given up.
         on_duplicate: Called with what came twice.
+        on_incident: Called with what goes wrong without ending the work.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Runner:
         accounts: Accounts,
         journal: Journal,
         open_client: Callable[[StoredAccount], AbstractAsyncContextManager[BotClient]],
-        routes: Routes,
+        dispatch: Dispatch,
         access: Access,
         policies: Policies,
         clock: Clock,
@@ -90,19 +94,24 @@ class Runner:
         on_state: Callable[[SessionState], None],
         on_dead: Callable[[Letter, BaseException | None], None],
         on_duplicate: Callable[[Duplicate], None],
+        on_incident: Callable[[Incident], None],
     ) -> None:
         self._stored = stored
         self._accounts = accounts
         self._journal = journal
         self._open_client = open_client
-        self._routes = routes
+        self._dispatch = dispatch
         self._access = access
         self._policies = policies
-        self._clock = clock
+        self._clock = SteadyClock(clock)
+        self._watch = Watch(clock, on_gap=self._note_gap, on_look=self._look)
         self._random = random
         self._on_state = on_state
         self._on_dead = on_dead
         self._on_duplicate = on_duplicate
+        self._on_incident = on_incident
+        self._poller: Poller | None = None
+        self._wants_gap_stored = False
         self._client: BotClient | None = None
         self._lanes: Lanes | None = None
         self._senders: Senders | None = None
@@ -196,8 +205,8 @@ class Runner:
         return part
 
     async def _work(self, stop: Event, tasks: TaskGroup) -> None:
-        poller = await self._open_poller()
-        keeping = tasks.create_task(self._keep_house())
+        poller = self._poller = await self._open_poller()
+        background = [tasks.create_task(self._keep_house()), tasks.create_task(self._watch.run())]
         try:
             while True:
                 async with self._open_client(self._stored) as client:
@@ -208,7 +217,8 @@ class Runner:
                         await self._end(client, poller)
                         return
         finally:
-            keeping.cancel()
+            for task in background:
+                task.cancel()
             for part in (self._lanes, self._senders, self._typing):
                 if part is not None:
                     part.cancel()
@@ -221,6 +231,7 @@ class Runner:
             access=self._access,
             policies=self._policies,
             clock=self._clock,
+            on_incident=self._on_incident,
         )
         await intake.recall()
         return Poller(
@@ -231,6 +242,7 @@ class Runner:
             random=self._random,
             on_taken=self._hand_on,
             on_answer=self._senders_may_go_on,
+            on_incident=self._on_incident,
         )
 
     def _hand_on(self, taken: Taken) -> None:
@@ -267,7 +279,7 @@ class Runner:
             on_stale=lambda error: _log.warning("%s; sending waits until a poll works", error),
             on_quiet=self._note_quiet,
         )
-        handling = Handling(self._stored.account.account_id, routes=self._routes, outlet=self, policies=self._policies)
+        handling = Handling(self._stored.account.account_id, dispatch=self._dispatch, outlet=self, policies=self._policies)
         self._lanes = Lanes(
             self._journal,
             handling.handle,
@@ -308,7 +320,7 @@ class Runner:
                     if found is not None and found.state is AccountState.ACTIVE:
                         self._stored = found
                         return True
-                    if (successor := await self._find_successor()) is not None:
+                    if (successor := await self._find_successor(found)) is not None:
                         self._on_state(SessionState.DISPLACED)
                         self._successor = successor
                         return False
@@ -317,12 +329,15 @@ class Runner:
             stopping.cancel()
         return False
 
-    async def _find_successor(self) -> StoredAccount | None:
-        """Find the account that the owner's newer login created."""
-        ours = self._stored
+    async def _find_successor(self, found: StoredAccount | None) -> StoredAccount | None:
+        """Find the account that the owner's newer login created; times of logins say nothing when a clock was set."""
+        ours = self._stored.account
+        if ours.owner_id is None or (found is not None and found.state is not AccountState.DISPLACED):
+            return None
         for other in await self._accounts.list():
-            is_newer = other.signed_in_at > ours.signed_in_at and other.state is AccountState.ACTIVE
-            if is_newer and ours.account.owner_id and other.account.owner_id == ours.account.owner_id:
+            account = other.account
+            is_heir = account.account_id != ours.account_id and account.owner_id == ours.owner_id
+            if is_heir and account.base_url == ours.base_url and other.state is AccountState.ACTIVE:
                 return other
         return None
 
@@ -336,6 +351,35 @@ class Runner:
         with suppress(IlinkError, TimeoutError):
             async with asyncio.timeout(_GOODBYE):
                 await client.notify_stop()
+
+    def _note_gap(self, gap: Gap) -> None:
+        """Tell what the clocks showed; after an absence poll anew, because what was waited for may never come."""
+        if gap.slept:
+            _log.warning("the machine slept for %.0f s; polling anew", gap.slept)
+            self._on_incident(MachineSlept(gap.slept))
+        if gap.stalled:
+            _log.warning("this program stood still for %.0f s; polling anew", gap.stalled)
+            self._on_incident(ProcessStalled(gap.stalled))
+        if gap.jumped:
+            _log.warning("the clock was set by %+.0f s; windows and due times go on as before", gap.jumped)
+            self._on_incident(ClockSet(gap.jumped))
+            self._wants_gap_stored = True
+        if gap.is_absence:
+            self._working(self._poller).renew()
+
+    async def _look(self) -> None:
+        self._working(self._poller).look()
+        if self._wants_gap_stored:
+            await self._store_gap()
+
+    async def _store_gap(self) -> None:
+        """Tell the next process how far the times stored by this one are from those of a clock that was set."""
+        try:
+            await self._journal.note_clock_gap(self._clock.gap_ms())
+        except StoreError as error:
+            _log.warning("cannot store that the clock was set, trying again: %s", error)
+        else:
+            self._wants_gap_stored = False
 
     async def _keep_house(self) -> None:
         """Look for what other processes put into the journal, and forget what is old, now and then."""

@@ -1,4 +1,4 @@
-"""Waiting that ends when the bot is told to stop."""
+"""Waiting that ends when the bot is told to stop, or something else asks for attention."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["unless_set"]
 T = TypeVar("T")
 
 
-async def unless_set(stopping: Task[bool], work: Coroutine[None, None, T]) -> T | None:
-    """Do some work unless the bot is stopped; what was finished at that moment counts."""
+async def unless_set(waker: Task[bool], work: Coroutine[None, None, T], *wakers: Task[bool]) -> T | None:
+    """Do some work unless one of the wakers is done; what was finished at that moment counts, else it is cancelled."""
     task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, waker, *wakers}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         if not task.done():
             task.cancel()

@@ -33,6 +33,8 @@ __all__ = [
     "after_error",
     "is_empty_poll",
     "poll_timeout",
+    "was_unanswered",
+    "zombie_after",
 ]
 
 DEFAULT_HOLD: Final = 35.0
@@ -41,6 +43,9 @@ DEFAULT_HOLD: Final = 35.0
 MIN_SLACK: Final = 5.0
 MAX_SLACK: Final = 10.0
 """Seconds added to the server's hint: a client that waits exactly as long as the server loses batches (ocw#267)."""
+
+ZOMBIE_MARGIN: Final = 5.0
+"""Seconds beyond the longest time limit after which a poll is dead."""
 
 EDGE_CEILINGS: Final = {"ilinkai.wechat.com": 12.0}
 """Hosts whose edge cuts requests, here after about 16 s; 5 and 10 s succeed (observed: hermes-agent#89983)."""
@@ -107,6 +112,11 @@ class PollState:
     fast_empties: int = 0
     is_revived: bool = False
 
+    @property
+    def is_slowed(self) -> bool:
+        """Whether polls come back empty at once so often that there are pauses between them."""
+        return self.fast_empties > PATIENCE_WITH_FAST_EMPTIES
+
 
 @dataclass(frozen=True, slots=True)
 class PollAfter:
@@ -138,10 +148,25 @@ def poll_timeout(hint_ms: int | None, *, base_url: str, slack: float = MIN_SLACK
         base_url: Where the poll goes; the international host's ceiling is kept.
         slack: Seconds on top of the hint, 5 to 10; others are brought into that range.
     """
-    hold = DEFAULT_HOLD if hint_ms is None or not 0 < hint_ms <= MAX_HOLD * 1000 else hint_ms / 1000
-    wanted = hold + min(max(slack, MIN_SLACK), MAX_SLACK)
+    wanted = _hold(hint_ms) + min(max(slack, MIN_SLACK), MAX_SLACK)
     ceiling = EDGE_CEILINGS.get((urlsplit(base_url).hostname or "").rstrip("."))
     return wanted if ceiling is None else min(wanted, ceiling)
+
+
+def zombie_after(hint_ms: int | None) -> float:
+    """Return after how many seconds a poll is given up that should have been answered or have timed out long before.
+
+    A poll's own time limit ends it sooner. Where that does not work, as on a connection that died unnoticed, this does.
+    """
+    return _hold(hint_ms) + MAX_SLACK + ZOMBIE_MARGIN
+
+
+def was_unanswered(held: float, hint_ms: int | None) -> bool:
+    """Tell whether a poll that was cut short ended by our own time limit though the server should have answered it.
+
+    An edge that cuts polls does so earlier, and so do we where an edge is known to (observed: hermes-agent#89983).
+    """
+    return held >= _hold(hint_ms) + MIN_SLACK / 2
 
 
 def is_empty_poll(error: IlinkError) -> bool:
@@ -194,6 +219,10 @@ def after_error(
     failures = state.failures + 1
     pause = backoff.delay(failures, jitter=jitter, retry_after=_asked_pause(error))
     return replace(state, failures=failures, rejections=rejections, fast_empties=0), PollAfter(pause)
+
+
+def _hold(hint_ms: int | None) -> float:
+    return DEFAULT_HOLD if hint_ms is None or not 0 < hint_ms <= MAX_HOLD * 1000 else hint_ms / 1000
 
 
 def _asked_pause(error: IlinkError) -> float | None:

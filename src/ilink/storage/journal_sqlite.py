@@ -174,8 +174,11 @@ class SqliteJournal:
         )
         if gap_ms > 0:
             connection.execute(
-                "UPDATE outbox SET expires_ms = expires_ms + ? WHERE account_id = ? AND state IN (0, 6, 7)", moved
+                "UPDATE outbox SET expires_ms = expires_ms + ?1, finished_ms = finished_ms + ?1 WHERE account_id = ?2",
+                moved,
             )
+            # Marks of duplicates are forgotten by this time.
+            connection.execute("UPDATE inbox SET received_ms = received_ms + ? WHERE account_id = ?", moved)
 
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int

@@ -1,0 +1,101 @@
+"""What goes wrong around a bot without stopping it: told to whoever wants to know, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ilink.errors import StoreError
+
+__all__ = [
+    "ClockSet",
+    "Incident",
+    "MachineSlept",
+    "PollAbandoned",
+    "PollsSlowed",
+    "ProcessStalled",
+    "StoreFailed",
+    "StoreRecovered",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class PollAbandoned:
+    """A poll had no answer long after the server's own limit, so its connection is dead; a new one was begun.
+
+    Attributes:
+        seconds: How long it was waited for.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PollsSlowed:
+    """The server answers polls empty and at once, again and again, so there are pauses between them now.
+
+    The server is broken, or another program polls with the same token (observed: Lingtai-AI/lingtai#83).
+
+    Attributes:
+        polls: How many in a row came back like that.
+    """
+
+    polls: int
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSlept:
+    """The machine slept; the poll that was under way was given up and a new one begun.
+
+    Attributes:
+        seconds: How long.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStalled:
+    """The program stood still: it was stopped, the machine was suspended, or a handler blocked the event loop.
+
+    Attributes:
+        seconds: How long.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSet:
+    """Somebody set the machine's time of day. Windows, due times and expiry go on as if nobody had.
+
+    Attributes:
+        seconds: How far forward; negative for back.
+    """
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """What a poll brought cannot be stored; it is kept in memory and tried again, and nothing is polled meanwhile.
+
+    Attributes:
+        error: Why; a `StoreLockedError` when another process holds the database.
+    """
+
+    error: StoreError
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """What could not be stored is stored, and polling goes on.
+
+    Attributes:
+        seconds: How long that took.
+    """
+
+    seconds: float
+
+
+Incident = PollAbandoned | PollsSlowed | MachineSlept | ProcessStalled | ClockSet | StoreFailed | StoreRecovered
+"""What goes wrong without stopping the bot."""
