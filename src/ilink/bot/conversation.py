@@ -22,6 +22,7 @@ __all__ = [
     "Kept",
     "KeptState",
     "OpenForm",
+    "Stored",
     "Words",
     "read_kept",
 ]
@@ -92,6 +93,20 @@ class OpenForm(Struct, omit_defaults=True):
         return f"ask:{self.identity}:{len(self.answers)}"
 
 
+class Stored(Struct, frozen=True, kw_only=True):
+    """What is kept of a conversation, as bytes.
+
+    Attributes:
+        data: All of it; empty for nothing.
+        due_ms: When somebody has to look at it though nobody writes; None for never.
+        expires_ms: When all of it is worth nothing; None for never.
+    """
+
+    data: bytes
+    due_ms: int | None
+    expires_ms: int | None
+
+
 class Kept(Struct, omit_defaults=True):
     """All that is kept of a conversation.
 
@@ -115,7 +130,7 @@ class Kept(Struct, omit_defaults=True):
         latest = FOREVER_MS if self.forms else max(ends, default=0)
         return None if latest >= FOREVER_MS else latest
 
-    def to_bytes(self, *, now_ms: int, limit: int) -> bytes:
+    def to_stored(self, *, now_ms: int, limit: int) -> Stored:
         """Return it as it is stored, without what is over; nothing at all when nothing is left.
 
         Raises:
@@ -125,7 +140,7 @@ class Kept(Struct, omit_defaults=True):
             name: state for name, state in self.states.items() if state.expires_ms is None or state.expires_ms > now_ms
         }
         if not self.states and not self.forms:
-            return b""
+            return Stored(data=b"", due_ms=None, expires_ms=None)
         encoded = _encoder.encode(self)
         if len(encoded) > limit:
             largest = max(self.states, key=lambda name: len(bytes(self.states[name].value)), default="")
@@ -134,7 +149,7 @@ class Kept(Struct, omit_defaults=True):
                 f" {largest or 'the answers of one handler'}, or raise ConversationPolicy.state_bytes"
             )
             raise StateError(message, state=largest)
-        return encoded
+        return Stored(data=encoded, due_ms=self.due_ms, expires_ms=self.expires_ms)
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -59,18 +59,18 @@ def state_name(kind: type[object]) -> str:
     return name if isinstance(name, str) else kind.__qualname__.rpartition(".<locals>.")[2]
 
 
-def check_state_type(kind: object) -> None:
+def check_state_type(kind: type[object]) -> None:
     """Refuse a type whose values could not be kept, before any message comes.
 
     Raises:
         ConfigError: It is no dataclass or Struct, has a field without default, or one that JSON has no place for; the
             message names the field.
     """
-    if not isinstance(kind, type) or not (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)):
+    if not (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)):
         message = f"{_shown(kind)} cannot be the state of a conversation: use a dataclass or a msgspec Struct"
         raise ConfigError(message)
     try:
-        shape = shapes.type_info(cast("Any", kind))
+        shape = shapes.type_info(kind)
     except (TypeError, NameError) as error:
         message = f"{_shown(kind)} cannot be the state of a conversation: {error}"
         raise ConfigError(message) from error
@@ -111,6 +111,8 @@ def read_state(kind: type[T], kept: KeptState | None, *, now_ms: int, expire: fl
     Raises:
         StateError: What is kept does not fit the type.
     """
+    if expire is None:
+        expire = _expiry(kind)
     if kept is None or (kept.expires_ms is not None and kept.expires_ms <= now_ms):
         return State(kind, kind(), expire=expire)
     encoded = bytes(kept.value)
@@ -204,6 +206,11 @@ def _custom_parts(shape: shapes.Type, place: str, seen: set[type[object]]) -> It
             yield from _custom_parts(shape.item_type, f"{place}[...]", seen)
         case _:
             return
+
+
+def _expiry(kind: type[object]) -> float | None:
+    expire: object = getattr(kind, "state_expire", None)
+    return float(expire) if isinstance(expire, int | float) else None
 
 
 def _version(kind: type[object]) -> int:
