@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ilink.bot import Bot, Duplicate, DuplicateKind, OnSuspect, OnUnknown, Policies, SessionState
+    from ilink.bot.routing import Filter, Invocation, KindFilter, Middleware, Next, Router, filters
     from ilink.client.client import Client
     from ilink.client.thumbnails import Thumbnail, make_thumbnail
     from ilink.errors import (
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         Message,
         OtherMessage,
         OutgoingMessage,
+        Quote,
         Receipt,
         Rejected,
         SavedMedia,
@@ -87,6 +89,7 @@ __all__ = [
     "DuplicateKind",
     "Expired",
     "FileMessage",
+    "Filter",
     "HandlerError",
     "IlinkError",
     "ImageMessage",
@@ -96,12 +99,16 @@ __all__ = [
     "IncomingVideo",
     "IncomingVoice",
     "IntegrityError",
+    "Invocation",
+    "KindFilter",
     "LoginError",
     "MediaError",
     "MediaKind",
     "MediaReference",
     "Message",
     "MessageId",
+    "Middleware",
+    "Next",
     "OnSuspect",
     "OnUnknown",
     "OtherMessage",
@@ -109,10 +116,12 @@ __all__ = [
     "OutgoingMessage",
     "Policies",
     "ProtocolError",
+    "Quote",
     "RateLimitedError",
     "Receipt",
     "Rejected",
     "RequestRejectedError",
+    "Router",
     "SavedMedia",
     "Secret",
     "ServerError",
@@ -131,6 +140,7 @@ __all__ = [
     "VideoMessage",
     "VoiceMessage",
     "WindowClosedError",
+    "filters",
     "make_thumbnail",
     "media_references",
 ]
@@ -138,7 +148,12 @@ __all__ = [
 _HOMES = {
     "Account": "ilink.wire.accounts",
     **dict.fromkeys(("AccountId", "ClientId", "Cursor", "MessageId", "Secret", "UserId"), "ilink.wire.ids"),
-    **dict.fromkeys(("Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"), "ilink.bot"),
+    **dict.fromkeys(
+        ("Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"), "ilink.bot"
+    ),
+    **dict.fromkeys(
+        ("Filter", "Invocation", "KindFilter", "Middleware", "Next", "Router", "filters"), "ilink.bot.routing"
+    ),
     "Client": "ilink.client.client",
     **dict.fromkeys(("Thumbnail", "make_thumbnail"), "ilink.client.thumbnails"),
 }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ilink.bot.routing import filters
+from ilink.bot.routing.filters import Filter, KindFilter
 from ilink.bot.routing.injection import Invocation
+from ilink.bot.routing.router import Middleware, Next, Router
 
-__all__ = ["Invocation"]
+__all__ = ["Filter", "Invocation", "KindFilter", "Middleware", "Next", "Router", "filters"]

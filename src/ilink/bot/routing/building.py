@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ilink.bot.routing.binding import Binder, Binding, Known
@@ -237,7 +237,10 @@ def _add_help(built: Built, chain: tuple[Router, ...], known: Known, function: C
         names=names,
     )
     binder = Binder([router.registered.providers for router in chain], known)
-    _add_handler(built, handler, chain, binder)
+    route = _route(handler, chain[0].registered.rules, chain, binder)
+    assert route.command is not None, "it has names"
+    route = replace(route, command=replace(route.command, about_key="command.help"))
+    built.commands |= dict.fromkeys(names, route)
 
 
 def _shelf(routes: Sequence[Route]) -> _Shelf:

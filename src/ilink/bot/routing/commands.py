@@ -98,11 +98,13 @@ class Command:
         names: What it is called by, without slash; the first is its main one.
         arguments: What it takes, in order.
         about: What it does: the handler's docstring.
+        about_key: The key of the words that say so in every language; for what this package adds.
     """
 
     names: tuple[str, ...]
     arguments: tuple[Argument, ...]
     about: str
+    about_key: str = ""
 
     def read(self, rest: str) -> Mapping[str, object]:
         """Return the arguments by name.
@@ -137,13 +139,16 @@ class Command:
 
     def line(self, language: Language) -> str:
         """Return one line about it."""
-        summary = self.about.partition("\n")[0]
+        summary = self._about_in(language).partition("\n")[0]
         return f"{self.usage(language)} – {summary}" if summary else self.usage(language)
 
     def manual(self, language: Language) -> str:
         """Return everything about it."""
         others = [f"/{name}" for name in self.names if f"/{name}" != self.called(language)]
-        return "\n".join(part for part in (self.usage(language), ", ".join(others), self.about) if part)
+        return "\n".join(part for part in (self.usage(language), ", ".join(others), self._about_in(language)) if part)
+
+    def _about_in(self, language: Language) -> str:
+        return say(language, self.about_key) if self.about_key else self.about
 
     def complaint(self, error: ArgumentsError, language: Language) -> str:
         """Return what to tell somebody who called it wrongly."""

@@ -29,6 +29,7 @@ __all__ = ["Condition", "ErrorHandler", "Hook", "Middleware", "Next", "Outgoing"
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Exception)
+F = TypeVar("F", bound=Exception)
 T = TypeVar("T")
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -216,9 +217,15 @@ class Router:
         return self._on("on_command", _kinds_of(TextMessage), tuple(conditions), policy, shown=shown, names=checked)
 
     @overload
-    def on_error(self) -> Callable[[ErrorFunction[Exception, P, R]], ErrorFunction[Exception, P, R]]: ...
+    def on_error(self, error: type[E], /) -> Callable[[ErrorFunction[E, P, R]], ErrorFunction[E, P, R]]: ...
     @overload
-    def on_error(self, *errors: type[E]) -> Callable[[ErrorFunction[E, P, R]], ErrorFunction[E, P, R]]: ...
+    def on_error(
+        self, error: type[E], other: type[F], /
+    ) -> Callable[[ErrorFunction[E | F, P, R]], ErrorFunction[E | F, P, R]]: ...
+    @overload
+    def on_error(
+        self, *errors: type[Exception]
+    ) -> Callable[[ErrorFunction[Exception, P, R]], ErrorFunction[Exception, P, R]]: ...
     def on_error(self, *errors: type[Exception]) -> Callable[[ErrorFunction[E, P, R]], ErrorFunction[E, P, R]]:
         """Decorate what is called with an error and the message when a handler of this router raised it.
 

@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Final, Literal, Union, get_args, get_origin
 from uuid import UUID
 
+from ilink.flows.answers import is_chinese, read_approval, read_integer
+
 __all__ = ["ValueReader", "is_optional", "value_reader"]
 
 
@@ -55,18 +57,19 @@ def is_optional(annotation: object) -> bool:
 
 
 _BOOLS: Final[Mapping[str, bool]] = {
-    **dict.fromkeys(("yes", "y", "true", "on", "1", "是", "对", "好", "开", "要"), True),
-    **dict.fromkeys(("no", "n", "false", "off", "0", "否", "不", "不是", "不要", "关"), False),
+    **dict.fromkeys(("true", "on", "1", "开"), True),
+    **dict.fromkeys(("false", "off", "0", "关"), False),
 }
 _DATE: Final = re.compile(r"(\d{4})(?:[-/.]|年)(\d{1,2})(?:[-/.]|月)(\d{1,2})日?")
 _TIME: Final = re.compile(r"(\d{1,2})(?:[:：]|点)(\d{1,2})?分?")
 
 
 def _read_bool(text: str) -> bool:
-    try:
-        return _BOOLS[text.casefold()]
-    except KeyError:
-        raise ValueError(text) from None
+    known = _BOOLS.get(text.casefold())
+    said = read_approval(text) if known is None else known
+    if said is None:
+        raise ValueError(text)
+    return said
 
 
 def _read_date(text: str) -> date:
@@ -95,6 +98,8 @@ def _read_decimal(text: str) -> Decimal:
 
 
 def _read_int(text: str) -> int:
+    if is_chinese(text) and (number := read_integer(text)) is not None:
+        return number
     if "_" in text:  # Python's own spelling; nobody means it in a chat
         raise ValueError(text)
     return int(text)
