@@ -227,8 +227,8 @@ async def test_an_empty_reply_is_a_mistake_of_the_handler(server: Server, make_b
     assert "blank" in dead[0][0]
 
 
-async def test_send_needs_a_running_bot(make_bot: Make) -> None:
-    with pytest.raises(ConfigError, match="not running"):
+async def test_send_needs_an_account(make_bot: Make) -> None:
+    with pytest.raises(ConfigError, match="ilink login"):
         await make_bot().send("a", "hi")
 
 

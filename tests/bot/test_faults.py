@@ -375,10 +375,7 @@ class TestOutgoing:
             clock.ahead_ms += 3_601_000
             server.says("a", "two")
             await server.until(lambda: len(server.sent) == 1)
-            runner = bot._runner
-            assert runner is not None
-            assert runner._senders is not None
-            assert isinstance(await runner._senders.wait_receipt(old.client_id, seconds=1), Expired)
+            assert isinstance(await bot.outbox.receipt(old.client_id, wait=1), Expired)
         assert server.heard("a") == ["You said: two"]
 
     async def test_one_conversation_never_has_two_messages_on_the_way(self, server: Server, make_bot: Make) -> None:

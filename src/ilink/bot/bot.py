@@ -9,8 +9,8 @@ import signal
 import sys
 from asyncio import Event
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from random import Random
@@ -19,6 +19,11 @@ from types import FrameType
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.incidents import Incident
+from ilink.bot.outbox.door import Door
+from ilink.bot.outbox.elsewhere import DeliveryElsewhere
+from ilink.bot.outbox.files import OutgoingFiles
+from ilink.bot.outbox.outbox import Outbox
+from ilink.bot.outbox.postbox import OutboxEntry, Postbox, entry_of
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.router import Router
 from ilink.bot.runner import BotClient, Runner
@@ -28,10 +33,12 @@ from ilink.bot.words import Language
 from ilink.client.client import Client
 from ilink.errors import ConfigError, LoginError
 from ilink.flows.window import Forecast
+from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
-from ilink.storage.journal import Counts, Letter
+from ilink.storage.journal import Counts, Letter, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.spool import Spool
 from ilink.wire.ids import AccountId, normalize_user_id
 
 __all__ = ["Bot", "Login", "loading_bots"]
@@ -128,7 +135,9 @@ class Bot(Router):
         self._incidents: Counter[type[Incident]] = Counter()
         self._duplicate_hooks: list[Callable[[Duplicate], None]] = []
         self._dead_hooks: list[Callable[[Letter, BaseException | None], None]] = []
+        self._unknown_hooks: list[Callable[[OutboxEntry], None]] = []
         self._runner: Runner | None = None
+        self._door = Door(self._open_postbox)
         self._stop = Event()
         self._state = SessionState.STOPPED
 
@@ -153,6 +162,15 @@ class Bot(Router):
         It is called in the event loop and must not block; what it raises ends the bot.
         """
         self._dead_hooks.append(hook)
+        return hook
+
+    def on_unknown(self, hook: Callable[[OutboxEntry], None]) -> Callable[[OutboxEntry], None]:
+        """Call a function with every message of which nobody knows whether it arrived and that is not repeated.
+
+        Its receipt tells whether it waits for a decision, see `Outbox.asked`, or stays unknown. It is called in the
+        event loop and must not block; what it raises ends the bot.
+        """
+        self._unknown_hooks.append(hook)
         return hook
 
     def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
@@ -188,28 +206,87 @@ class Bot(Router):
     async def send(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
         """Say something to a user without being asked.
 
-        The message is in the journal when this returns, and is sent as soon as the user's window lets it.
+        The message is in the journal when this returns, and is sent as soon as the user's window lets it. It may be
+        called from any task and any event loop, and in a process that does not run the bot: then the process that does
+        sends it, or, while there is none and as long as `wait` lasts, this one.
 
         Args:
             user: Who it is for.
             text: What to say; long texts go out in as few parts as possible.
             wait: Seconds to wait for the final receipt; None to go on at once.
 
+        Returns:
+            What is known of it; of a text in parts, of the part that fared worst. `Outbox.receipt` tells it later.
+
         Raises:
-            ConfigError: The bot is not running, or the text is blank.
+            ConfigError: The text is blank, or there is no account on this machine.
             StoreError: Nothing was stored, so nothing will be sent.
 
         Cancellation: the message may be stored, and is sent then.
         """
-        return await self._running().send(normalize_user_id(user), text, wait=wait)
+        return await self._door(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait))
+
+    async def send_media(
+        self,
+        user: str,
+        source: UploadSource,
+        kind: MediaKind | None = None,
+        *,
+        caption: str = "",
+        name: str = "",
+        wait: float | None = None,
+    ) -> Receipt:
+        """Send a file to a user without being asked, from anywhere, as `send` does.
+
+        A private copy of the file and the message are on the disk when this returns. It is uploaded when it is its
+        turn, and again if that is so late that the link has run out.
+
+        Args:
+            user: Who it is for.
+            source: A path, bytes, an open binary file, or an asynchronous iterable of bytes.
+            kind: What the phone shall show it as; None decides by content. VOICE goes as a FILE: phones do not show
+                voice that a bot sends (observed: ocw#215).
+            caption: A text that goes before it as a message of its own, as phones expect it (official 2.4.9).
+            name: The name to show; by default that of the path or file.
+            wait: As for `send`.
+
+        Returns:
+            What is known of the file and its caption, of the one that fared worst. A file that cannot be uploaded is
+            rejected.
+
+        Raises:
+            TooLargeError, MediaError: It is too large, or cannot be read.
+            StoreError: The disk is full, or `Policies.spool_bytes` wait already; nothing was stored.
+            ConfigError: It is nothing that can be sent, or there is no account on this machine.
+
+        Cancellation: the message may be stored, and is sent then.
+        """
+        return await self._door(
+            lambda postbox: postbox.send_media(normalize_user_id(user), source, kind, caption=caption, name=name, wait=wait)
+        )
+
+    def send_from_thread(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
+        """Do what `send` does from a thread without event loop, and block it until the message is stored, or known of.
+
+        Raises:
+            ConfigError: This thread runs an event loop; await `send` there. Or see `send`.
+            StoreError: Nothing was stored, so nothing will be sent.
+        """
+        return self._door.from_thread(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait))
 
     async def can_send(self, user: str) -> Forecast:
         """Tell what will probably happen to a message to a user: how many are left, until when, how sure, and why.
 
         Raises:
-            ConfigError: The bot is not running.
+            ConfigError: There is no account on this machine.
+            StoreError: The journal cannot be read.
         """
-        return await self._running().forecast(normalize_user_id(user))
+        return await self._door(lambda postbox: postbox.forecast(normalize_user_id(user)))
+
+    @property
+    def outbox(self) -> Outbox:
+        """The messages that wait to be sent: what became of them, and those that need a decision."""
+        return Outbox(self._door)
 
     def run(self, *, login: Login | None = None) -> None:
         """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
@@ -286,10 +363,11 @@ class Bot(Router):
             async with SqliteJournal(accounts.database, account_id) as journal:
                 if previous is not None:
                     await journal.inherit(previous)
-                self._runner = Runner(
+                runner = self._runner = Runner(
                     stored,
                     accounts=accounts,
                     journal=journal,
+                    spool=self._spool(),
                     open_client=self._open_client,
                     dispatch=dispatch,
                     access=self._access,
@@ -300,11 +378,39 @@ class Bot(Router):
                     on_dead=self._note_dead,
                     on_duplicate=self._note_duplicate,
                     on_incident=self._note_incident,
+                    on_unknown=self._note_unknown,
                 )
                 try:
-                    return await self._runner.run(self._stop)
+                    with self._door.opened(lambda: runner.postbox):
+                        return await runner.run(self._stop)
                 finally:
                     self._runner = None
+
+    @asynccontextmanager
+    async def _open_postbox(self) -> AsyncGenerator[Postbox, None]:
+        """Open a postbox beside whatever process runs the bot."""
+        async with AsyncExitStack() as exits:
+            database = await exits.enter_async_context(local_database(self._folder))
+            accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
+            stored = await self._choose_account(accounts)
+            if stored is None:
+                raise self._no_account()
+            account_id = stored.account.account_id
+            journal = await exits.enter_async_context(SqliteJournal(database, account_id))
+            files = OutgoingFiles(journal, self._spool(), clock=self._clock)
+            delivery = DeliveryElsewhere(
+                journal,
+                lock=accounts.lock(account_id),
+                open_client=lambda: self._open_client(stored),
+                files=files,
+                policies=self._policies,
+                clock=self._clock,
+                random=self._random,
+            )
+            yield Postbox(journal, delivery, files=files, policies=self._policies, clock=self._clock, random=self._random)
+
+    def _spool(self) -> Spool:
+        return Spool(self._folder / "spool", most_bytes=self._policies.spool_bytes)
 
     def _open_http_client(self, stored: StoredAccount) -> AbstractAsyncContextManager[BotClient]:
         return Client(stored.account, base_url=self._base_url, bot_agent=self._name, random=self._random)
@@ -384,6 +490,10 @@ class Bot(Router):
         self._incidents[type(incident)] += 1
         for hook in self._incident_hooks:
             hook(incident)
+
+    def _note_unknown(self, message: Outgoing) -> None:
+        for hook in self._unknown_hooks:
+            hook(entry_of(message))
 
     def _note_duplicate(self, duplicate: Duplicate) -> None:
         for hook in self._duplicate_hooks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Event, TaskGroup
+from asyncio import Event, Task, TaskGroup
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from random import Random
@@ -16,7 +16,9 @@ from ilink.bot.handling import Handling
 from ilink.bot.incidents import ClockSet, Incident, MachineSlept, ProcessStalled
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.lanes import Lanes
-from ilink.bot.outbox.drafts import drafts_of
+from ilink.bot.outbox.files import OutgoingFiles
+from ilink.bot.outbox.here import DeliveryHere, notice_others
+from ilink.bot.outbox.postbox import Postbox
 from ilink.bot.outbox.senders import Senders, SendsMessages
 from ilink.bot.poller import Poller, PollsUpdates
 from ilink.bot.routing.dispatch import Dispatch
@@ -28,11 +30,11 @@ from ilink.bot.watch import Watch
 from ilink.client.answers import Batch
 from ilink.errors import ConfigError, IlinkError, StoreError
 from ilink.flows.clocks import Gap
-from ilink.flows.window import Forecast, forecast
 from ilink.messages.media import MediaMover
-from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
+from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
-from ilink.storage.journal import Counts, Draft, Journal, Letter
+from ilink.storage.journal import Counts, Draft, Journal, Letter, Outgoing
+from ilink.storage.spool import Spool
 from ilink.wire.ids import ClientId, UserId
 
 __all__ = ["BotClient", "Runner"]
@@ -67,6 +69,7 @@ class Runner:
         stored: The account.
         accounts: Where logins are stored.
         journal: The account's journal, open.
+        spool: Where copies of files wait that are to be sent.
         open_client: Opens a client for an account; used again after a new login.
         dispatch: Which function handles which message.
         access: Who is listened to.
@@ -77,6 +80,7 @@ class Runner:
         on_dead: Called with a message that was given up.
         on_duplicate: Called with what came twice.
         on_incident: Called with what goes wrong without ending the work.
+        on_unknown: Called with a message that waits for a decision or stays unknown.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Runner:
         *,
         accounts: Accounts,
         journal: Journal,
+        spool: Spool,
         open_client: Callable[[StoredAccount], AbstractAsyncContextManager[BotClient]],
         dispatch: Dispatch,
         access: Access,
@@ -95,6 +100,7 @@ class Runner:
         on_dead: Callable[[Letter, BaseException | None], None],
         on_duplicate: Callable[[Duplicate], None],
         on_incident: Callable[[Incident], None],
+        on_unknown: Callable[[Outgoing], None],
     ) -> None:
         self._stored = stored
         self._accounts = accounts
@@ -110,11 +116,16 @@ class Runner:
         self._on_dead = on_dead
         self._on_duplicate = on_duplicate
         self._on_incident = on_incident
+        self._on_unknown = on_unknown
+        self._files = OutgoingFiles(journal, spool, clock=self._clock)
+        self._delivery: DeliveryHere | None = None
+        self._postbox: Postbox | None = None
         self._poller: Poller | None = None
         self._wants_gap_stored = False
         self._client: BotClient | None = None
         self._lanes: Lanes | None = None
         self._senders: Senders | None = None
+        self._noticing: Task[None] | None = None
         self._typing: TypingIndicators | None = None
         self._successor: StoredAccount | None = None
 
@@ -141,26 +152,14 @@ class Runner:
             await self._journal.release()
         return self._successor
 
-    async def send(self, user: UserId, text: str, *, wait: float | None) -> Receipt:
-        """Say something to a user without being asked; see `Bot.send`."""
-        name = f"{self._random.getrandbits(120):030x}"
-        drafts = drafts_of(
-            text,
-            conversation=f"u:{user}",
-            user=user,
-            policies=self._policies,
-            now_ms=self._clock.now_ms(),
-            name=lambda part: f"{name}{part:02x}",
-        )
-        return (await self.send_now(drafts, wait=wait or 0.0))[-1]
+    @property
+    def postbox(self) -> Postbox | None:
+        """Where messages are handed in that answer nobody; None before the work has begun."""
+        return self._postbox
 
     async def counts(self) -> Counts:
         """Return how much there is in the journal; see `Bot.counts`."""
         return await self._journal.count()
-
-    async def forecast(self, user: UserId) -> Forecast:
-        """Tell what will probably happen to a message to a user; see `Bot.can_send`."""
-        return forecast(await self._working(self._senders).window(user), self._clock.now_ms())
 
     async def wait_stored(self, conversation: str) -> None:
         """Wait until everything that was handled before in a conversation is stored."""
@@ -168,20 +167,16 @@ class Runner:
 
     async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages at once, send them, and wait for their receipts."""
-        senders = self._working(self._senders)
-        stored = await self._journal.enqueue(drafts, now_ms=self._clock.now_ms())
-        senders.offer(stored)
-        deadline = self._clock.monotonic() + wait
-        receipts: list[Receipt] = []
-        for draft in drafts:
-            left = max(0.0, deadline - self._clock.monotonic())
-            receipt = await senders.wait_receipt(draft.client_id, seconds=left)
-            receipts.append(receipt or Deferred(client_id=draft.client_id, why=DeferredWhy.QUEUE))
-        return receipts
+        return await self._working(self._delivery).deliver(drafts, wait=wait)
 
     async def find_receipt(self, client_id: ClientId, *, wait: float) -> Receipt | None:
         """Return what is known of a message, its last word if it comes in time; None when it is not known."""
-        return await self._working(self._senders).wait_receipt(client_id, seconds=wait)
+        return await self._working(self._delivery).find(client_id, wait=wait)
+
+    @property
+    def files(self) -> OutgoingFiles:
+        """What keeps files until they are sent."""
+        return self._files
 
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
         """Show a user that an answer is being written."""
@@ -195,7 +190,7 @@ class Runner:
 
     @property
     def media(self) -> MediaMover:
-        """What moves files."""
+        """What fetches files."""
         return self._working(self._client).media
 
     def _working(self, part: T | None) -> T:
@@ -217,8 +212,9 @@ class Runner:
                         await self._end(client, poller)
                         return
         finally:
-            for task in background:
-                task.cancel()
+            for task in [*background, self._noticing]:
+                if task is not None:
+                    task.cancel()
             for part in (self._lanes, self._senders, self._typing):
                 if part is not None:
                     part.cancel()
@@ -252,7 +248,7 @@ class Runner:
             if heard.is_new:
                 senders.hear(heard.user, heard.conversation, heard.token)
             else:
-                senders.keep_token(heard.user, heard.token)
+                senders.ledger.keep_token(heard.user, heard.token)
         for duplicate in taken.duplicates:
             self._on_duplicate(duplicate)
         self._working(self._lanes).offer(taken.letters)
@@ -269,21 +265,32 @@ class Runner:
         if self._senders is not None:
             self._senders.resume(client)
             return
-        self._senders = Senders(
+        senders = self._senders = Senders(
             self._journal,
             client,
+            files=self._files,
             policies=self._policies,
             clock=self._clock,
             random=self._random,
             tasks=tasks,
             on_stale=lambda error: _log.warning("%s; sending waits until a poll works", error),
             on_quiet=self._note_quiet,
+            on_unknown=self._on_unknown,
+        )
+        self._delivery = DeliveryHere(self._journal, senders, clock=self._clock)
+        self._postbox = Postbox(
+            self._journal,
+            self._delivery,
+            files=self._files,
+            policies=self._policies,
+            clock=self._clock,
+            random=self._random,
         )
         handling = Handling(self._stored.account.account_id, dispatch=self._dispatch, outlet=self, policies=self._policies)
         self._lanes = Lanes(
             self._journal,
             handling.handle,
-            self._senders.offer,
+            senders.offer,
             policies=self._policies,
             clock=self._clock,
             random=self._random,
@@ -291,9 +298,12 @@ class Runner:
             on_dead=self._on_dead,
         )
         self._typing = TypingIndicators(
-            lambda: self._working(self._client), self._senders.context_token, clock=self._clock, tasks=tasks
+            lambda: self._working(self._client), senders.ledger.context_token, clock=self._clock, tasks=tasks
         )
-        self._senders.start()
+        self._noticing = tasks.create_task(
+            notice_others(self._journal, senders, clock=self._clock, pause=self._policies.send_backoff.first)
+        )
+        senders.start()
         self._lanes.start()
 
     def _note_quiet(self, is_quiet: bool) -> None:
@@ -385,6 +395,7 @@ class Runner:
         """Look for what other processes put into the journal, and forget what is old, now and then."""
         while True:
             with suppress(StoreError):
+                await self._files.sweep()
                 await self._journal.prune(self._clock.now_ms() - int(self._policies.keep_seconds * 1000))
             for _ in range(int(_PRUNE / _SWEEP)):
                 await self._clock.sleep(_SWEEP)

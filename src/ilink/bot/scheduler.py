@@ -10,7 +10,7 @@ import asyncio
 import logging
 from asyncio import Event, Task, TaskGroup
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -203,6 +203,15 @@ class Scheduler(Generic[T, L]):
             elif place > lane.read_to:  # a page may have been read after it was stored
                 lane.waiting.append(item)
                 lane.read_to = place
+            self._queue(lane)
+        self._pump()
+
+    def expect(self, conversations: Iterable[str]) -> None:
+        """Take note that somebody else stored items of some conversations; those that rest are left to rest."""
+        for name in conversations:
+            lane = self._lanes.get(name) or self._open(name)
+            # From the beginning: their places may be before those of items that were offered here.
+            lane.starts_over = True
             self._queue(lane)
         self._pump()
 

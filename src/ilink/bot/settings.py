@@ -12,6 +12,7 @@ from ilink.bot.duplicates import OnSuspect
 from ilink.errors import ConfigError
 from ilink.flows.polling import Backoff
 from ilink.flows.split import DEFAULT_LIMIT
+from ilink.storage.spool import MOST_BYTES
 from ilink.wire.ids import UserId, normalize_user_id
 
 __all__ = ["Access", "Allow", "OnUnknown", "Policies", "read_access"]
@@ -56,6 +57,11 @@ class Policies:
         send_backoff: The pauses between these.
         on_unknown: What happens to a message that was written without an answer.
         expire_seconds: How long a message may wait to be sent.
+        spacing_seconds: The least distance between two messages to one conversation, up to a quarter more by chance. 0
+            by default: no server was seen to refuse messages for following each other closely, only for being many,
+            and those pauses are kept whatever this says. Spacing was seen to help with files (observed: ocw#216).
+        account_spacing_seconds: The least distance between any two messages of the account, likewise.
+        spool_bytes: How many bytes of files may wait to be sent; more are refused when they are said.
         text_bytes: The most bytes of UTF-8 in one message; longer texts are split.
         conversations: How many conversations are worked on at the same time.
         sends: To how many conversations messages are sent at the same time.
@@ -76,6 +82,9 @@ class Policies:
     send_backoff: Backoff = _SEND_BACKOFF
     on_unknown: OnUnknown = OnUnknown.RETRY
     expire_seconds: float = 86_400.0
+    spacing_seconds: float = 0.0
+    account_spacing_seconds: float = 0.0
+    spool_bytes: int = MOST_BYTES
     text_bytes: int = DEFAULT_LIMIT
     conversations: int = 2_000
     sends: int = 200

@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
+from ilink.bot.outbox.drafts import drafts_of, file_draft
+from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.settings import Policies
-from ilink.errors import ConfigError
-from ilink.flows.split import split_text
 from ilink.messages.media import MediaKind, MediaMover, UploadSource
-from ilink.messages.outgoing import text_item
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, Unknown, weakest
 from ilink.storage.journal import Draft, Letter
-from ilink.wire.codec import encode
 from ilink.wire.ids import AccountId, ClientId, UserId
-from ilink.wire.models import MessageItem
 
-__all__ = ["Outlet", "Turn", "drafts_of"]
+if TYPE_CHECKING:
+    from ilink.bot.conversation_run import Talk
+
+__all__ = ["Outlet", "Turn"]
 
 
 class Outlet(Protocol):
@@ -50,7 +51,12 @@ class Outlet(Protocol):
 
     @property
     def media(self) -> MediaMover:
-        """What moves files."""
+        """What fetches files."""
+        ...
+
+    @property
+    def files(self) -> OutgoingFiles:
+        """What keeps files until they are sent."""
         ...
 
 
@@ -69,7 +75,18 @@ class Turn:
             journal has forgotten them.
     """
 
-    __slots__ = ("_account", "_letter", "_ordinal", "_outlet", "_policies", "_said", "drafts")
+    __slots__ = (
+        "_account",
+        "_is_over",
+        "_letter",
+        "_ordinal",
+        "_outlet",
+        "_policies",
+        "_said",
+        "drafts",
+        "rewrite",
+        "talk",
+    )
 
     def __init__(
         self, account: AccountId, letter: Letter, outlet: Outlet, policies: Policies, *, said: int = 0
@@ -80,8 +97,13 @@ class Turn:
         self._policies = policies
         self._ordinal = 0
         self._said = said
+        self._is_over = False
         self.drafts: list[Draft] = []
         """What goes out with the success of the handler."""
+        self.talk: Talk | None = None
+        """The conversation it is a part of."""
+        self.rewrite: Callable[[str], str] | None = None
+        """Changes every text before it is split and stored."""
 
     async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Receipt:
         """Answer the message; see `Message.reply`."""
@@ -96,13 +118,38 @@ class Turn:
         if self._ordinal < self._said:
             self._ordinal += 1 if caption.strip() else 0
             return await self._recall(ClientId(f"ilink-{self._next_name()(0)}"), wait)
-        uploaded = await self.media.upload(source, kind, to=self._letter.user, name=name)
         drafts = self._draft(caption, is_progress=False) if caption.strip() else []
-        return await self._say([*drafts, self._draft_item(uploaded.to_item())], wait=wait)
+        drafts.append(
+            await file_draft(
+                source,
+                kind,
+                shown_name=name,
+                conversation=self._letter.conversation,
+                user=self._letter.user,
+                files=self._outlet.files,
+                policies=self._policies,
+                now_ms=self._outlet.now_ms(),
+                name=self._next_name(),
+                cause=self._letter.sequence,
+                run_id=self.run_id,
+            )
+        )
+        return await self._say(drafts, wait=wait)
 
-    def say_as(self, place: str, text: str) -> None:
-        """Say a text that has a place of its own, such as a question, so that it does not count as an answer."""
+    def say_as(self, place: str, text: str, *, is_last: bool = False) -> None:
+        """Say a text that has a place of its own, such as a question, so that it does not count as an answer.
+
+        Args:
+            place: Its place.
+            text: What to say.
+            is_last: Leave out what is said after it: the handler stops here, and will say that when it goes on.
+        """
         self.drafts += self._draft(text, is_progress=False, name=self._name(place))
+        self._is_over = self._is_over or is_last
+
+    def forget(self) -> None:
+        """Leave out what was said and not sent yet; what is said from here on is not taken for it when run again."""
+        self.drafts = []
 
     @property
     def said(self) -> int:
@@ -111,7 +158,7 @@ class Turn:
 
     @property
     def media(self) -> MediaMover:
-        """What moves files."""
+        """What fetches files."""
         return self._outlet.media
 
     async def _recall(self, client_id: ClientId, wait: float | None) -> Receipt:
@@ -122,6 +169,8 @@ class Turn:
         return known or Unknown(client_id=client_id, reason="it was said by an earlier run, and is forgotten by now")
 
     async def _say(self, drafts: list[Draft], *, wait: float | None) -> Receipt:
+        if self._is_over:
+            return Deferred(client_id=drafts[-1].client_id, why=DeferredWhy.HANDLER)
         self.drafts += drafts
         if wait is None:
             return Deferred(client_id=drafts[-1].client_id, why=DeferredWhy.HANDLER)
@@ -135,15 +184,11 @@ class Turn:
         """Show that an answer is being written, until the block ends."""
         return self._outlet.typing(self._letter.user)
 
-    def _draft_item(self, item: MessageItem) -> Draft:
-        return Draft(
-            client_id=ClientId(f"ilink-{self._next_name()(0)}"),
-            conversation=self._letter.conversation,
-            user=self._letter.user,
-            item=encode(item),
-            cause=self._letter.sequence,
-            expires_ms=self._outlet.now_ms() + int(self._policies.expire_seconds * 1000),
-        )
+    @property
+    def run_id(self) -> str:
+        """What ties the messages of this turn together, in every run the same (official 2.4.9: one UUID a turn)."""
+        digest = hashlib.sha256(f"{self._account}\0{self._letter.identity}".encode()).digest()
+        return str(UUID(bytes=digest[:16], version=4))
 
     def _next_name(self) -> Callable[[int], str]:
         """Return what names the parts of the next answer."""
@@ -156,7 +201,7 @@ class Turn:
 
     def _draft(self, text: str, *, is_progress: bool, name: Callable[[int], str] | None = None) -> list[Draft]:
         return drafts_of(
-            text,
+            text if self.rewrite is None else self.rewrite(text),
             conversation=self._letter.conversation,
             user=self._letter.user,
             policies=self._policies,
@@ -164,38 +209,5 @@ class Turn:
             name=name or self._next_name(),
             cause=self._letter.sequence,
             is_progress=is_progress,
+            run_id=self.run_id,
         )
-
-
-def drafts_of(
-    text: str,
-    *,
-    conversation: str,
-    user: UserId,
-    policies: Policies,
-    now_ms: int,
-    name: Callable[[int], str],
-    cause: int | None = None,
-    is_progress: bool = False,
-) -> list[Draft]:
-    """Return a text as the messages it is sent in.
-
-    Raises:
-        ConfigError: The text is blank.
-    """
-    parts = split_text(text, limit=policies.text_bytes)
-    if not parts:
-        message = "there is nothing to send: the text is blank"
-        raise ConfigError(message)
-    return [
-        Draft(
-            client_id=ClientId(f"ilink-{name(number)}"),
-            conversation=conversation,
-            user=user,
-            item=encode(text_item(part)),
-            cause=cause,
-            is_progress=is_progress,
-            expires_ms=now_ms + int(policies.expire_seconds * 1000),
-        )
-        for number, part in enumerate(parts)
-    ]

@@ -68,7 +68,7 @@ from ilink.wire.keys import KEY_BYTES, MediaKey
 from ilink.wire.mime import mime_type
 from ilink.wire.models import UploadUrlRequest
 
-__all__ = ["LINK_SECONDS", "MediaClient", "MediaStream", "Progress"]
+__all__ = ["LINK_SECONDS", "MediaClient", "MediaStream", "Progress", "shown_name"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -167,7 +167,7 @@ class MediaClient:
             if remembered is None or (thumbnail is not None and remembered.thumbnail is None):
                 remembered = await self._upload(UploadOrder(opened, kind, mime, to, thumbnail, timeout, progress))
                 self._remember(to, remembered)
-            return replace(remembered, name=_file_name(opened.name, kind, mime))
+            return replace(remembered, name=shown_name(opened.name, kind, mime))
 
     async def download(
         self,
@@ -407,7 +407,7 @@ def _shown_kind(kind: MediaKind | None, mime: str) -> MediaKind:
     return kind_of(mime) if kind is None else kind
 
 
-def _file_name(name: str, kind: MediaKind, mime: str) -> str:
+def shown_name(name: str, kind: MediaKind, mime: str) -> str:
     """Return the name to show; a nameless one gets its kind's, with an ending that programs can open it by."""
     if name:
         return safe_file_name(name)

@@ -118,6 +118,18 @@ class PartialFile:
         """Set when the file counts as changed, in seconds of Unix time."""
         os.utime(self._hidden, (at, at))
 
+    def sync(self) -> None:
+        """Let the bytes reach the disk, so that they survive a power cut.
+
+        Raises:
+            StoreError: The disk is full, or fails.
+        """
+        assert self._descriptor is not None, "opened before"
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _refused("write", self._path, error) from error
+
     def commit(self) -> None:
         """Give the file its name, in place of whatever had it.
 
