@@ -9,14 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ilink.bot import Bot, Duplicate, DuplicateKind, OnSuspect, OnUnknown, Policies, SessionState
+    from ilink.bot import (
+        Bot,
+        Context,
+        ConversationPolicy,
+        Duplicate,
+        DuplicateKind,
+        OnSuspect,
+        OnUnknown,
+        Policies,
+        SessionState,
+        State,
+    )
     from ilink.bot.routing import Filter, Invocation, KindFilter, Middleware, Next, Router, filters
     from ilink.client.client import Client
     from ilink.client.thumbnails import Thumbnail, make_thumbnail
     from ilink.errors import (
         ApiError,
+        AskCancelledError,
+        AskError,
+        AskExhaustedError,
+        AskTimeoutError,
         ConfigError,
         ConnectError,
+        ConversationChangedError,
+        ConversationError,
         DecryptionError,
         HandlerError,
         IlinkError,
@@ -29,6 +46,7 @@ if TYPE_CHECKING:
         RequestRejectedError,
         ServerError,
         StaleTokenError,
+        StateError,
         StoreError,
         StoreLockedError,
         TooLargeError,
@@ -76,11 +94,19 @@ __all__ = [
     "AccountId",
     "AnyMessage",
     "ApiError",
+    "AskCancelledError",
+    "AskError",
+    "AskExhaustedError",
+    "AskTimeoutError",
     "Bot",
     "Client",
     "ClientId",
     "ConfigError",
     "ConnectError",
+    "Context",
+    "ConversationChangedError",
+    "ConversationError",
+    "ConversationPolicy",
     "Cursor",
     "DecryptionError",
     "Deferred",
@@ -127,6 +153,8 @@ __all__ = [
     "ServerError",
     "SessionState",
     "StaleTokenError",
+    "State",
+    "StateError",
     "StoreError",
     "StoreLockedError",
     "TextMessage",
@@ -149,7 +177,19 @@ _HOMES = {
     "Account": "ilink.wire.accounts",
     **dict.fromkeys(("AccountId", "ClientId", "Cursor", "MessageId", "Secret", "UserId"), "ilink.wire.ids"),
     **dict.fromkeys(
-        ("Bot", "Duplicate", "DuplicateKind", "OnSuspect", "OnUnknown", "Policies", "SessionState"), "ilink.bot"
+        (
+            "Bot",
+            "Context",
+            "ConversationPolicy",
+            "Duplicate",
+            "DuplicateKind",
+            "OnSuspect",
+            "OnUnknown",
+            "Policies",
+            "SessionState",
+            "State",
+        ),
+        "ilink.bot",
     ),
     **dict.fromkeys(
         ("Filter", "Invocation", "KindFilter", "Middleware", "Next", "Router", "filters"), "ilink.bot.routing"

@@ -20,7 +20,8 @@
     ├── MediaError
     │   ├── DecryptionError         wrong key, or the bytes were cut
     │   ├── IntegrityError          size or hash is not what was announced
-    │   └── TooLargeError           over a limit, before or while it was moved
+    │   ├── TooLargeError           over a limit, before or while it was moved
+    │   └── ForbiddenFileError      a path outside of the folders that files may be sent from
     ├── StoreError
     │   ├── StoreLockedError        another process holds it: who
     │   └── StoreCorruptError       what is on the disk cannot be read
@@ -51,6 +52,7 @@ __all__ = [
     "ConversationChangedError",
     "ConversationError",
     "DecryptionError",
+    "ForbiddenFileError",
     "HandlerError",
     "IlinkError",
     "IntegrityError",
@@ -239,6 +241,10 @@ class TooLargeError(MediaError):
     """Over a size limit, which the message names."""
 
 
+class ForbiddenFileError(MediaError):
+    """A file outside of `Policies.file_roots` was to be sent, by its path or by a link. Nothing was read or stored."""
+
+
 class StoreError(IlinkError):
     """The disk or the database did not take or give what was asked."""
 
@@ -298,12 +304,14 @@ class ConversationChangedError(ConversationError):
     Attributes:
         handler: The name of the handler.
         place: Which question differs, from 1; 0 when the handler itself is gone.
+        question: What it asked before.
     """
 
-    def __init__(self, message: str, *, handler: str, place: int) -> None:
+    def __init__(self, message: str, *, handler: str, place: int, question: str) -> None:
         super().__init__(message)
         self.handler = handler
         self.place = place
+        self.question = question
 
 
 class StateError(ConversationError):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from ilink.bot.bot import Bot
+from ilink.bot.context import Context
+from ilink.bot.conversation import ConversationPolicy, Words
+from ilink.bot.conversation_state import State
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import (
     ClockSet,
@@ -20,6 +23,8 @@ from ilink.bot.states import SessionState
 __all__ = [
     "Bot",
     "ClockSet",
+    "Context",
+    "ConversationPolicy",
     "Duplicate",
     "DuplicateKind",
     "Incident",
@@ -31,6 +36,8 @@ __all__ = [
     "PollsSlowed",
     "ProcessStalled",
     "SessionState",
+    "State",
     "StoreFailed",
     "StoreRecovered",
+    "Words",
 ]

@@ -16,7 +16,9 @@ from pathlib import Path
 from random import Random
 from types import FrameType
 
+from ilink.bot.access import Gate, Pairing
 from ilink.bot.clock import Clock, WallClock
+from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.incidents import Incident
 from ilink.bot.outbox.door import Door
@@ -24,6 +26,7 @@ from ilink.bot.outbox.elsewhere import DeliveryElsewhere
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.outbox import Outbox
 from ilink.bot.outbox.postbox import OutboxEntry, Postbox, entry_of
+from ilink.bot.rates import RateLimiter
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.router import Router
 from ilink.bot.runner import BotClient, Runner
@@ -36,8 +39,10 @@ from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
+from ilink.storage.agenda_sqlite import SqliteAgenda
 from ilink.storage.journal import Counts, Letter, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.pairings import Pairings
 from ilink.storage.spool import Spool
 from ilink.wire.ids import AccountId, normalize_user_id
 
@@ -82,11 +87,13 @@ class Bot(Router):
     after a crash answers once.
 
     Args:
-        allow: Who is listened to: "owner", the person who scanned; "anyone"; user ids; or a function of a user id.
+        allow: Who is listened to: "owner", the person who scanned; "anyone"; user ids; a function of a user id; or
+            `Pairing()`, whoever the owner lets in.
         account: Which account, if this machine has several; else `ILINK_ACCOUNT`; else the newest login.
         base_url: Where the API is; else `ILINK_BASE_URL`; else where the account was signed in.
         data: Folder of accounts and journals; else `ILINK_DATA`; else the user's data folder.
         policies: What happens when something does not work.
+        conversations: How questions are asked, and what is kept of conversations.
         name: What the bot calls itself towards the server, as `name/version`.
         language: What the bot speaks where it speaks by itself; None for that of the person it talks to.
         has_help: Whether there is a `/help` when there are commands and none is called so.
@@ -109,6 +116,7 @@ class Bot(Router):
         base_url: str | None = None,
         data: Path | str | None = None,
         policies: Policies | None = None,
+        conversations: ConversationPolicy | None = None,
         name: str = "",
         language: Language | None = None,
         has_help: bool = True,
@@ -120,10 +128,12 @@ class Bot(Router):
         super().__init__()
         self.provide(Bot, self._itself, scope="app")
         self._access = read_access(allow)
+        self._pairing = allow if isinstance(allow, Pairing) else None
         self._account = account or environ.get(ACCOUNT_VARIABLE) or None
         self._base_url = base_url or environ.get(BASE_URL_VARIABLE) or None
         self._folder = data_folder(None if data is None else Path(data), environ=environ)
         self._policies = policies or Policies()
+        self._conversations = conversations or ConversationPolicy()
         self._language: Language | None = language
         self._has_help = has_help
         self._name = name
@@ -378,6 +388,9 @@ class Bot(Router):
                     on_dead=self._note_dead,
                     on_duplicate=self._note_duplicate,
                     on_incident=self._note_incident,
+                    gate=self._gate(stored, accounts),
+                    agenda=SqliteAgenda(accounts.database, account_id),
+                    conversations=self._conversations,
                     on_unknown=self._note_unknown,
                 )
                 try:
@@ -411,6 +424,19 @@ class Bot(Router):
 
     def _spool(self) -> Spool:
         return Spool(self._folder / "spool", most_bytes=self._policies.spool_bytes)
+
+    def _gate(self, stored: StoredAccount, accounts: Accounts) -> Gate | None:
+        rate = self._policies.rate
+        if self._pairing is None and rate is None:
+            return None
+        return Gate(
+            owner=stored.account.owner_id,
+            pairing=self._pairing,
+            pairings=Pairings(accounts.database, stored.account.account_id),
+            limiter=None if rate is None else RateLimiter(rate),
+            language=self._language,
+            clock=self._clock,
+        )
 
     def _open_http_client(self, stored: StoredAccount) -> AbstractAsyncContextManager[BotClient]:
         return Client(stored.account, base_url=self._base_url, bot_agent=self._name, random=self._random)

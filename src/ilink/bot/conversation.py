@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -9,8 +10,8 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from ilink.errors import ConfigError, StateError
-from ilink.flows.answers import is_chinese
+from ilink.errors import AskCancelledError, AskError, AskTimeoutError, ConfigError, StateError
+from ilink.flows.answers import is_chinese, normalise
 from ilink.storage.agenda import FOREVER_MS
 from ilink.wire.ids import UserId
 
@@ -24,6 +25,7 @@ __all__ = [
     "OpenForm",
     "Stored",
     "Words",
+    "is_same_handler",
     "read_kept",
 ]
 
@@ -240,7 +242,8 @@ class ConversationPolicy:
     """How a bot asks and what it keeps.
 
     Attributes:
-        timeout: Seconds a question waits for its answer, unless it says otherwise; None for ever.
+        timeout: Seconds a question waits for its answer, unless it says otherwise; None for ever. An hour less than the
+            window of 24 hours, so that its end can still be told.
         tries: How many answers that cannot be read a question takes.
         cancel_commands: Texts that end a question, whatever it asks for.
         cancel_words: Texts that end a question, unless it takes them as an answer: an approval takes them as a no.
@@ -252,7 +255,7 @@ class ConversationPolicy:
         most_forms: How many handlers may wait in one conversation; then the oldest is given up.
     """
 
-    timeout: float | None = 86_400.0
+    timeout: float | None = 82_800.0
     tries: int = 3
     cancel_commands: Sequence[str] = ("/cancel", "/取消")
     cancel_words: Sequence[str] = ("cancel", "取消", "退出", "算了")
@@ -274,3 +277,36 @@ class ConversationPolicy:
     def words_for(self, text: str) -> Words:
         """Return the words in the language of a text."""
         return self.chinese if is_chinese(text) else self.english
+
+    def is_cancel_command(self, text: str) -> bool:
+        """Tell whether a text ends a question, whatever it asks for."""
+        said = unicodedata.normalize("NFKC", text).strip().casefold()
+        return said in self.cancel_commands
+
+    def is_cancel_word(self, text: str) -> bool:
+        """Tell whether a text ends a question that does not take it as an answer."""
+        return normalise(text) in (normalise(word) for word in self.cancel_words)
+
+    def farewell(self, error: AskError) -> str:
+        """Return what is said when a handler ends because a question was not answered."""
+        words = self.words_for(error.question)
+        match error:
+            case AskTimeoutError():
+                return words.timed_out
+            case AskCancelledError():
+                return words.cancelled
+            case _:
+                return words.exhausted
+
+
+def is_same_handler(name: str, other: str) -> bool:
+    """Tell whether two names are of one handler; a program that is run itself has another name than one imported."""
+    return name == other or ("__main__" in (_module(name), _module(other)) and _inner(name) == _inner(other))
+
+
+def _module(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _inner(name: str) -> str:
+    return name.partition(".")[2]

@@ -72,9 +72,9 @@ def reader_of(kind: object) -> Reader[Any]:
     if isinstance(kind, type):
         return _reader_of_type(cast("type[object]", kind))
     if isinstance(kind, Mapping):
-        return _choice(cast("Mapping[object, object]", kind))
+        return _choice(list(cast("Mapping[object, object]", kind).items()))
     if isinstance(kind, Sequence) and not isinstance(kind, str | bytes):
-        return _choice({label: label for label in kind})
+        return _choice([(label, label) for label in kind])
     if callable(kind):
         return _checked(cast("Callable[[str], object]", kind))
     message = f"a question cannot ask for {kind!r}; use int, bool, labels to choose from, or a function of the text"
@@ -85,7 +85,7 @@ def _reader_of_type(kind: type[object]) -> Reader[Any]:
     if issubclass(kind, Message):
         return _message(kind)
     if issubclass(kind, Enum):
-        return _choice({_label(member): member for member in kind})
+        return _choice([(_label(member), member) for member in kind])
     if (known := _SIMPLE.get(kind)) is not None:
         return known
     return _checked(cast("Callable[[str], object]", kind))
@@ -109,15 +109,14 @@ def _known(value: T | None) -> T:
     return value
 
 
-def _choice(values: Mapping[object, object]) -> Reader[Any]:
-    labels = tuple(str(label) for label in values)
+def _choice(values: Sequence[tuple[object, object]]) -> Reader[Any]:
+    labels = tuple(str(label) for label, _ in values)
     if not labels or not all(label.strip() for label in labels) or len(set(labels)) < len(labels):
         message = f"a choice needs labels that differ and are not blank, not {labels!r}"
         raise ConfigError(message)
-    results = list(values.values())
     return Reader(
         name=f"choice {'|'.join(labels)}",
-        read=lambda message: results[_known(read_choice(_text_of(message), labels))],
+        read=lambda message: values[_known(read_choice(_text_of(message), labels))][1],
         hint=lambda words: words.choice_wanted,
         choices=labels,
         is_picky=True,

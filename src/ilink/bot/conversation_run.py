@@ -28,7 +28,6 @@ from ilink.errors import (
     ConversationChangedError,
     StateError,
 )
-from ilink.flows.answers import normalise
 from ilink.messages.incoming import Message
 from ilink.storage.agenda import FOREVER_MS
 from ilink.storage.journal import Letter
@@ -57,8 +56,8 @@ class SuspendedError(BaseException):
 class Speaks(Protocol):
     """What is needed of a turn."""
 
-    def say_as(self, place: str, text: str) -> None:
-        """Say a text that has a place of its own."""
+    def say_as(self, place: str, text: str, *, is_last: bool = False) -> None:
+        """Say a text that has a place of its own; what is said after the last one is left out."""
         ...
 
     @property
@@ -162,7 +161,7 @@ class Talk:
         form, incoming = self._form, self._incoming
         if form is None or incoming is None:
             self._wait(asked, timeout)
-            self._speaker.say_as(f"ask {place}", reader.ask(question))
+            self._speaker.say_as(f"ask {place}", reader.ask(question), is_last=True)
             raise SuspendedError
         self._check_same(place, form.asked, asked)
         self._incoming = None
@@ -234,10 +233,15 @@ class Talk:
             kept.forms = [*kept.forms, self._waiting][-self._policy.most_forms :]
         return kept.to_stored(now_ms=now_ms, limit=self._policy.state_bytes)
 
-    def close(self) -> None:
-        """Take note that the conversation ended otherwise than by its handler's success: its states do not change."""
+    def close(self, farewell: str) -> None:
+        """End the conversation otherwise than by its handler's success: something is said, and no state changes."""
         self._states.clear()
-        self._waiting = None
+        self._speaker.say_as("end", farewell)
+
+    @property
+    def conversation(self) -> str:
+        """Its name."""
+        return self._cause.conversation
 
     def _take(
         self,
@@ -257,7 +261,7 @@ class Talk:
             return Answer(asked=form.asked, end="exhausted")
         self._waiting = self._stored(form.asked, form.due_ms, tries=form.tries + 1)
         again = reader.ask_again(self._policy.words_for(question), hint or found.hint)
-        self._speaker.say_as(f"ask {place} again {incoming.letter.identity}", again)
+        self._speaker.say_as(f"ask {place} again {incoming.letter.identity}", again, is_last=True)
         raise SuspendedError
 
     def _look(self, incoming: Incoming, asked: str, reader: Reader[Any]) -> Answer | NotUnderstoodError:
@@ -266,8 +270,8 @@ class Talk:
         if message is None:
             return Answer(asked=asked, end="timeout")
         cancelled = Answer(asked=asked, end="cancelled")
-        is_word = normalise(message.text) in (normalise(word) for word in self._policy.cancel_words)
-        if message.text.strip().casefold() in self._policy.cancel_commands or (is_word and not reader.is_picky):
+        is_word = self._policy.is_cancel_word(message.text)
+        if self._policy.is_cancel_command(message.text) or (is_word and not reader.is_picky):
             return cancelled
         try:
             reader.read(message)
@@ -329,7 +333,7 @@ class Talk:
             f"{self._handler} took another way than before: its question {place} was {before!r}, and now {now}; what"
             " changes from run to run belongs into `once`, and a question that may be worded anew needs a name"
         )
-        return ConversationChangedError(message, handler=self._handler, place=place)
+        return ConversationChangedError(message, handler=self._handler, place=place, question=before)
 
     def _refuse_after_stop(self) -> None:
         if self._waiting is not None:

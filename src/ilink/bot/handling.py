@@ -6,13 +6,19 @@ import asyncio
 import logging
 import traceback
 
+from msgspec.structs import replace
+
+from ilink.bot.access import Gate
+from ilink.bot.conversation import ConversationPolicy, OpenForm, Stored, is_same_handler
+from ilink.bot.conversation_book import ASK_MARK, Book
+from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
 from ilink.bot.handled import Handled
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
 from ilink.bot.turn import Outlet, Turn
-from ilink.errors import HandlerError
-from ilink.messages.incoming import Message, read_message, read_update
+from ilink.errors import AskError, ConversationChangedError, HandlerError
+from ilink.messages.incoming import AnyMessage, Message, read_message, read_update
 from ilink.storage.journal import Letter
 from ilink.wire.ids import AccountId
 
@@ -29,21 +35,55 @@ class Handling:
         dispatch: Which function handles which message.
         outlet: What a run needs of the bot around it.
         policies: How long a run may take.
+        book: What is kept of conversations, and who waits for an answer.
+        conversations: How questions are asked.
+        gate: What a message passes first; None for nothing.
     """
 
-    def __init__(self, account: AccountId, *, dispatch: Dispatch, outlet: Outlet, policies: Policies) -> None:
+    def __init__(
+        self,
+        account: AccountId,
+        *,
+        dispatch: Dispatch,
+        outlet: Outlet,
+        policies: Policies,
+        book: Book,
+        conversations: ConversationPolicy,
+        gate: Gate | None = None,
+    ) -> None:
         self._account = account
         self._dispatch = dispatch
         self._outlet = outlet
         self._policies = policies
+        self._book = book
+        self._conversations = conversations
+        self._gate = gate
 
     async def handle(self, letter: Letter) -> Handled:
         """Run the handler of a message; return what follows from it."""
+        forms = await self._book.open_forms(letter.conversation)
+        if letter.identity.startswith(ASK_MARK):
+            form = next((form for form in forms if form.deadline_name == letter.identity), None)
+            return Handled() if form is None else await self._resume(form, Incoming(letter=letter, message=None))
+        turn = Turn(self._account, letter, self._outlet, self._policies)
+        message = self._read(letter, turn)
+        if message is None:
+            return Handled()
+        if self._gate is not None and not await self._gate.admit(message):
+            return Handled(drafts=turn.drafts)
+        match = await self._dispatch.find(message)
+        if forms and forms[-1].user == letter.user and not self._overtakes(match, message):
+            return await self._resume(forms[-1], Incoming(letter=letter, message=message))
+        if match is None:
+            self._note_unhandled(message)
+            return Handled()
+        return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn))
+
+    def _read(self, letter: Letter, turn: Turn) -> AnyMessage | None:
         wire = read_update(letter.raw)
         if wire is None:
-            return Handled()
-        turn = Turn(self._account, letter, self._outlet, self._policies)
-        message = read_message(
+            return None
+        return read_message(
             letter.raw,
             wire,
             account=self._account,
@@ -52,23 +92,96 @@ class Handling:
             suspect_duplicate=letter.resembles is not None,
             turn=turn,
         )
-        match = await self._dispatch.find(message)
-        if match is None:
-            self._note_unhandled(message)
-            return Handled()
+
+    def _overtakes(self, match: Match | None, message: Message) -> bool:
+        """Whether a message is a command that is handled although a question is open."""
+        policy = self._conversations
+        is_command = match is not None and match.route.command is not None
+        return is_command and policy.commands == "overtake" and not policy.is_cancel_command(message.text)
+
+    def _talk(
+        self,
+        handler: str,
+        cause: Letter,
+        turn: Turn,
+        *,
+        form: OpenForm | None = None,
+        incoming: Incoming | None = None,
+    ) -> Talk:
+        def read(raw: bytes, sequence: int) -> Message:
+            message = self._read(replace(cause, raw=raw, sequence=sequence), turn)
+            assert message is not None, "it was read as a message when it came"
+            return message
+
+        talk = Talk(
+            handler,
+            cause,
+            speaker=turn,
+            read=read,
+            around=self._book,
+            policy=self._conversations,
+            form=form,
+            incoming=incoming,
+        )
+        turn.talk = talk
+        return talk
+
+    async def _resume(self, form: OpenForm, incoming: Incoming) -> Handled:
+        """Run a handler again that waits for an answer, for the message it was run for first."""
+        letter = incoming.letter
+        again = replace(letter, identity=form.identity, user=form.user, raw=form.raw)
+        turn = Turn(self._account, again, self._outlet, self._policies, said=form.said)
+        cause = replace(again, sequence=form.sequence)
+        message = self._read(cause, turn)
+        match = None if message is None else await self._dispatch.find(message)
+        if message is None or match is None or not is_same_handler(match.route.name, form.handler):
+            return await self._give_up(form, cause, turn)
+        talk = self._talk(match.route.name, cause, turn, form=form, incoming=incoming)
+        return await self._converse(match, message, turn, talk)
+
+    async def _converse(self, match: Match, message: Message, turn: Turn, talk: Talk) -> Handled:
+        """Run a handler as a part of its conversation; return what it said and what is kept."""
+        name = match.route.name
         try:
-            await self._run(match, message, turn)
+            try:
+                await self._run(match, message, turn)
+                talk.check_finished()
+            except SuspendedError:
+                self._book.note_waiting(talk.conversation)
+            except AskError as error:
+                _log.info("%s ended: %s", name, error)
+                talk.close(self._conversations.farewell(error))
+            except ConversationChangedError as error:
+                _log.error("a conversation was ended: %s", error)
+                talk.close(self._conversations.words_for(error.question).changed)
+            stored = await talk.kept()
+        except BaseExceptionGroup as group:
+            if not isinstance(group, Exception) and not talk.is_suspended:
+                raise
+            raise self._failed(name, message, group) from group
         except Exception as error:
-            name = match.route.name
-            words = f"the handler {name} failed on message {letter.sequence}: {_words(error)}"
-            raise HandlerError(words, handler=name, message_id=message.id) from error
-        return Handled(drafts=turn.drafts)
+            raise self._failed(name, message, error) from error
+        return _handled(turn, stored)
+
+    async def _give_up(self, form: OpenForm, cause: Letter, turn: Turn) -> Handled:
+        """End a conversation whose handler is gone."""
+        why = f"{form.handler} waits for an answer to {form.asked!r} and is gone; the conversation is ended"
+        _log.error("%s", ConversationChangedError(why, handler=form.handler, place=0, question=form.asked))
+        talk = self._talk(form.handler, cause, turn, form=form)
+        talk.close(self._conversations.words_for(form.asked).changed)
+        return _handled(turn, await talk.kept())
+
+    def _failed(self, name: str, message: Message, error: BaseException) -> HandlerError:
+        words = f"the handler {name} failed on message {message.sequence}: {_words(error)}"
+        return HandlerError(words, handler=name, message_id=message.id)
 
     async def _run(self, match: Match, message: Message, turn: Turn) -> None:
         """Run a handler; when it fails, those who asked for its errors, with as much time as it had."""
         try:
             async with asyncio.timeout(self._policies.handler_seconds):
                 await self._dispatch.run(match, message, turn)
+        except (AskError, ConversationChangedError):
+            raise  # that is how a conversation ends, and nothing failed
         except Exception as error:
             if not match.route.error_handlers:
                 raise
@@ -82,6 +195,12 @@ class Handling:
         if _log.isEnabledFor(logging.INFO):
             nearest = self._dispatch.explain(message)
             _log.info("nobody handles message %d, a %s; nearest: %s", message.sequence, type(message).__name__, nearest)
+
+
+def _handled(turn: Turn, stored: Stored | None) -> Handled:
+    if stored is None:
+        return Handled(drafts=turn.drafts)
+    return Handled(drafts=turn.drafts, state=stored.data, due_ms=stored.due_ms, expires_ms=stored.expires_ms)
 
 
 def _words(error: BaseException) -> str:

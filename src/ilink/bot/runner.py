@@ -10,7 +10,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from random import Random
 from typing import Final, Protocol, TypeVar
 
+from ilink.bot.access import Gate
+from ilink.bot.alarm import Alarm
 from ilink.bot.clock import Clock, SteadyClock
+from ilink.bot.conversation import ConversationPolicy
+from ilink.bot.conversation_book import Book
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.handling import Handling
 from ilink.bot.incidents import ClockSet, Incident, MachineSlept, ProcessStalled
@@ -33,6 +37,7 @@ from ilink.flows.clocks import Gap
 from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
+from ilink.storage.agenda import Agenda
 from ilink.storage.journal import Counts, Draft, Journal, Letter, Outgoing
 from ilink.storage.spool import Spool
 from ilink.wire.ids import ClientId, UserId
@@ -81,6 +86,9 @@ class Runner:
         on_duplicate: Called with what came twice.
         on_incident: Called with what goes wrong without ending the work.
         on_unknown: Called with a message that waits for a decision or stays unknown.
+        gate: What a message passes before its handler; None for nothing.
+        agenda: The account's agenda, beside its journal.
+        conversations: How questions are asked.
     """
 
     def __init__(
@@ -101,6 +109,9 @@ class Runner:
         on_duplicate: Callable[[Duplicate], None],
         on_incident: Callable[[Incident], None],
         on_unknown: Callable[[Outgoing], None],
+        gate: Gate | None,
+        agenda: Agenda,
+        conversations: ConversationPolicy,
     ) -> None:
         self._stored = stored
         self._accounts = accounts
@@ -116,6 +127,11 @@ class Runner:
         self._on_dead = on_dead
         self._on_duplicate = on_duplicate
         self._on_incident = on_incident
+        self._gate = gate
+        self._agenda = agenda
+        self._conversations = conversations
+        self._book = Book(journal, agenda, clock=self._clock, wait_stored=self.wait_stored)
+        self._alarm = Alarm(self._look_for_due, clock=self._clock)
         self._on_unknown = on_unknown
         self._files = OutgoingFiles(journal, spool, clock=self._clock)
         self._delivery: DeliveryHere | None = None
@@ -126,6 +142,7 @@ class Runner:
         self._lanes: Lanes | None = None
         self._senders: Senders | None = None
         self._noticing: Task[None] | None = None
+        self._ringing: Task[None] | None = None
         self._typing: TypingIndicators | None = None
         self._successor: StoredAccount | None = None
 
@@ -184,6 +201,13 @@ class Runner:
             return nullcontext()
         return self._working(self._typing).show(user)
 
+    async def _look_for_due(self) -> int | None:
+        """Hand on what is due, and return when the next is."""
+        posted = await self._book.post_overdue()
+        # From the beginning, because what was received meanwhile may have been handed on already.
+        self._working(self._lanes).wake([letter.conversation for letter in posted])
+        return await self._book.next_deadline()
+
     def now_ms(self) -> int:
         """Return the time of day."""
         return self._clock.now_ms()
@@ -201,6 +225,7 @@ class Runner:
 
     async def _work(self, stop: Event, tasks: TaskGroup) -> None:
         poller = self._poller = await self._open_poller()
+        await self._book.open()
         background = [tasks.create_task(self._keep_house()), tasks.create_task(self._watch.run())]
         try:
             while True:
@@ -212,7 +237,7 @@ class Runner:
                         await self._end(client, poller)
                         return
         finally:
-            for task in [*background, self._noticing]:
+            for task in [*background, self._noticing, self._ringing]:
                 if task is not None:
                     task.cancel()
             for part in (self._lanes, self._senders, self._typing):
@@ -286,7 +311,15 @@ class Runner:
             clock=self._clock,
             random=self._random,
         )
-        handling = Handling(self._stored.account.account_id, dispatch=self._dispatch, outlet=self, policies=self._policies)
+        handling = Handling(
+            self._stored.account.account_id,
+            dispatch=self._dispatch,
+            outlet=self,
+            policies=self._policies,
+            book=self._book,
+            conversations=self._conversations,
+            gate=self._gate,
+        )
         self._lanes = Lanes(
             self._journal,
             handling.handle,
@@ -296,6 +329,7 @@ class Runner:
             random=self._random,
             tasks=tasks,
             on_dead=self._on_dead,
+            on_due=self._alarm.note,
         )
         self._typing = TypingIndicators(
             lambda: self._working(self._client), senders.ledger.context_token, clock=self._clock, tasks=tasks
@@ -305,6 +339,7 @@ class Runner:
         )
         senders.start()
         self._lanes.start()
+        self._ringing = tasks.create_task(self._alarm.run())
 
     def _note_quiet(self, is_quiet: bool) -> None:
         if is_quiet:

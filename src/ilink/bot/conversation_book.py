@@ -12,7 +12,7 @@ from ilink.storage.agenda import FOREVER_MS, Agenda, Posting
 from ilink.storage.journal import Journal, Letter
 from ilink.wire.codec import encode
 
-__all__ = ["ASK_MARK", "Desk"]
+__all__ = ["ASK_MARK", "Book"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ ASK_MARK: Final = "ask:"
 """What the identity of an update begins with that says that the time for an answer is over."""
 
 
-class Desk:
+class Book:
     """The conversations of one account.
 
     Args:
