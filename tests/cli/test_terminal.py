@@ -117,8 +117,8 @@ async def test_bot_without_account_and_without_terminal_does_not_wait_for_a_scan
 async def test_send_tells_the_truth_by_its_exit_code(ilink_gateway: LocalGateway, tmp_path: Path) -> None:
     alice = await sign_in(ilink_gateway, tmp_path)
     closed = await asyncio.to_thread(ilink, "send", "too early", ILINK_DATA=str(tmp_path))
-    assert closed.returncode == 5
-    assert closed.stdout.startswith("rejected")
+    assert closed.returncode == 4
+    assert closed.stdout.startswith("deferred: the user has to write first")
     await alice.says("hi")
     accepted = await asyncio.to_thread(ilink, "send", "--json", text="from a pipe\n", ILINK_DATA=str(tmp_path))
     assert accepted.returncode == 0
@@ -126,6 +126,7 @@ async def test_send_tells_the_truth_by_its_exit_code(ilink_gateway: LocalGateway
     entries = await ilink_gateway.rules.transcript(alice.bot_id, alice.user_id)
     assert [(entry.state, entry.items[0].text) for entry in entries if entry.direction == "out"] == [
         ("refused", "too early"),
+        ("shown", "too early"),
         ("shown", "from a pipe"),
     ]
     await ilink_gateway.rules.configure(knobs={"ids.send_as": "omit"})

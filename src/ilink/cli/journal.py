@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 from cyclopts import App, Parameter
 from msgspec.structs import asdict
 from rich import box
 from rich.table import Table
 
+from ilink.bot.outbox.postbox import entry_of
 from ilink.cli.options import AccountName, DataFolder, Json
 from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError, RemoteProtocolError
 from ilink.storage.accounts import Accounts, data_folder
-from ilink.storage.journal import Counts, InboxState, Letter
+from ilink.storage.journal import Counts, InboxState, Letter, OutboxState, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.codec import decode_object
+from ilink.wire.ids import ClientId
 from ilink.wire.redact import redact
 
 __all__ = ["journal"]
 
 T = TypeVar("T")
 Sequence = Annotated[int, Parameter(help=say("journal.sequence"))]
+Name = Annotated[str, Parameter(help=say("journal.client_id"))]
+Which = Annotated[str, Parameter(help=say("journal.which"))]
+
+_SHOWN: Final = 60
+"""Characters of a message in a table."""
+
+_UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)
 
 journal = App(name="journal", help=say("journal.help"))
 
@@ -83,15 +93,80 @@ def replay(sequence: Sequence, *, account: AccountName = None, data: DataFolder 
 
 
 @journal.command(name="drop", help=say("journal.drop.help"))
-def drop(sequence: Sequence, *, account: AccountName = None, data: DataFolder = None) -> int:
-    """Give a dead letter up for good."""
+def drop(which: Which, *, account: AccountName = None, data: DataFolder = None) -> int:
+    """Give a dead letter up for good, or a message that waits for a decision."""
+    if not which.isdecimal():
+        _with_journal(data, account, lambda stored: _decide(stored, which, is_retry=False))
+        out().print(say("journal.dropped_message", client_id=which), markup=False)
+        return 0
 
     async def work(stored: SqliteJournal) -> None:
-        await stored.drop([(await _read_dead_letter(stored, sequence)).sequence])
+        await stored.drop([(await _read_dead_letter(stored, int(which))).sequence])
 
     _with_journal(data, account, work)
-    out().print(say("journal.dropped", sequence=sequence), markup=False)
+    out().print(say("journal.dropped", sequence=which), markup=False)
     return 0
+
+
+@journal.command(name="retry", help=say("journal.retry.help"))
+def retry(client_id: Name, *, account: AccountName = None, data: DataFolder = None) -> int:
+    """Send a message again that waits for a decision."""
+    _with_journal(data, account, lambda stored: _decide(stored, client_id, is_retry=True))
+    out().print(say("journal.retried", client_id=client_id), markup=False)
+    return 0
+
+
+@journal.command(name="outbox", help=say("journal.outbox.help"))
+def show_outbox(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
+    """List the messages that wait to be sent, oldest first."""
+
+    async def read(stored: SqliteJournal) -> list[Outgoing]:
+        found: list[Outgoing] = []
+        while page := await stored.read_outbox(_UNSENT, after=found[-1].out_sequence if found else 0):
+            found += page
+        return found
+
+    waiting = _with_journal(data, account, read)
+    if json:
+        answer_json([_describe_outgoing(message) for message in waiting])
+    elif waiting:
+        out().print(_outbox_table(waiting))
+    else:
+        errors().print(say("journal.outbox.empty"), markup=False)
+    return 0
+
+
+async def _decide(stored: SqliteJournal, client_id: str, *, is_retry: bool) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    if await stored.decide(ClientId(client_id), is_retry=is_retry, now_ms=now_ms) is None:
+        raise ConfigError(say("journal.not_asked", client_id=client_id))
+
+
+def _describe_outgoing(message: Outgoing) -> dict[str, object]:
+    entry = entry_of(message)
+    return {
+        "client_id": entry.client_id,
+        "user_id": entry.user,
+        "text": entry.text,
+        "state": message.state.name.lower(),
+        "attempts": entry.attempts,
+        "created_at": entry.created_at,
+        "expires_at": entry.expires_at,
+        "reason": entry.reason or None,
+    }
+
+
+def _outbox_table(messages: list[Outgoing]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("client_id", "user", "created", "state", "attempts", "text", "error"):
+        table.add_column(say(f"journal.column.{column}"), overflow="fold")
+    for message in messages:
+        entry = entry_of(message)
+        created = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+        state = say(f"journal.state.{message.state.name.lower()}")
+        text = entry.text if len(entry.text) <= _SHOWN else f"{entry.text[:_SHOWN]}…"
+        table.add_row(entry.client_id, entry.user, created, state, str(entry.attempts), text, entry.reason)
+    return table
 
 
 def _with_journal(data: Path | None, account: str | None, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:

@@ -6,76 +6,90 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Final
-from uuid import uuid4
 
 from cyclopts import Parameter
 
+from ilink.bot import Bot
 from ilink.cli.options import AccountName, DataFolder, Json
 from ilink.cli.output import answer_json, out
 from ilink.cli.words import say
-from ilink.client.client import Client
-from ilink.errors import ApiError, ConfigError, OutcomeUnknownError
-from ilink.messages.outgoing import OutgoingMessage, text_item
+from ilink.errors import ConfigError
+from ilink.messages.receipts import (
+    Accepted,
+    AcceptedUnconfirmed,
+    Deferred,
+    Expired,
+    Receipt,
+    Rejected,
+    Unknown,
+)
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder
-from ilink.wire.ids import ClientId, Secret, UserId, normalize_user_id
+from ilink.wire.ids import normalize_user_id
 
-__all__ = ["send"]
+__all__ = ["choose_account", "send"]
 
-_EXIT_CODES: Final = {"accepted": 0, "unconfirmed": 3, "rejected": 5, "unknown": 6}
+_EXIT_CODES: Final = {"accepted": 0, "unconfirmed": 3, "deferred": 4, "rejected": 5, "expired": 5, "unknown": 6}
 
 
 def send(
     text: Annotated[str | None, Parameter(help=say("send.text"))] = None,
     *,
     to: Annotated[str | None, Parameter(help=say("send.to"))] = None,
+    file: Annotated[Path | None, Parameter(help=say("send.file"))] = None,
+    wait: Annotated[float, Parameter(help=say("send.wait"))] = 30.0,
     account: AccountName = None,
     data: DataFolder = None,
     json: Json = False,
 ) -> int:
-    """Send one text."""
-    words = text if text is not None else _read_input()
-    if not words.strip():
+    """Send one text, or one file with a text before it."""
+    words = text if text is not None else _read_input(is_optional=file is not None)
+    if file is None and not words.strip():
         raise ConfigError(say("send.no_text"))
-    result = asyncio.run(_send(words, to=to, account=account, folder=data_folder(data)))
-    receipt = result["receipt"]
+    receipt = asyncio.run(_send(words, file, to=to, wait=wait, account=account, folder=data_folder(data)))
+    known = _describe(receipt)
     if json:
-        answer_json(result)
+        answer_json(known)
     else:
-        out().print(say(f"send.{receipt}", **result), markup=False)
-    return _EXIT_CODES[receipt]
+        out().print(say(f"send.{known['receipt']}", **known), markup=False)
+    return _EXIT_CODES[str(known["receipt"])]
 
 
-def _read_input() -> str:
-    return "" if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+def _read_input(*, is_optional: bool) -> str:
+    return "" if is_optional or sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
 
 
-async def _send(text: str, *, to: str | None, account: str | None, folder: Path) -> dict[str, str]:
+async def _send(
+    text: str, file: Path | None, *, to: str | None, wait: float, account: str | None, folder: Path
+) -> Receipt:
+    """Hand it to the process that runs the bot, or send it from here if there is none."""
     async with Accounts(folder) as accounts:
         stored = choose_account(await accounts.list(), account)
-        user = normalize_user_id(to) if to else stored.account.owner_id
-        if user is None:
-            message = f"nobody knows who owns {stored.account.account_id}; say to whom with --to"
-            raise ConfigError(message)
-        token = await accounts.context_token(stored.account.account_id, user)
-    return await _exchange(stored, user, text, token)
+    user = normalize_user_id(to) if to else stored.account.owner_id
+    if user is None:
+        message = f"nobody knows who owns {stored.account.account_id}; say to whom with --to"
+        raise ConfigError(message)
+    bot = Bot(account=stored.account.account_id, data=folder, environ={})
+    if file is None:
+        return await bot.send(user, text, wait=wait)
+    return await bot.send_media(user, file, caption=text, wait=wait)
 
 
-async def _exchange(stored: StoredAccount, user: UserId, text: str, token: Secret | None) -> dict[str, str]:
-    """Send, and say what is known; only what never left this machine is an error."""
-    outgoing = OutgoingMessage(
-        to=user, item=text_item(text), client_id=ClientId(f"ilink-{uuid4().hex}"), context_token=token
-    )
-    known = {"client_id": outgoing.client_id}
-    async with Client(stored.account) as client:
-        try:
-            receipt = await client.send_message(outgoing)
-        except ApiError as error:
-            return {**known, "receipt": "rejected", "why": str(error)}
-        except OutcomeUnknownError as error:
-            return {**known, "receipt": "unknown", "why": str(error)}
-    if receipt.message_id is None:
-        return {**known, "receipt": "unconfirmed"}
-    return {**known, "receipt": "accepted", "message_id": receipt.message_id}
+def _describe(receipt: Receipt) -> dict[str, object]:
+    known: dict[str, object] = {"client_id": receipt.client_id}
+    match receipt:
+        case Accepted():
+            return {**known, "receipt": "accepted", "message_id": receipt.message_id}
+        case AcceptedUnconfirmed():
+            return {**known, "receipt": "unconfirmed"}
+        case Deferred():
+            why = say(f"send.why.{receipt.why}")
+            return {**known, "receipt": "deferred", "why": why, "waits_for": receipt.why, "until": receipt.until}
+        case Rejected():
+            return {**known, "receipt": "rejected", "why": receipt.reason}
+        case Expired():
+            return {**known, "receipt": "expired", "why": receipt.reason}
+        case Unknown():
+            return {**known, "receipt": "unknown", "why": receipt.reason}
 
 
 def choose_account(stored: tuple[StoredAccount, ...], wanted: str | None) -> StoredAccount:

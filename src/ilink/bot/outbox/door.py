@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Door:
-    """Does things at the postbox of the bot that runs in this process, in its loop; else at a postbox that is opened for it.
+    """Does things at the postbox of the bot that runs in this process, in its loop; else at one opened for that.
 
     Args:
         open_postbox: Opens a postbox beside whatever process runs the bot.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ilink.bot.file_roots import check_source
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.settings import Policies
 from ilink.errors import ConfigError
@@ -75,9 +76,11 @@ async def file_draft(
     """Copy a file and return the message it is sent in.
 
     Raises:
+        ForbiddenFileError: It is not in one of `Policies.file_roots`.
         TooLargeError, MediaError, ConfigError, StoreError: See `OutgoingFiles.keep`; nothing was stored.
     """
     client_id = ClientId(f"ilink-{name(0)}")
+    source = check_source(source, policies.file_roots)
     return Draft(
         client_id=client_id,
         conversation=conversation,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from asyncio import Future, get_running_loop, wait_for
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import assert_never
 
 from ilink.flows.window import Gate, Window, gate
 from ilink.messages.receipts import (
@@ -42,8 +41,6 @@ def receipt_of(message: Outgoing) -> Receipt:
             return Deferred(client_id=client_id, why=DeferredWhy.DECISION)
         case OutboxState.WAITING | OutboxState.IN_FLIGHT:
             return Deferred(client_id=client_id, why=DeferredWhy.QUEUE)
-        case _ as never:
-            assert_never(never)
 
 
 def deferred_by(receipt: Receipt, window: Window, now_ms: int) -> Receipt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from ilink.bot.outbox.postbox import Postbox, OutboxEntry
+from ilink.bot.outbox.postbox import OutboxEntry, Postbox
 from ilink.messages.receipts import Receipt
 from ilink.wire.ids import ClientId
 

@@ -23,7 +23,7 @@ from ilink.storage.journal import Draft, Journal, OutboxState, Outgoing
 from ilink.wire.ids import ClientId, UserId
 from ilink.wire.models import MessageItem, given
 
-__all__ = ["Delivery", "Postbox", "OutboxEntry", "entry_of"]
+__all__ = ["Delivery", "OutboxEntry", "Postbox", "entry_of"]
 
 _PAGE: Final = 100
 

@@ -78,6 +78,7 @@ class Senders:
             are again.
         on_unknown: Called with a message of which nobody knows whether it arrived, when nothing more is done about it
             without a decision: it asks, or is unknown for good.
+        is_deaf: Whether nobody polls for what users write; see `Ledger`.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Senders:
         on_stale: Callable[[StaleTokenError], None],
         on_quiet: Callable[[bool], None],
         on_unknown: Callable[[Outgoing], None],
+        is_deaf: bool = False,
     ) -> None:
         self._journal = journal
         self._client = client
@@ -106,7 +108,7 @@ class Senders:
         self._waiters = Waiters()
         self._is_stale = False
         self._has_left = False
-        self.ledger = Ledger(journal, clock=clock)
+        self.ledger = Ledger(journal, clock=clock, is_deaf=is_deaf)
         self._pacer = Pacer(
             conversation_seconds=policies.spacing_seconds,
             account_seconds=policies.account_spacing_seconds,
