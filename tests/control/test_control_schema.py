@@ -103,6 +103,7 @@ STRICTER_THAN_THE_DOCUMENT = {
     "/_sim/qr/{qrcode}/redirect",  # a host that is one
     "/_sim/qr/{qrcode}/require-code",  # as many digits as a knob says
     "/_sim/reset",  # 1.0 is a whole number to JSON Schema
+    "/_sim/scene",  # what it names is in it
     "/_sim/wait",  # a bot, or a code
 }
 """Calls that refuse, with 422, some of what fits the document."""

@@ -176,9 +176,11 @@ async def test_a_picture_is_sent_and_seen_and_a_page_is_only_saved(house: House)
     await expect(page.get_by_role("textbox", name="Message")).to_be_visible()
     picker = page.locator("input[type=file]")
     await picker.set_input_files({"name": "dot.png", "mimeType": "image/png", "buffer": DOT})
+    await page.get_by_role("button", name="Send", exact=True).click()
     await expect(page.locator(".bubble img")).to_have_js_property("naturalWidth", 1)
     evil = b"<script>document.title='owned'</script>"
     await picker.set_input_files({"name": "page.html", "mimeType": "text/html", "buffer": evil})
+    await page.keyboard.press("Enter")
     await expect(page.locator("a.chip")).to_have_attribute("download", "page.html")
     assert (await bot.hear())["item_list"][0]["type"] == 4
 
@@ -192,6 +194,7 @@ async def test_a_chat_stays_at_its_end_while_pictures_load(house: House, tmp_pat
         await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text=f"message {number}")
     page = await house.page(at=f"?bot={bot.bot_id}")
     await page.locator("input[type=file]").set_input_files(tmp_path / "tall.png")
+    await page.get_by_role("button", name="Send", exact=True).click()
     await expect(page.locator(".bubble img")).to_have_js_property("naturalHeight", 600)
     await expect(page.locator(".message .state").last).to_be_in_viewport()
 

@@ -107,6 +107,27 @@ class MediaRoom:
         for media_id in await self._records.clear():
             await self._blobs.delete(media_id)
 
+    async def names(self) -> set[str]:
+        """Return the ids of all blobs."""
+        return await self._records.names()
+
+    async def drop(self, media_ids: set[str]) -> None:
+        """Forget some blobs."""
+        await self._records.delete(media_ids)
+        for media_id in media_ids:
+            await self._blobs.delete(media_id)
+
+    async def behind(self, bot: int, param: str) -> MediaRecord | None:
+        """Return what a reference in a bot's chats points to, its plain bytes' facts included; None when it is gone."""
+        record = await self._records.find(param)
+        if record is None or record.bot != bot:
+            return None
+        try:
+            record = await self._with_facts(record)
+        except StoreError:
+            return None
+        return record if record.facts is not None and record.facts.problem is None else None
+
     async def sweep(self) -> int:
         """Delete what is older than `cdn.keep_s`, if that was not done lately; return how much there was.
 

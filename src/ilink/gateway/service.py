@@ -16,8 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, Self
 
-import msgspec
-
 from ilink.errors import StoreError
 from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.chats import Chats
@@ -30,10 +28,13 @@ from ilink.gateway.holds import Ending, Hold, Waiting
 from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
 from ilink.gateway.knobs import Knobs, Readings
 from ilink.gateway.linter import Linter, inspect_media
+from ilink.gateway.mail import inbound_message, text_items
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.polls import Polls
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.quotes import quote_of
+from ilink.gateway.scene_file import Scene
+from ilink.gateway.scenes import Scenes
 from ilink.gateway.sends import Sends
 from ilink.gateway.settings import Settings, take_up_knobs
 from ilink.gateway.state import GatewayState
@@ -60,7 +61,6 @@ from ilink.gateway.views import (
 from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, MailRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
-from ilink.wire.enums import ItemType, MessageState, MessageType
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
@@ -388,7 +388,7 @@ class Gateway:
             raise InvalidRequestError(message)
         bot = await self._writable_bot(bot_id, user_id)
         now_ms = self._state.clock.now_ms()
-        content = _text_items(text, now_ms) if items is None else [dict(item) for item in items]
+        content = text_items(text or "", now_ms) if items is None else [dict(item) for item in items]
         if quote is not None:
             await self._add_quote(content, quote, self._state.knobs_about(bot, user_id))
         draft = self._draft(bot, user_id, content, dict(fields or {}), now_ms)
@@ -426,7 +426,7 @@ class Gateway:
         bot = await self._writable_bot(bot_id, user_id)
         transcript = text or "" if kind == "voice" else ""
         item = await self.media.add_inbound(bot.number, kind, chunks, user_id=user_id, name=name, transcript=transcript)
-        before = _text_items(text, self._state.clock.now_ms()) if text and not transcript else []
+        before = text_items(text, self._state.clock.now_ms()) if text and not transcript else []
         return await self.post_message(user_id, bot_id, items=[*before, item], quote=quote)
 
     async def transcript(
@@ -604,18 +604,60 @@ class Gateway:
         self._bots.forget()
         await self._state.store.clear()
         await self.media.clear()
-        self._state.ids = IdSource(seed)
-        self._state.cursor_key = self._state.ids.bytes("cursor", 32)
-        await self._state.store.put_meta(
-            {
-                "seed": "" if seed is None else str(seed),
-                "incarnation": "0",
-                "cursor_key": self._state.cursor_key.hex(),
-                "clock_ahead": "0",
-            }
-        )
+        await self._begin(IdSource(seed), incarnation=0)
         await self._settings.drop()
         self._state.clock.reset(None if now is None else now.timestamp())
+        await self._state.store.put_meta({"clock_ahead": "0"})
+        self._forget()
+        self._state.publish("reset", {"seed": seed})
+
+    async def scene(self) -> Scene:
+        """Return people, bots, chats, files and knobs as a scene, which `load_scene` takes again."""
+        return await self._scenes.save()
+
+    async def load_scene(self, scene: Scene) -> None:
+        """Put a scene in the place of people, codes, bots, messages, faults, wire and events.
+
+        Held polls and waits end first. Knobs are as the scene says; one without any leaves them. Time goes forward to
+        the scene's newest message if that is in the future, and never back.
+
+        Raises:
+            InvalidRequestError: Something in the scene cannot be, and the message says where; nothing was replaced.
+            KnobError: A knob's name or value is wrong; likewise.
+        """
+        Knobs().change(profile=scene.profile or None, knobs=scene.knobs)
+        old = await self.media.names()
+        incarnation = int((await self._state.store.meta()).get("incarnation", "0")) + 1
+        state = await self._scenes.prepare(scene)
+        self._state.waiting.release()
+        self._bots.forget()
+        await self._state.store.restore(state)
+        await self.media.drop(old)
+        # Ids are drawn anew: with a seed the old ones would come again, and the scene may hold them.
+        await self._begin(IdSource(self._state.ids.seed, incarnation=incarnation), incarnation=incarnation)
+        await self._settings.drop()
+        self._forget()
+        if scene.profile or scene.knobs:
+            await self.configure(profile=scene.profile or None, knobs=scene.knobs)
+        newest_ms = max((entry.at_ms for entry in state.entries), default=0)
+        if newest_ms > self._state.clock.now_ms():
+            await self.advance_clock((newest_ms - self._state.clock.now_ms()) / 1000)
+        self._state.publish("reset", {"seed": self._state.ids.seed})
+
+    async def _begin(self, ids: IdSource, *, incarnation: int) -> None:
+        """Draw from another source of ids from now on; cursors from before are foreign."""
+        self._state.ids = ids
+        self._state.cursor_key = ids.bytes("cursor", 32)
+        await self._state.store.put_meta(
+            {
+                "seed": "" if ids.seed is None else str(ids.seed),
+                "incarnation": str(incarnation),
+                "cursor_key": self._state.cursor_key.hex(),
+            }
+        )
+
+    def _forget(self) -> None:
+        """Forget what is kept in memory of a state that is no more."""
         self._known_people.clear()
         self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
         self._bots.forget()
@@ -625,7 +667,6 @@ class Gateway:
         self._wire.clear()
         self._linter.forget()
         self._events.clear()
-        self._state.publish("reset", {"seed": seed})
 
     def wire_log(
         self, *, since: int = 0, bot_id: str | None = None, endpoint: str | None = None, limit: int = 1000
@@ -682,6 +723,7 @@ class Gateway:
             self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous
         ).__aenter__()
         self._chats = Chats(self._state, self._bots, self._media)
+        self._scenes = Scenes(self._state, self._bots, self._media)
 
     def _ids(self, meta: Mapping[str, str]) -> IdSource:
         """Return the source of ids: seeded by the argument, else as before the restart, else unpredictable."""
@@ -761,21 +803,18 @@ class Gateway:
             fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}
 
         def build(n: int, seq: int) -> bytes:
-            message: dict[str, object] = {
-                "seq": seq,
-                "message_id": MESSAGE_ID_BASE + n,
-                "from_user_id": user_id,
-                "to_user_id": bot.bot_id,
-                "client_id": client_id,
-                "create_time_ms": now_ms,
-                "update_time_ms": now_ms,
-                "session_id": f"{bot.number}-{user_id[:12]}",
-                "message_type": int(MessageType.USER),
-                "message_state": int(MessageState.FINISH),
-                "context_token": context_token,
-                "item_list": content,
-            }
-            return _as_given({**message, **fields})
+            return inbound_message(
+                n=n,
+                seq=seq,
+                user_id=user_id,
+                bot_id=bot.bot_id,
+                bot_number=bot.number,
+                client_id=client_id,
+                context_token=context_token,
+                at_ms=now_ms,
+                items=content,
+                fields=fields,
+            )
 
         return MailDraft(
             bot=bot.number,
@@ -831,22 +870,3 @@ class Gateway:
             sends=chat.sends,
             sends_left=left,
         )
-
-
-def _as_given(message: dict[str, object]) -> bytes:
-    """Return a message as JSON, with whatever it was asked to hold: what does not fit is escaped, never replaced."""
-    try:
-        return msgspec.json.encode(message)
-    except (UnicodeEncodeError, OverflowError):  # half a surrogate pair; a number beyond 64 bits
-        return json.dumps(message, separators=(",", ":")).encode()
-
-
-def _text_items(text: str | None, now_ms: int) -> list[dict[str, object]]:
-    item: dict[str, object] = {
-        "type": int(ItemType.TEXT),
-        "create_time_ms": now_ms,
-        "update_time_ms": now_ms,
-        "is_completed": True,
-        "text_item": {"text": text or ""},
-    }
-    return [item]

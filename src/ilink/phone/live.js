@@ -1,6 +1,9 @@
 /** What happens on the gateway, as it happens. */
 
-export const EVENT_KINDS = ["message", "typing", "qr", "bot", "wire", "fault", "clock"];
+const EVENT_KINDS = ["message", "typing", "qr", "bot", "wire", "fault", "clock", "person", "read", "reset"];
+
+/** Milliseconds until a gateway that refused the connection is asked again. */
+const RETRY = 2000;
 
 /**
  * Listen to the gateway's events until the page goes.
@@ -16,12 +19,12 @@ export function listen({ onOpen, onLost, onEvent }) {
     onLost();
     // After an HTTP error the browser gives up for good; a gateway that comes back is worth asking again.
     if (source.readyState !== EventSource.CLOSED || retry !== null) return;
-    retry = setTimeout(() => listen({ onOpen, onLost, onEvent }), 2000);
+    retry = setTimeout(() => listen({ onOpen, onLost, onEvent }), RETRY);
   });
   for (const kind of EVENT_KINDS) {
     source.addEventListener(kind, (event) => {
       // An error event of the connection itself carries no data; ours always do.
-      if (typeof event.data === "string") onEvent(kind, JSON.parse(event.data), Number(event.lastEventId));
+      if (typeof event.data === "string") onEvent(kind, JSON.parse(event.data));
     });
   }
 }

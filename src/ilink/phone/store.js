@@ -2,33 +2,27 @@
 
 import { api } from "./api.js";
 import { Chat, chatKey } from "./chat.js";
+import { Codes } from "./codes.js";
 import { chooseLanguage, t } from "./language.js";
 import { listen } from "./live.js";
-import { readAddress, readMemory, writeAddress, writeMemory } from "./places.js";
+import { Mischief } from "./mischief.js";
+import { addressOf, readAddress, readMemory, writeAddress, writeMemory } from "./places.js";
 import { Refresher } from "./refresher.js";
 import { Wire } from "./wire.js";
-
-/** A code in one of these still waits for somebody. */
-const OPEN_CODES = new Set(["wait", "scaned", "need_verifycode", "verify_code_blocked", "scaned_but_redirect"]);
-
-/** Seconds that a code which just ended stays to be seen. */
-const ENDED_CODE_STAYS = 6;
-
-/** Milliseconds between looks at what no event tells: polls that begin, and people that others make. */
-const LOOK_AROUND = 3000;
 
 /** Milliseconds until a gateway that did not answer is asked again. */
 const CATCH_UP = 1000;
 
-/** At most so many of a person's chats are read ahead; others are read when something happens in them. */
-const CHATS_READ_AHEAD = 40;
+/** What the panel beside the phones can show. */
+export const PANELS = ["bots", "wire", "mischief", "share"];
 
 class Store extends EventTarget {
   info = null;
   people = [];
   bots = [];
-  codes = [];
   mailboxes = new Map();
+  codes = new Codes(this);
+  mischief = new Mischief(this);
   wire = new Wire();
   link = "connecting";
   notices = [];
@@ -38,38 +32,44 @@ class Store extends EventTarget {
   activePerson = null;
   /** The name that the address asked for and nobody has. */
   wantedName = "";
+  /** What the address points at: the number of a message or of a request on the wire, until it was shown. */
+  wantedMessage = null;
+  wantedRequest = null;
   isReady = false;
+  isFrozen = false;
 
   #chats = new Map();
-  #memory = readMemory();
+  #open = readMemory();
   #room = 1;
-  #lastEventId = 0;
   #clockOffset = 0;
   #frozenAt = null;
   #isChangeComing = false;
   #noticeIds = 0;
   #catchUp = null;
-  #endedCodes = new Map();
-  #hiddenCodes = new Set();
+  #beingRead = new Map();
 
-  #peopleRefresher = new Refresher(() => this.#guarded(() => this.#loadPeople()));
-  #botsRefresher = new Refresher(() => this.#guarded(() => this.#loadBots()), { pause: 250 });
-  #codesRefresher = new Refresher(() => this.#guarded(() => this.#loadCodes()));
-  #wireRefresher = new Refresher(() => this.#guarded(() => this.#loadWire()), { pause: 250 });
+  #peopleRefresher = new Refresher(() => this.guarded(() => this.#loadPeople()), { pause: 100 });
+  #botsRefresher = new Refresher(() => this.guarded(() => this.#loadBots()), { pause: 250 });
+  #mailboxesRefresher = new Refresher(() => this.guarded(() => this.#loadMailboxes()), { pause: 500 });
+  #linesRefresher = new Refresher(() => this.guarded(() => this.#loadLines()), { pause: 250 });
+  #wireRefresher = new Refresher(() => this.guarded(() => this.#loadWire()), { pause: 250 });
   #chatRefreshers = new Map();
 
   start() {
     const address = readAddress();
-    this.panel = ["bots", "wire"].includes(address.panel) ? address.panel : null;
+    this.panel = PANELS.includes(address.panel) ? address.panel : null;
+    this.wantedMessage = address.message;
+    this.wantedRequest = address.request;
     addEventListener("visibilitychange", () => document.hidden || this.changed());
-    setInterval(() => this.#lookAround(), LOOK_AROUND);
+    addEventListener("hashchange", () => this.#point(readAddress()));
+    // The stream first: what happens while the rest is read is told on it.
     listen({
-      onOpen: () => this.#guarded(() => this.#loadAll(address)),
+      onOpen: () => this.guarded(() => this.#loadAll(this.isReady ? readAddress() : address)),
       onLost: () => {
         this.link = "lost";
         this.changed();
       },
-      onEvent: (kind, data, id) => this.#heard(kind, data, id),
+      onEvent: (kind, data) => this.#heard(kind, data),
     });
   }
 
@@ -86,7 +86,6 @@ class Store extends EventTarget {
     if (document.hidden) setTimeout(tell, 50);
     else requestAnimationFrame(tell);
   }
-
 
   /** The gateway's own time: it may be frozen, or far from this machine's. */
   now() {
@@ -112,7 +111,6 @@ class Store extends EventTarget {
     let chat = this.#chats.get(key);
     if (!chat) {
       chat = new Chat(userId, botId);
-      chat.readTo = this.#memory.read[key] ?? 0;
       this.#chats.set(key, chat);
     }
     return chat;
@@ -122,14 +120,9 @@ class Store extends EventTarget {
   chatsOf(userId) {
     const isOwn = (bot) => bot.owner_user_id === userId;
     return this.bots
-      .map((bot) => ({ bot, chat: this.chat(userId, bot.bot_id) }))
-      .filter(({ bot, chat }) => bot.state === "live" || chat.entries.length > 0)
-      .sort(
-        (a, b) =>
-          b.chat.newest - a.chat.newest ||
-          Number(isOwn(b.bot)) - Number(isOwn(a.bot)) ||
-          this.bots.indexOf(b.bot) - this.bots.indexOf(a.bot),
-      );
+      .map((bot, place) => ({ bot, place, chat: this.chat(userId, bot.bot_id) }))
+      .filter(({ bot, chat }) => bot.state === "live" || chat.newest > 0)
+      .sort((a, b) => b.chat.newest - a.chat.newest || Number(isOwn(b.bot)) - Number(isOwn(a.bot)) || b.place - a.place);
   }
 
   unreadOf(userId) {
@@ -138,35 +131,9 @@ class Store extends EventTarget {
 
   /** The bot whose chat is open on a person's phone, or null while it shows the list. */
   openChatOf(userId) {
-    const botId = this.#memory.open[userId];
+    const botId = this.#open[userId];
     return botId && this.bot(botId) ? botId : null;
   }
-
-  /** Codes to be seen: those that wait for somebody, and those that ended a moment ago. */
-  get visibleCodes() {
-    const isNews = (code) => OPEN_CODES.has(code.status) || this.#endedCodes.has(code.qrcode);
-    return this.codes.filter((code) => isNews(code) && !this.#hiddenCodes.has(code.qrcode));
-  }
-
-  /** Codes that were put aside and still wait for somebody. */
-  get hiddenCodes() {
-    return this.codes.filter((code) => OPEN_CODES.has(code.status) && this.#hiddenCodes.has(code.qrcode));
-  }
-
-  hideCode(code) {
-    this.#hiddenCodes.add(code.qrcode);
-    this.changed();
-  }
-
-  showHiddenCodes() {
-    this.#hiddenCodes.clear();
-    this.changed();
-  }
-
-  isOpenCode(code) {
-    return OPEN_CODES.has(code.status);
-  }
-
 
   async addPerson(name) {
     const person = await this.attempt(() => api.addPerson(name));
@@ -181,7 +148,7 @@ class Store extends EventTarget {
   openPhone(userId) {
     this.activePerson = userId;
     if (!this.phones.includes(userId)) this.phones = [...this.phones, userId].slice(-this.#room);
-    this.#readAhead(userId);
+    this.#readOpenChat(userId);
     this.#placesChanged();
   }
 
@@ -209,36 +176,43 @@ class Store extends EventTarget {
   }
 
   openChat(userId, botId) {
-    this.#memory.open[userId] = botId;
+    this.#open[userId] = botId;
     this.activePerson = userId;
     if (!this.phones.includes(userId)) this.openPhone(userId);
-    this.#refreshChat(this.chat(userId, botId));
-    this.#askTyping(userId, botId);
+    this.#readOpenChat(userId);
     this.#placesChanged();
   }
 
+  /** Open the chat of a bot that was bound a moment ago. */
+  async openNewChat(userId, botId) {
+    await Promise.all([this.#botsRefresher.run(), this.#peopleRefresher.run()]);
+    this.openChat(userId, botId);
+  }
+
   closeChat(userId) {
-    delete this.#memory.open[userId];
+    delete this.#open[userId];
     this.#placesChanged();
   }
 
   showPanel(name) {
     this.panel = name;
-    if (name === "bots") this.#botsRefresher.run();
+    if (name === "bots") this.#mailboxesRefresher.run();
     if (name === "wire") this.#wireRefresher.run();
+    if (name === "mischief") this.mischief.open();
     this.#placesChanged();
+  }
+
+  /** The whole address of what is open now, or of something in it. */
+  linkTo(place) {
+    return location.origin + addressOf({ ...this.#place(), panel: null, ...place });
   }
 
   async say(userId, botId, text) {
     const chat = this.chat(userId, botId);
-    const draft = { text, state: "sending", why: "", after: chat.newest };
+    const draft = { text, quote: chat.quote, state: "sending", why: "", after: chat.newest };
+    chat.quote = null;
     chat.drafts = [...chat.drafts, draft];
     await this.#post(chat, draft);
-  }
-
-  async sendFile(userId, botId, file) {
-    const kind = file.type.startsWith("image/") ? "image" : file.type.startsWith("video/") ? "video" : "file";
-    await this.attempt(() => api.sendFile(userId, botId, kind, file));
   }
 
   async sayAgain(userId, botId, draft) {
@@ -252,32 +226,39 @@ class Store extends EventTarget {
     this.changed();
   }
 
-  scan(code, userId) {
-    return this.#onCode(() => api.scan(code.qrcode, userId));
+  /** Send files; the text and the quote go with the first. What could not be sent is answered, to be kept. */
+  async sendFiles(userId, botId, files, text) {
+    const chat = this.chat(userId, botId);
+    const quote = chat.quote && quoteOf(chat.quote);
+    chat.quote = null;
+    for (const [i, one] of files.entries()) {
+      const first = i === 0 ? { text, quote } : {};
+      if (!(await this.attempt(() => api.sendFile(userId, botId, { ...one, ...first })))) return files.slice(i);
+      await this.#refreshChat(chat);
+    }
+    return [];
   }
 
-  async confirm(code) {
-    const bound = await this.#onCode(() => api.confirm(code.qrcode));
-    if (!bound) return;
-    await Promise.all([this.#botsRefresher.run(), this.#peopleRefresher.run()]);
-    this.openChat(bound.user_id, bound.bot_id);
+  /** Read the page of a chat before the oldest message that is here. */
+  async readOlder(userId, botId) {
+    const chat = this.chat(userId, botId);
+    await this.guarded(() => chat.readOlder(this.#reader(chat)));
+    this.changed();
   }
 
-  cancelCode(code) {
-    return this.#onCode(() => api.cancel(code.qrcode));
+  /** Read a chat back until a message is here; tells whether there is one. */
+  async reach(userId, botId, n) {
+    const chat = this.chat(userId, botId);
+    if (!chat.isLoaded) await this.#refreshChat(chat);
+    const isThere = await this.guarded(() => chat.reach(n, this.#reader(chat)));
+    this.changed();
+    return isThere ?? false;
   }
 
-  expireCode(code) {
-    return this.#onCode(() => api.expireCode(code.qrcode));
-  }
-
-  requireVerifyCode(code) {
-    const digits = String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000).padStart(6, "0");
-    return this.#onCode(() => api.requireCode(code.qrcode, digits));
-  }
-
-  async expireBot(botId) {
-    await this.attempt(() => api.expireBot(botId));
+  /** Do something to a bot: `expire`, `rebind` or `rotate` it. */
+  async changeBot(botId, what) {
+    const calls = { expire: api.expireBot, rebind: api.rebindBot, rotate: api.rotateBot };
+    await this.attempt(() => calls[what](botId));
     await this.#botsRefresher.run();
   }
 
@@ -285,7 +266,6 @@ class Store extends EventTarget {
     await this.attempt(() => chooseLanguage(name, { remember: true }));
     this.changed();
   }
-
 
   /** Do something that may be refused, and show the refusal; answers null then. */
   async attempt(action) {
@@ -300,7 +280,7 @@ class Store extends EventTarget {
   notify(error) {
     const text = error.status === 0 ? t("notice.unreachable") : error.message;
     if (this.notices.some((notice) => notice.text === text)) return;
-    const notice = { id: ++this.#noticeIds, text, hint: error.hint ?? "" };
+    const notice = { id: ++this.#noticeIds, text, hint: error.hint ?? "", isGood: error.isGood ?? false };
     this.notices = [...this.notices, notice].slice(-3);
     setTimeout(() => this.dismiss(notice), 10_000);
     this.changed();
@@ -311,56 +291,69 @@ class Store extends EventTarget {
     this.changed();
   }
 
+  /** Run a background task; a gateway that cannot be reached shows as a lost link, any other failure as a notice. */
+  async guarded(task) {
+    try {
+      return await task();
+    } catch (error) {
+      if (error.status === 0) this.#lost();
+      else this.notify(error);
+      this.changed();
+      return null;
+    }
+  }
 
-  #heard(kind, data, id) {
-    // Ids count up; one that falls tells of a gateway that was reset.
-    if (id < this.#lastEventId) this.#guarded(() => this.#reloadAll());
-    this.#lastEventId = id;
-    if (data.user_id && !this.person(data.user_id)) this.#peopleRefresher.run();
-    if (data.bot_id && kind !== "wire" && !this.bot(data.bot_id)) this.#botsRefresher.run();
-    if (kind === "message") this.#heardMessage(data);
+  #heard(kind, data) {
+    if (kind === "reset") this.guarded(() => this.#reloadAll());
+    else if (kind === "message") this.#heardMessage(data);
     else if (kind === "typing") this.#heardTyping(data);
-    else if (kind === "qr") this.#codesRefresher.run();
+    else if (kind === "qr") this.codes.refresh();
     else if (kind === "bot") this.#heardBot(data);
+    else if (kind === "read") this.#heardRead(data);
+    else if (kind === "person") this.#peopleRefresher.run();
     else if (kind === "clock") this.#heardClock();
+    else if (kind === "fault" && this.panel === "mischief") this.mischief.refreshFaults();
     else if (kind === "wire" && this.panel === "wire") this.#wireRefresher.run();
   }
 
-  #lookAround() {
-    if (document.hidden || this.link !== "live" || !this.isReady) return;
-    this.#peopleRefresher.run();
-    this.#botsRefresher.run();
-  }
-
   #heardMessage({ bot_id: botId, user_id: userId, n }) {
-    if (this.panel === "bots") this.#botsRefresher.run();
-    if (!botId || !userId) {
-      for (const chat of this.#chats.values()) if (chat.isLoaded) this.#refreshChat(chat);
-      return;
-    }
+    if (this.panel === "bots") this.#mailboxesRefresher.run();
+    this.#linesRefresher.run();
     const chat = this.chat(userId, botId);
+    if (!chat.isLoaded) return;
     chat.expectChange(n);
     this.#refreshChat(chat);
   }
 
-  #heardBot({ bot_id: botId, handed_seq: handed }) {
-    this.#botsRefresher.run();
-    // A poll that took or acknowledged messages changes their states, and only the bot is named.
-    if (handed === undefined) return;
-    for (const chat of this.#chats.values()) {
-      if (chat.botId !== botId || !chat.isUnsettled) continue;
-      chat.expectChange();
-      this.#refreshChat(chat);
+  #heardBot(data) {
+    const bot = this.bot(data.bot_id);
+    if (data.handed_seq === undefined || !bot) {
+      this.#botsRefresher.run();
+      return;
     }
+    const { handed_seq: handed, acked_seq: acked, waiting_polls: waiting } = data;
+    Object.assign(bot, { handed_seq: handed, acked_seq: acked, waiting_polls: waiting, last_poll_at: data.at });
+    bot.head_seq = Math.max(bot.head_seq, handed);
+    if (this.panel === "bots") this.#mailboxesRefresher.run();
+    for (const chat of this.#chats.values()) if (chat.botId === data.bot_id) chat.follow(data);
+    this.changed();
   }
 
-  #heardTyping({ bot_id: botId, user_id: userId }) {
-    this.#askTyping(userId, botId);
+  #heardRead({ bot_id: botId, user_id: userId, n }) {
+    const { line } = this.chat(userId, botId);
+    if (line && line.read_to >= n) return;
+    this.#linesRefresher.run();
+  }
+
+  #heardTyping({ bot_id: botId, user_id: userId, typing }) {
+    const chat = this.chat(userId, botId);
+    chat.isTyping = typing;
+    this.changed();
   }
 
   async #heardClock() {
-    await this.#guarded(() => this.#loadClock());
-    this.#codesRefresher.run();
+    await this.guarded(() => this.#loadClock());
+    this.codes.refresh();
     this.#botsRefresher.run();
   }
 
@@ -368,9 +361,9 @@ class Store extends EventTarget {
     const { now, frozen } = await api.clock();
     this.#clockOffset = Date.parse(now) - Date.now();
     this.#frozenAt = frozen ? Date.parse(now) : null;
+    this.isFrozen = frozen;
     this.changed();
   }
-
 
   async #loadAll(address) {
     const isFirst = !this.isReady;
@@ -380,14 +373,14 @@ class Store extends EventTarget {
       this.#loadClock(),
       this.#loadPeople(),
       this.#loadBots(),
-      this.#loadCodes(),
+      this.#loadLines(),
+      this.codes.load(),
     ]);
     this.info = info;
     this.link = "live";
     if (isFirst) this.#openFirst(address);
     this.isReady = true;
-    for (const userId of this.phones) this.#readAhead(userId);
-    this.#askAllTyping();
+    for (const userId of this.phones) this.#readOpenChat(userId);
     if (this.panel) this.showPanel(this.panel);
     this.#placesChanged();
   }
@@ -395,11 +388,13 @@ class Store extends EventTarget {
   async #reloadAll() {
     this.#chats.clear();
     this.#chatRefreshers.clear();
+    this.#beingRead.clear();
     this.wire.clear();
     await this.#loadAll(readAddress());
     this.phones = this.phones.filter((userId) => this.person(userId));
+    if (this.phones.length === 0) this.phones = this.people.slice(0, 1).map((person) => person.user_id);
     this.activePerson = this.phones.at(-1) ?? null;
-    this.changed();
+    this.#placesChanged();
   }
 
   #openFirst(address) {
@@ -409,14 +404,16 @@ class Store extends EventTarget {
     const first = found.length > 0 || this.wantedName ? found : this.people.slice(0, 1);
     this.phones = first.map((person) => person.user_id).slice(0, this.#room);
     this.activePerson = this.phones[0] ?? null;
-    if (this.activePerson && address.bot && this.bot(address.bot)) this.#memory.open[this.activePerson] = address.bot;
+    if (this.activePerson && address.bot && this.bot(address.bot)) this.#open[this.activePerson] = address.bot;
+    if (this.wantedRequest !== null) this.panel = "wire";
   }
 
-  #askAllTyping() {
-    for (const userId of this.phones) {
-      const botId = this.openChatOf(userId);
-      if (botId) this.#askTyping(userId, botId);
-    }
+  /** Show what a link within the open page points at. */
+  #point(address) {
+    this.wantedMessage = address.message;
+    this.wantedRequest = address.request;
+    if (address.request !== null && this.panel !== "wire") this.showPanel("wire");
+    this.changed();
   }
 
   #find(nameOrId) {
@@ -429,11 +426,12 @@ class Store extends EventTarget {
   }
 
   async #loadBots() {
-    const known = new Set(this.bots.map((bot) => bot.bot_id));
     this.bots = await api.bots();
-    if (this.panel === "bots") await this.#loadMailboxes();
-    const isNews = this.bots.some((bot) => !known.has(bot.bot_id));
-    if (isNews && this.isReady) for (const userId of this.phones) this.#readAhead(userId);
+    for (const chat of this.#chats.values()) {
+      const bot = this.bot(chat.botId);
+      if (bot) chat.follow(bot);
+    }
+    if (this.panel === "bots") this.#mailboxesRefresher.run();
     this.changed();
   }
 
@@ -441,95 +439,69 @@ class Store extends EventTarget {
     const live = this.bots.filter((bot) => bot.state === "live");
     const boxes = await Promise.all(live.map((bot) => api.mailbox(bot.bot_id)));
     this.mailboxes = new Map(boxes.map((box, i) => [live[i].bot_id, box]));
-  }
-
-  async #loadCodes() {
-    const wasOpen = new Set(this.codes.filter((code) => OPEN_CODES.has(code.status)).map((code) => code.qrcode));
-    this.codes = await api.codes();
-    for (const code of this.codes) {
-      if (wasOpen.has(code.qrcode) && !OPEN_CODES.has(code.status)) this.#codeEnded(code.qrcode);
-    }
     this.changed();
   }
 
-  #codeEnded(qrcode) {
-    const forget = () => {
-      this.#endedCodes.delete(qrcode);
-      this.changed();
-    };
-    this.#endedCodes.set(qrcode, setTimeout(forget, ENDED_CODE_STAYS * 1000));
+  async #loadLines() {
+    for (const line of await api.chats()) this.chat(line.user_id, line.bot_id).line = line;
+    this.changed();
   }
 
   async #loadWire() {
-    this.wire.add(await api.wire(this.wire.newest));
+    let answer;
+    do {
+      answer = await api.wire(this.wire.newest);
+      this.wire.add(answer.entries, answer.findings ?? {});
+    } while (answer.entries.length >= 1000);
     this.changed();
   }
 
-  #readAhead(userId) {
-    for (const bot of this.bots.slice(-CHATS_READ_AHEAD)) {
-      const chat = this.chat(userId, bot.bot_id);
-      if (!chat.isLoaded) this.#refreshChat(chat);
-    }
+  #reader(chat) {
+    return (page) => api.transcript(chat.botId, chat.userId, page);
+  }
+
+  #readOpenChat(userId) {
+    const botId = this.openChatOf(userId);
+    if (!botId) return;
+    const chat = this.chat(userId, botId);
+    this.#refreshChat(chat);
+    this.#askTyping(chat);
   }
 
   #refreshChat(chat) {
     const key = chatKey(chat.userId, chat.botId);
     let refresher = this.#chatRefreshers.get(key);
     if (!refresher) {
-      const read = (after) => api.transcript(chat.botId, chat.userId, after);
       const task = async () => {
-        await chat.update(read);
+        await chat.update(this.#reader(chat));
         this.changed();
       };
-      refresher = new Refresher(() => this.#guarded(task), { pause: 50 });
+      refresher = new Refresher(() => this.guarded(task), { pause: 50 });
       this.#chatRefreshers.set(key, refresher);
     }
     return refresher.run();
   }
 
-  async #askTyping(userId, botId) {
-    const chat = this.chat(userId, botId);
-    const answer = await this.#guarded(() => api.typing(botId, userId));
-    const isTyping = answer?.typing ?? false;
-    clearTimeout(chat.typingCheck);
-    // The indicator ends by itself on a phone, and nobody tells; so it is asked again while it shows.
-    if (isTyping) chat.typingCheck = setTimeout(() => this.#askTyping(userId, botId), 2000);
-    if (isTyping === chat.isTyping) return;
-    chat.isTyping = isTyping;
+  /** Ask once whether a bot types, when its chat is opened; after that its events tell. */
+  async #askTyping(chat) {
+    const answer = await this.guarded(() => api.typing(chat.botId, chat.userId));
+    if (!answer || answer.typing === chat.isTyping) return;
+    chat.isTyping = answer.typing;
     this.changed();
   }
 
   async #post(chat, draft) {
     this.changed();
     try {
-      await api.say(chat.userId, chat.botId, draft.text);
+      await api.say(chat.userId, chat.botId, draft.text, draft.quote ? quoteOf(draft.quote) : undefined);
     } catch (error) {
       draft.state = "failed";
       draft.why = error.status === 0 ? t("notice.unreachable") : error.message;
       this.changed();
       return;
     }
-    chat.expectChange();
     await this.#refreshChat(chat);
     this.discardDraft(chat.userId, chat.botId, draft);
-  }
-
-  async #onCode(action) {
-    const answer = await this.attempt(action);
-    await this.#codesRefresher.run();
-    return answer;
-  }
-
-  /** Run a background task; a gateway that cannot be reached shows as a lost link, any other failure as a notice. */
-  async #guarded(task) {
-    try {
-      return await task();
-    } catch (error) {
-      if (error.status === 0) this.#lost();
-      else this.notify(error);
-      this.changed();
-      return null;
-    }
   }
 
   /** What a call would have brought is missing now, and the stream of events may never have noticed: read it all anew. */
@@ -537,33 +509,37 @@ class Store extends EventTarget {
     this.link = "lost";
     this.#catchUp ??= setTimeout(() => {
       this.#catchUp = null;
-      this.#guarded(() => this.#loadAll(readAddress()));
+      this.guarded(() => this.#loadAll(readAddress()));
     }, CATCH_UP);
   }
 
-
   /** What a person looks at is read: the open chat of a visible phone, on a visible page. */
   #markRead() {
-    if (document.hidden) return;
-    let isNews = false;
+    if (document.hidden || !this.isReady) return;
     for (const userId of this.phones) {
       const botId = this.openChatOf(userId);
       const chat = botId && this.chat(userId, botId);
-      if (!chat || chat.readTo >= chat.newest) continue;
-      chat.readTo = chat.newest;
-      this.#memory.read[chatKey(userId, botId)] = chat.newest;
-      isNews = true;
+      if (!chat?.isLoaded || !chat.last) continue;
+      const key = chatKey(userId, botId);
+      const { n } = chat.last;
+      if (chat.line) chat.line = { ...chat.line, unread: 0 };
+      if (n <= Math.max(chat.readTo, this.#beingRead.get(key) ?? 0)) continue;
+      this.#beingRead.set(key, n);
+      this.guarded(() => api.markRead(botId, userId, n));
     }
-    if (isNews) writeMemory(this.#memory);
   }
 
-  #placesChanged() {
-    writeMemory(this.#memory);
-    writeAddress({
+  #place() {
+    return {
       people: this.phones.map((userId) => this.#nameOrId(userId)),
       bot: this.activePerson === this.phones[0] ? this.openChatOf(this.activePerson) : null,
       panel: this.panel,
-    });
+    };
+  }
+
+  #placesChanged() {
+    writeMemory(this.#open);
+    writeAddress({ ...this.#place(), message: this.wantedMessage, request: this.wantedRequest });
     this.changed();
   }
 
@@ -571,6 +547,11 @@ class Store extends EventTarget {
     const name = this.person(userId)?.name;
     return name && this.people.filter((person) => person.name === name).length === 1 ? name : userId;
   }
+}
+
+/** A quote as the gateway takes it. */
+function quoteOf({ entry, partial }) {
+  return partial ? { message_id: entry.message_id, partial } : { message_id: entry.message_id };
 }
 
 export const store = new Store();

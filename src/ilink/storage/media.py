@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -139,6 +140,22 @@ class MediaRecords:
             return [media_id for (media_id,) in old]
 
         return await self._database.write(work)
+
+    async def names(self) -> set[str]:
+        """Return all names."""
+        return {
+            name
+            for (name,) in await self._database.read(lambda db: db.execute("SELECT media_id FROM media").fetchall())
+        }
+
+    async def delete(self, media_ids: Iterable[str]) -> None:
+        """Forget some; a name that is none is no error."""
+        rows = [(media_id,) for media_id in media_ids]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("DELETE FROM media WHERE media_id = ?", rows)
+
+        await self._database.write(work)
 
     async def clear(self) -> list[str]:
         """Forget everything, and return the names."""

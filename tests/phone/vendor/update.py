@@ -70,6 +70,12 @@ PACKAGES = (
         files={"dist/qrcode.mjs": "qrcode/qrcode.js"},
     ),
     Package(
+        name="jsqr",
+        version="1.4.0",
+        licence="Apache-2.0",
+        files={"dist/jsQR.js": "jsqr/jsQR.js", "LICENSE": "jsqr/LICENSE"},
+    ),
+    Package(
         name="axe-core",
         version="4.14.1",
         licence="MPL-2.0",

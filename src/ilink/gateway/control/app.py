@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
-from ilink.gateway.control import chats, crowds, faults, live, machine, media, people
+from ilink.gateway.control import chats, crowds, faults, live, machine, media, people, scenes, tables
 from ilink.gateway.control.bodies import content_type, read_json_body
 from ilink.gateway.control.calls import Call, CallTable
 from ilink.gateway.control.forms import read_form
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["CALLS", "ControlApp"]
 
 CALLS: Final = CallTable.joined(
-    people.calls, chats.calls, crowds.calls, media.calls, faults.calls, machine.calls, live.calls
+    people.calls,
+    chats.calls,
+    crowds.calls,
+    media.calls,
+    faults.calls,
+    machine.calls,
+    tables.calls,
+    scenes.calls,
+    live.calls,
 )
 """Every call of the control API."""
 
@@ -103,7 +111,7 @@ class ControlApp:
             async with read_form(request, max_file=most) as form:
                 return await self._respond(call, {**arguments, "form": form}, request)
         if call.body is not None:
-            body = call.read_body(await read_json_body(request))
+            body = call.read_body(await read_json_body(request, most=call.most_bytes))
             if "body" in call.arguments:
                 arguments["body"] = body
         return await self._respond(call, arguments, request)

@@ -20,8 +20,8 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_json_body(request: Request) -> bytes:
-    """Read a body that is declared as JSON, or as nothing.
+async def read_json_body(request: Request, *, most: int = MAX_JSON) -> bytes:
+    """Read a body that is declared as JSON, or as nothing, of at most so many bytes.
 
     Forms and plain text are refused: they are what a web page can send elsewhere without being asked for permission.
 
@@ -35,7 +35,7 @@ async def read_json_body(request: Request) -> bytes:
     if declared not in ("", "application/json") and not declared.endswith("+json"):
         raise Refusal(415, f"this call takes JSON, not {declared}", hint="send content-type: application/json")
     body = bytearray()
-    async for piece in limited(request, MAX_JSON):
+    async for piece in limited(request, most):
         body += piece
     return bytes(body)
 

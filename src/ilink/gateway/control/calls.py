@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
+from ilink.gateway.control.bodies import MAX_JSON
 from ilink.gateway.control.refusals import Refusal
 from ilink.gateway.control.requests import Nothing
 
@@ -49,6 +50,7 @@ class Call:
         takes_form: Whether the body may come as multipart/form-data too, as an argument `form` in place of `body`.
         is_open: Whether it answers without the key.
         waits: Whether it may take long, so that it must end when its caller hangs up.
+        most_bytes: How large its JSON body may be.
         arguments: The names of the handler's arguments; one named `request` is given the request itself.
     """
 
@@ -66,6 +68,7 @@ class Call:
     takes_form: bool
     is_open: bool
     waits: bool
+    most_bytes: int
     arguments: frozenset[str]
 
     def read_body(self, raw: bytes) -> Struct:
@@ -132,6 +135,7 @@ class CallTable:
         takes_form: bool = False,
         is_open: bool = False,
         waits: bool = False,
+        most_bytes: int = MAX_JSON,
     ) -> Callable[[H], H]:
         """Register the decorated function as the handler of a method and path; see `Call` for the arguments."""
 
@@ -152,6 +156,7 @@ class CallTable:
                 takes_form=takes_form,
                 is_open=is_open,
                 waits=waits,
+                most_bytes=most_bytes,
                 arguments=frozenset(hints) - {"return"},
             )
             self._add(call)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Final
 
 from starlette.responses import Response
@@ -81,8 +82,22 @@ def _file(path: str) -> tuple[bytes, str, str]:
         file = file / part
     if not file.is_file():
         raise _missing(path)
+    return _read(file, mime_type, _age(file))
+
+
+@lru_cache(maxsize=256)
+def _read(file: Traversable, mime_type: str, _version: tuple[int, int]) -> tuple[bytes, str, str]:
+    """Read a file once for each of its versions: a page is many of them, and each load asks for all."""
     content = file.read_bytes()
     return content, mime_type, f'"{sha256(content).hexdigest()[:32]}"'
+
+
+def _age(file: Traversable) -> tuple[int, int]:
+    """Return what tells one version of a file from the next; in an archive there is only one."""
+    if not isinstance(file, Path):
+        return (0, 0)
+    facts = file.stat()
+    return (facts.st_mtime_ns, facts.st_size)
 
 
 def _missing(path: str) -> Refusal:

@@ -5,9 +5,12 @@ import { store } from "../store.js";
 import { personAvatar } from "./avatar.js";
 import { icon } from "./icons.js";
 import { View } from "./view.js";
+import { scanPicture } from "./scanning.js";
+import "./entry-dialog.js";
 import "./person-dialog.js";
 import "./phone.js";
 import "./panel.js";
+import "./picture-viewer.js";
 import "./tray.js";
 
 /** Widths of a phone and of the codes, each with the space beside it, and of a screen for one phone alone; the style sheet's numbers. */
@@ -20,6 +23,16 @@ class App extends View {
 
   firstUpdated() {
     this.#resizes.observe(this.querySelector(".desk"));
+    // A file that misses the phones must not take the page's place in the browser: at most it is a picture of a code.
+    document.addEventListener("dragover", (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => this.#dropped(event));
+  }
+
+  #dropped(event) {
+    event.preventDefault();
+    const [file] = event.dataTransfer.files;
+    const person = store.activePerson ?? store.people[0]?.user_id;
+    if (file && person && !event.target.closest?.("share-panel")) scanPicture(file, person);
   }
 
   #measure() {
@@ -40,6 +53,7 @@ class App extends View {
         <div class="tools">
           ${this.#link()}
           ${this.#panelButton("bots", "bot")} ${this.#panelButton("wire", "wire")}
+          ${this.#panelButton("mischief", "bolt")} ${this.#panelButton("share", "share")}
           ${this.#languages()} ${this.#theme()}
         </div>
       </header>
@@ -51,6 +65,8 @@ class App extends View {
         <side-panel></side-panel>
       </main>
       <person-dialog></person-dialog>
+      <entry-dialog></entry-dialog>
+      <picture-viewer></picture-viewer>
       <div class="notices" role="alert">${repeat(store.notices, (notice) => notice.id, notice)}</div>
     `;
   }
@@ -115,6 +131,7 @@ class App extends View {
     return html`
       <button
         class="tool"
+        data-panel-button=${name}
         aria-pressed=${isOpen}
         title=${t(`panel.${name}`)}
         @click=${() => store.showPanel(isOpen ? null : name)}
@@ -160,8 +177,8 @@ function isDark() {
 
 function notice(one) {
   return html`
-    <div class="notice">
-      ${icon("warn")}
+    <div class="notice" ?data-good=${one.isGood}>
+      ${icon(one.isGood ? "check" : "warn")}
       <p>${one.text}${one.hint ? html`<br /><small>${one.hint}</small>` : nothing}</p>
       <button class="bare" aria-label=${t("notice.dismiss")} @click=${() => store.dismiss(one)}>${icon("close")}</button>
     </div>

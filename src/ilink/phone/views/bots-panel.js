@@ -52,9 +52,10 @@ class BotsPanel extends View {
           ${fact("bots.head", `${bot.acked_seq} / ${bot.head_seq}`, t("bots.head.hint"))}
           ${fact("bots.tickets", box?.typing_tickets.length ?? 0, t("bots.tickets.hint"))}
         </dl>
+        ${isLive && box?.typing_tickets.length ? tickets(box.typing_tickets) : nothing}
         ${isLive ? box?.windows.map((one) => this.#window(one)) : nothing}
         ${isLive
-          ? html`<footer><button class="plain small" title=${t("bots.expire.hint")} @click=${() => store.expireBot(bot.bot_id)}>${t("bots.expire")}</button></footer>`
+          ? html`<footer>${["expire", "rebind", "rotate"].map((what) => change(bot, what))}</footer>`
           : nothing}
       </li>
     `;
@@ -78,6 +79,19 @@ class BotsPanel extends View {
       </div>
     `;
   }
+}
+
+function change(bot, what) {
+  return html`<button class="plain small" title=${t(`bots.${what}.hint`)} @click=${() => store.changeBot(bot.bot_id, what)}>${t(`bots.${what}`)}</button>`;
+}
+
+function tickets(all) {
+  return html`
+    <details class="tickets">
+      <summary>${t("bots.tickets.list")}</summary>
+      <ul>${all.map((one) => html`<li><span class="name">${store.person(one.user_id)?.name ?? one.user_id}</span><code>${one.beginning}…</code><span>${ago(Date.parse(one.issued_at), store.now())}</span></li>`)}</ul>
+    </details>
+  `;
 }
 
 function fact(key, value, hint) {

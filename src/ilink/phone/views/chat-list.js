@@ -26,9 +26,10 @@ class ChatList extends View {
         <header class="bar">
           ${personAvatar(person)}
           <h2>${t("chats.title")}</h2>
-          ${store.hiddenCodes.length > 0
-            ? html`<button class="bare scan-again" aria-label=${t("chats.scan")} title=${t("chats.scan")} @click=${() => store.showHiddenCodes()}>${icon("qr")}</button>`
-            : html`<span class="owner" title=${person.user_id}>${person.name}</span>`}
+          <span class="owner" title=${person.user_id}>
+            <span class="name">${person.name}</span>
+            <button class="bare scan" aria-label=${t("chats.scan")} title=${t("chats.scan")} @click=${this.#scan}>${icon("qr")}</button>
+          </span>
         </header>
         ${chats.length > 0
           ? html`<ul class="chats">${repeat(chats, ({ bot }) => bot.bot_id, (entry) => this.#row(entry))}</ul>`
@@ -69,7 +70,7 @@ class ChatList extends View {
 
   #empty() {
     const command = store.info ? `ILINK_BASE_URL=${store.info.api_url} ilink run bot.py` : "";
-    const isCode = store.visibleCodes.some((code) => store.isOpenCode(code));
+    const isCode = store.codes.visible.some((code) => store.codes.isOpen(code));
     return html`
       <div class="nothing">
         ${icon(isCode ? "qr" : "bot")}
@@ -82,7 +83,13 @@ class ChatList extends View {
     `;
   }
 
-  async #open(botId) {
+  /** A code that was put aside comes back; without one the camera looks for it. */
+  #scan() {
+    if (store.codes.hidden.length > 0) store.codes.showHidden();
+    else this.closest("person-phone").scan();
+  }
+
+  #open(botId) {
     store.openChat(this.userId, botId);
   }
 }

@@ -12,13 +12,14 @@ const SCANNED = new Set(["scaned", "need_verifycode", "verify_code_blocked"]);
 
 /** A login code: its picture, who scanned it, and what the person may do next. */
 class CodeCard extends View {
-  static properties = { code: {}, chosen: { state: true } };
+  static properties = { code: {}, chosen: { state: true }, isRedirecting: { state: true } };
 
   #tick = null;
 
   constructor() {
     super();
     this.chosen = null;
+    this.isRedirecting = false;
   }
 
   connectedCallback() {
@@ -38,7 +39,7 @@ class CodeCard extends View {
 
   render() {
     const { code } = this;
-    const isOpen = store.isOpenCode(code);
+    const isOpen = store.codes.isOpen(code);
     return html`
       <article class="card code" data-status=${code.status} data-qrcode=${code.qrcode} aria-label=${t("code.title")}>
         <header>
@@ -46,7 +47,7 @@ class CodeCard extends View {
           ${isOpen
             ? html`<span class="left" title=${t("code.expires")}>${icon("clock")}${countdown(Date.parse(code.expires_at), store.now())}</span>`
             : nothing}
-          <button class="bare" aria-label=${t("code.later")} title=${t("code.later")} @click=${() => store.hideCode(code)}>${icon("close")}</button>
+          <button class="bare" aria-label=${t("code.later")} title=${t("code.later")} @click=${() => store.codes.hide(code)}>${icon("close")}</button>
         </header>
         <div class="picture">
           ${qrPicture(code.url, t("code.picture"))}
@@ -80,8 +81,8 @@ class CodeCard extends View {
     const canConfirm = code.status === "scaned";
     return html`
       <div class="actions">
-        ${canConfirm ? html`<button class="primary" @click=${() => store.confirm(code)}>${icon("check")}${t("code.confirm")}</button>` : nothing}
-        <button class="plain" @click=${() => store.cancelCode(code)}>${t("code.cancel")}</button>
+        ${canConfirm ? html`<button class="primary" @click=${() => store.codes.confirm(code)}>${icon("check")}${t("code.confirm")}</button>` : nothing}
+        <button class="plain" @click=${() => store.codes.cancel(code)}>${t("code.cancel")}</button>
       </div>
       ${canConfirm ? this.#more() : nothing}
     `;
@@ -93,7 +94,7 @@ class CodeCard extends View {
     return html`
       <div class="scan">
         ${store.people.length > 1 ? this.#scanners(scanner) : nothing}
-        <button class="primary wide" @click=${() => store.scan(this.code, scanner.user_id)}>
+        <button class="primary wide" @click=${() => store.codes.scan(this.code, scanner.user_id)}>
           ${icon("qr")}${t("code.scan", { name: scanner.name })}
         </button>
       </div>
@@ -118,11 +119,30 @@ class CodeCard extends View {
       <details class="more">
         <summary>${t("code.more")}</summary>
         <div>
-          <button class="plain small" title=${t("code.verify.hint")} @click=${() => store.requireVerifyCode(this.code)}>${t("code.verify")}</button>
-          <button class="plain small" title=${t("code.expire.hint")} @click=${() => store.expireCode(this.code)}>${t("code.expire")}</button>
+          <button class="plain small" title=${t("code.verify.hint")} @click=${() => store.codes.requireDigits(this.code)}>${t("code.verify")}</button>
+          <button class="plain small" title=${t("code.redirect.hint")} aria-expanded=${this.isRedirecting} @click=${() => (this.isRedirecting = !this.isRedirecting)}>${t("code.redirect")}</button>
+          <button class="plain small" title=${t("code.expire.hint")} @click=${() => store.codes.expire(this.code)}>${t("code.expire")}</button>
         </div>
+        ${this.isRedirecting ? this.#redirect() : nothing}
       </details>
     `;
+  }
+
+  #redirect() {
+    return html`
+      <form class="redirect" @submit=${this.#redirected}>
+        <label><span>${t("code.redirect.host")}</span>
+          <input name="host" required pattern="[A-Za-z0-9.:\\[\\]\\-]{1,255}" autocomplete="off" spellcheck="false" placeholder="127.0.0.1:41443" />
+        </label>
+        <button class="plain small">${t("code.redirect.go")}</button>
+      </form>
+    `;
+  }
+
+  #redirected(event) {
+    event.preventDefault();
+    this.isRedirecting = false;
+    store.codes.redirect(this.code, new FormData(event.target).get("host").trim());
   }
 }
 

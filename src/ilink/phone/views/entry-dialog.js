@@ -4,6 +4,11 @@ import { fullTime } from "../times.js";
 import { copyButton } from "./copy.js";
 import { View } from "./view.js";
 
+/** Show everything known of a message. */
+export function openEntry(entry) {
+  document.querySelector("entry-dialog").open(entry);
+}
+
 /** Everything known of one message. */
 class EntryDialog extends View {
   static properties = { entry: { state: true } };
@@ -20,7 +25,7 @@ class EntryDialog extends View {
 
   render() {
     const { entry } = this;
-    return html`<dialog class="sheet entry" aria-label=${t("entry.title")} @close=${() => (this.entry = null)}>
+    return html`<dialog class="sheet about" aria-label=${t("entry.title")} @close=${() => (this.entry = null)}>
       ${entry ? this.#content(entry) : nothing}
     </dialog>`;
   }

@@ -1,12 +1,19 @@
 import { html, nothing } from "../vendor/lit/index.js";
 import { t } from "../language.js";
-import { store } from "../store.js";
+import { PANELS, store } from "../store.js";
 import { icon } from "./icons.js";
 import { View } from "./view.js";
 import "./bots-panel.js";
+import "./mischief-panel.js";
+import "./share-panel.js";
 import "./wire-panel.js";
 
-const TABS = ["bots", "wire"];
+const CONTENTS = {
+  bots: () => html`<bots-panel></bots-panel>`,
+  wire: () => html`<wire-panel></wire-panel>`,
+  mischief: () => html`<mischief-panel></mischief-panel>`,
+  share: () => html`<share-panel></share-panel>`,
+};
 
 /** The workshop beside the phones: one tab at a time. */
 class SidePanel extends View {
@@ -15,11 +22,11 @@ class SidePanel extends View {
     return html`
       <aside class="panel" aria-label=${t("panel.title")} @keydown=${this.#pressed}>
         <header>
-          <div role="tablist" aria-label=${t("panel.title")}>${TABS.map((name) => this.#tab(name))}</div>
+          <div role="tablist" aria-label=${t("panel.title")}>${PANELS.map((name) => this.#tab(name))}</div>
           <button class="bare" aria-label=${t("panel.close")} title=${t("panel.close")} @click=${() => store.showPanel(null)}>${icon("close")}</button>
         </header>
         <div class="content" role="tabpanel" id="panel-content" aria-labelledby="tab-${store.panel}">
-          ${store.panel === "bots" ? html`<bots-panel></bots-panel>` : html`<wire-panel></wire-panel>`}
+          ${CONTENTS[store.panel]()}
         </div>
       </aside>
     `;
@@ -36,7 +43,7 @@ class SidePanel extends View {
   async #turned(event) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step) return;
-    const next = TABS[(TABS.indexOf(store.panel) + step + TABS.length) % TABS.length];
+    const next = PANELS[(PANELS.indexOf(store.panel) + step + PANELS.length) % PANELS.length];
     store.showPanel(next);
     this.querySelector(`#tab-${next}`).focus();
   }

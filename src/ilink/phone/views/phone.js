@@ -3,14 +3,17 @@ import { t } from "../language.js";
 import { store } from "../store.js";
 import { clockTime } from "../times.js";
 import { icon } from "./icons.js";
+import { scanPicture } from "./scanning.js";
 import { View } from "./view.js";
 import "./chat-list.js";
 import "./chat-room.js";
+import "./message-menu.js";
+import "./scan-screen.js";
 import "./welcome.js";
 
 /** One person's phone: the frame, and in it the list of chats or one chat. Without a person it asks for one. */
 class Phone extends View {
-  static properties = { userId: {} };
+  static properties = { userId: {}, isScanning: { state: true } };
 
   #tick = null;
 
@@ -33,6 +36,8 @@ class Phone extends View {
         aria-label=${t("phone.of", { name })}
         ?data-active=${this.userId === store.activePerson}
         @focusin=${() => person && store.activate(this.userId)}
+        @dragover=${(event) => person && event.preventDefault()}
+        @drop=${this.#dropped}
       >
         <div class="status" aria-hidden="true">
           <span class="time">${clockTime(store.now())}</span>
@@ -40,6 +45,8 @@ class Phone extends View {
           <span class="signals">${signals()}</span>
         </div>
         ${this.#screen(person)}
+        ${person && this.isScanning ? html`<scan-screen .userId=${this.userId} @done=${() => (this.isScanning = false)}></scan-screen>` : nothing}
+        <message-menu></message-menu>
         <div class="home" aria-hidden="true"></div>
       </article>
       ${person && store.phones.length > 1
@@ -47,6 +54,22 @@ class Phone extends View {
             @click=${() => store.closePhone(this.userId)}>${icon("close")}</button>`
         : nothing}
     `;
+  }
+
+  /** Look for a code with the phone's camera. */
+  scan() {
+    this.isScanning = true;
+  }
+
+  /** A file dropped on a chat goes with what is written next; dropped elsewhere it is a picture of a code. */
+  #dropped(event) {
+    const { files } = event.dataTransfer;
+    if (!store.person(this.userId) || files.length === 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const composer = this.isScanning ? null : this.querySelector("message-composer");
+    if (composer) composer.attach(files);
+    else scanPicture(files[0], this.userId);
   }
 
   #screen(person) {

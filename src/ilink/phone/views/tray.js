@@ -9,8 +9,8 @@ import "./code-card.js";
 /** Login codes of bots, as soon as a client has asked for them; and how to make one. */
 class Tray extends View {
   render() {
-    const codes = store.visibleCodes;
-    const waiting = codes.filter((code) => store.isOpenCode(code)).length;
+    const codes = store.codes.visible;
+    const waiting = codes.filter((code) => store.codes.isOpen(code)).length;
     return html`
       <aside class="tray" aria-label=${t("codes.title")} ?data-empty=${codes.length === 0}>
         <p class="unseen" role="status">${waiting > 0 ? t("codes.waiting", { count: waiting }) : ""}</p>
