@@ -100,7 +100,7 @@ def test_a_handler_with_other_arguments_is_refused(make_bot: Make) -> None:
     async def nothing() -> None:
         return
 
-    with pytest.raises(ConfigError, match="exactly one argument"):
+    with pytest.raises(ConfigError, match="has to take the message first"):
         make_bot().on_text()(nothing)  # type: ignore[arg-type]
 
 

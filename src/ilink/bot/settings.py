@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, Literal
 
+from ilink.bot.access import Pairing
 from ilink.bot.duplicates import OnSuspect
+from ilink.bot.rates import Rate
 from ilink.errors import ConfigError
 from ilink.flows.polling import Backoff
 from ilink.flows.split import DEFAULT_LIMIT
 from ilink.storage.spool import MOST_BYTES
 from ilink.wire.ids import UserId, normalize_user_id
 
-__all__ = ["Access", "Allow", "OnUnknown", "Policies", "read_access"]
+__all__ = ["Access", "Allow", "OnFailure", "OnUnknown", "Policies", "read_access"]
 
-Allow = Literal["owner", "anyone"] | Iterable[str] | Callable[[UserId], bool]
-"""Who is listened to: the person who scanned, anyone, a list of user ids, or a function that says so."""
+Allow = Literal["owner", "anyone"] | Iterable[str] | Callable[[UserId], bool] | Pairing
+"""Who is listened to: the person who scanned, anyone, a list of user ids, a function that says so, or whoever the owner
+lets in."""
 
 Access = Callable[[UserId, UserId | None], bool]
 """Tells for a user and the account's owner whether the user is listened to."""
@@ -27,6 +31,9 @@ Access = Callable[[UserId, UserId | None], bool]
 Backlog = Literal["process", "skip"] | Callable[[datetime], bool]
 """What happens to messages that were sent while the bot was down: they are handled, or not, or a function of the time
 they were sent at decides; a message without that time is handled."""
+
+OnFailure = Literal["dead-letter", "park"]
+"""What happens to a message whose handler failed too often."""
 
 _HANDLER_BACKOFF: Final = Backoff(first=1.0, ceiling=300.0)
 _SEND_BACKOFF: Final = Backoff(first=0.5, ceiling=60.0)
@@ -51,7 +58,9 @@ class Policies:
         attempts: How often a handler is run for a message before the message becomes a dead letter.
         interruptions: How many deaths of the process a message may have been running in before it becomes one.
         handler_backoff: The pauses between two runs of a handler for one message.
-        handler_seconds: How long one run of a handler may take.
+        on_failure: What happens to a message whose handler failed so often: "dead-letter", it is put aside and its lane
+            goes on; or "park", its lane waits until somebody replays or drops it, because what follows needs it.
+        handler_seconds: How long one run of a handler may take; a handler gets more with `message.extend(seconds)`.
         stop_seconds: How long running handlers and sends may go on after the bot was told to stop.
         send_attempts: How often a message is tried that the server fails to take.
         send_backoff: The pauses between these.
@@ -70,12 +79,16 @@ class Policies:
         backlog_seconds: How old a message is that counts as one of these.
         on_suspect: What happens to a message that says the same as one shortly before it, under another id.
         suspect_seconds: How shortly before.
+        rate: How many messages of one person are handled; None for all of them.
+        file_roots: The folders that files are sent from when they are named by a path; None for any. A link that leads
+            out of them is refused as well. What a program opens itself is its own business.
         keep_seconds: How long what is finished is remembered, to recognise duplicates; at least 48 hours is wise.
     """
 
     attempts: int = 5
     interruptions: int = 3
     handler_backoff: Backoff = _HANDLER_BACKOFF
+    on_failure: OnFailure = "dead-letter"
     handler_seconds: float = 120.0
     stop_seconds: float = 10.0
     send_attempts: int = 8
@@ -92,6 +105,8 @@ class Policies:
     backlog_seconds: float = 600.0
     on_suspect: OnSuspect = OnSuspect.JUDGE
     suspect_seconds: float = 10.0
+    rate: Rate | None = None
+    file_roots: Sequence[Path | str] | None = None
     keep_seconds: float = 172_800.0
 
 
@@ -112,6 +127,8 @@ def read_access(allow: Allow) -> Access:
             message = f'allow={allow!r} means nothing; use "owner", "anyone", a list of user ids or a function'
             raise ConfigError(message)
         return rule
+    if isinstance(allow, Pairing):
+        return _WORDS["anyone"]  # strangers are told a code, so their messages go as far as the gate
     if callable(allow):
         return lambda user, _owner: allow(user)
     users = frozenset(normalize_user_id(user) for user in allow)

@@ -7,13 +7,13 @@ from functools import cache
 from typing import Final, Literal
 
 from ilink.client.words import Words, language
+from ilink.flows.answers import is_chinese
 
 __all__ = ["Language", "language_of", "say"]
 
 Language = Literal["en", "zh-CN"]
 """What a bot speaks by itself."""
 
-_CHINESE: Final = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _LATIN: Final = re.compile(r"[A-Za-z]{2}")
 
 
@@ -21,7 +21,7 @@ def language_of(text: str, *, setting: Language | None = None) -> Language:
     """Return the language to answer a text in: the one that is set, else the text's own, else that of this machine."""
     if setting is not None:
         return setting
-    if _CHINESE.search(text):
+    if is_chinese(text):
         return "zh-CN"
     return "en" if _LATIN.search(text) else _machines_own()
 
