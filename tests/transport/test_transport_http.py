@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 import subprocess
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
-from socket import SO_LINGER, SOL_SOCKET
 from typing import Protocol
 
 import pytest
+from raw_servers import OK, Handler, answering, post, raw_server, reset
 
 from ilink.errors import ConfigError, ConnectError, OutcomeUnknownError, RemoteProtocolError
 from ilink.transport.http import HttpTransport
@@ -22,44 +20,6 @@ from ilink.transport.pool import KEEP_ALIVE
 from ilink.transport.proxied import ProxiedTransport
 from ilink.transport.proxies import ProxyMap
 from ilink.transport.seam import Request, StreamedBody, Transport
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
-
-class RawServer:
-    """A server that does with each connection what the test says."""
-
-    def __init__(self, handler: Handler) -> None:
-        self._handler = handler
-        self.connections = 0
-        self.heads: list[bytes] = []
-
-    async def read_request(self, reader: asyncio.StreamReader) -> bytes:
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.heads.append(head)
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"content-length:"):
-                return head + await reader.readexactly(int(line.partition(b":")[2]))
-        return head
-
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            await self._handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def raw_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[RawServer, str]]:
-    raw = RawServer(handler)
-    server = await asyncio.start_server(raw.handle, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
 class Way(Protocol):
@@ -86,30 +46,6 @@ def way(request: pytest.FixtureRequest) -> Way:
 async def http(way: Way) -> AsyncIterator[Transport]:
     async with way() as transport:
         yield transport
-
-
-def post(url: str, body: bytes | StreamedBody = b"{}") -> Request:
-    return Request(method="POST", url=f"{url}/ilink/bot/sendmessage?secret=hush", body=body)
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection the hard way, so that the other side is told at once that it broke."""
-    writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-def answering(*parts: bytes, then_reset: bool = False) -> Handler:
-    """Return a handler that reads one request, writes the parts and closes."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await RawServer.read_request(RawServer(handle), reader)
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-        if then_reset:
-            reset(writer)
-
-    return handle
 
 
 @pytest.mark.parametrize(
