@@ -21,7 +21,9 @@ def shop() -> Router:
     router = Router()
 
     @router.on_command("order", "订购")
-    async def order(message: TextMessage, count: int, colour: Literal["red", "blue"] = "red", *, what: str = "tea") -> None:
+    async def order(
+        message: TextMessage, count: int, colour: Literal["red", "blue"] = "red", *, what: str = "tea"
+    ) -> None:
         """Order something.
 
         It comes within the hour.
@@ -237,7 +239,10 @@ async def test_commands_come_before_what_stands_before_them() -> None:
     @router.on_command("ping", filters.from_user("boss@im.wechat"))
     async def ping(message: TextMessage) -> None: ...
 
-    assert await taken_by(router, message("/ping", user="boss@im.wechat")) == "test_commands_come_before_what_stands_before_them.ping"
+    assert (
+        await taken_by(router, message("/ping", user="boss@im.wechat"))
+        == "test_commands_come_before_what_stands_before_them.ping"
+    )
     assert str(await taken_by(router, "/ping")).endswith("anything")
 
 

@@ -60,7 +60,9 @@ def test_text_filters_decide(condition: Filter, said: str, expected: bool) -> No
 @pytest.mark.parametrize("kind", ["image", "voice", "file", "video", "other", "text"])
 def test_kind_filters_take_their_kind_only(kind: str) -> None:
     said = message("x") if kind == "text" else message(kind=kind)
-    passing = {name for name in ("image", "voice", "file", "video", "other", "text") if passes(getattr(filters, name), said)}
+    passing = {
+        name for name in ("image", "voice", "file", "video", "other", "text") if passes(getattr(filters, name), said)
+    }
     assert passing == {kind}
 
 
@@ -77,7 +79,13 @@ def test_quoting_messages_refer_to_another_one() -> None:
 
 @pytest.mark.parametrize(
     ("begin", "end", "expected"),
-    [("9:00", "17:30", True), ("12:00", "12:01", True), ("9:00", "12:00", False), ("22:00", "12:30", True), ("13:00", "9", False)],
+    [
+        ("9:00", "17:30", True),
+        ("12:00", "12:01", True),
+        ("9:00", "12:00", False),
+        ("22:00", "12:30", True),
+        ("13:00", "9", False),
+    ],
 )
 def test_hours_may_go_past_midnight(begin: str, end: str, expected: bool) -> None:
     said = message("x", create_time_ms=NOON)
@@ -164,7 +172,9 @@ def test_what_one_side_of_an_or_captures_needs_a_default() -> None:
     @router.on_text(either)
     async def sure(message: TextMessage, count: int) -> None: ...
 
-    with pytest.raises(ConfigError, match=r"test_filters.py:\d+ .*sure: .*`count`, which only one side of a | captures"):
+    with pytest.raises(
+        ConfigError, match=r"test_filters.py:\d+ .*sure: .*`count`, which only one side of a | captures"
+    ):
         router.check()
 
 
@@ -270,7 +280,12 @@ async def test_the_index_by_first_character_hides_no_handler(said: str, name: st
     await _same_with_and_without_index(condition, said)
 
 
-@given(_TEXTS, st.sampled_from(["a.*", "a?b", "a*b", "a+", "^a", "a|b", "(?i)i.*", "(?i)k", "订.*", "(?i)订?", "s{0,1}i", "/.*", "[ab]", ""]))
+@given(
+    _TEXTS,
+    st.sampled_from(
+        ["a.*", "a?b", "a*b", "a+", "^a", "a|b", "(?i)i.*", "(?i)k", "订.*", "(?i)订?", "s{0,1}i", "/.*", "[ab]", ""]
+    ),
+)
 async def test_the_index_of_patterns_hides_no_handler(said: str, pattern: str) -> None:
     await _same_with_and_without_index(filters.matches(pattern), said)
 
@@ -287,8 +302,20 @@ async def _same_with_and_without_index(condition: Filter, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "start"),
-    [("order", {"o"}), ("^Order", {"o"}), ("a+", {"a"}), ("a?", None), ("a*", None), ("a{0,1}", None), ("a|b", None),
-     (".", None), ("(a)", None), ("", None), ("(?i)a", None), ("/x", {"/"})],
+    [
+        ("order", {"o"}),
+        ("^Order", {"o"}),
+        ("a+", {"a"}),
+        ("a?", None),
+        ("a*", None),
+        ("a{0,1}", None),
+        ("a|b", None),
+        (".", None),
+        ("(a)", None),
+        ("", None),
+        ("(?i)a", None),
+        ("/x", {"/"}),
+    ],
 )
 def test_patterns_tell_their_beginning_only_when_it_is_sure(pattern: str, start: set[str] | None) -> None:
     assert pattern_start(re.compile(pattern)) == (None if start is None else frozenset(start))

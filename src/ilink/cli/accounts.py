@@ -1,26 +1,38 @@
-"""`ilink accounts` and `ilink logout`: what this machine is signed in as."""
+"""`ilink accounts` and `ilink logout`: what this machine is signed in as, and who was let in."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich import box
 from rich.table import Table
 
-from ilink.cli.options import DataFolder, Json
+from ilink.cli.options import AccountName, DataFolder, Json
 from ilink.cli.output import answer_json, errors, out
+from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError
 from ilink.storage.accounts import Accounts, StoredAccount, data_folder
-from ilink.wire.ids import AccountId
+from ilink.storage.pairings import Paired, Pairings
+from ilink.wire.ids import AccountId, normalize_user_id
 
 __all__ = ["accounts", "logout"]
 
+T = TypeVar("T")
 
-def accounts(*, data: DataFolder = None, json: Json = False) -> int:
+
+User = Annotated[str, Parameter(help=say("accounts.user"))]
+
+accounts = App(name="accounts", help=say("accounts.help"))
+
+
+@accounts.default
+def show_list(*, data: DataFolder = None, json: Json = False) -> int:
     """List the accounts of this machine."""
     stored = asyncio.run(_list(data_folder(data)))
     if json:
@@ -32,6 +44,44 @@ def accounts(*, data: DataFolder = None, json: Json = False) -> int:
     return 0
 
 
+@accounts.command(name="pair", help=say("accounts.pair.help"))
+def pair(
+    code: Annotated[str, Parameter(help=say("accounts.code"))],
+    *,
+    account: AccountName = None,
+    data: DataFolder = None,
+) -> int:
+    """Let in whoever was told a code."""
+    user = _with_pairings(data, account, lambda pairings: pairings.approve(code, now_ms=_now_ms()))
+    if user is None:
+        raise ConfigError(say("accounts.pair.none", code=code))
+    out().print(say("accounts.paired", user=user), markup=False)
+    return 0
+
+
+@accounts.command(name="unpair", help=say("accounts.unpair.help"))
+def unpair(user: User, *, account: AccountName = None, data: DataFolder = None) -> int:
+    """Let somebody in no more."""
+    user_id = normalize_user_id(user)
+    if not _with_pairings(data, account, lambda pairings: pairings.remove(user_id)):
+        raise ConfigError(say("accounts.unpair.none", user=user_id))
+    out().print(say("accounts.unpaired", user=user_id), markup=False)
+    return 0
+
+
+@accounts.command(name="people", help=say("accounts.people.help"))
+def people(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
+    """List who was let in, and who was told a code and waits."""
+    found = _with_pairings(data, account, lambda pairings: pairings.list(now_ms=_now_ms()))
+    if json:
+        answer_json([{"user_id": one.user, "code": one.code, "since": one.since} for one in found])
+    elif found:
+        out().print(_people_table(found))
+    else:
+        errors().print(say("accounts.people.none"), markup=False)
+    return 0
+
+
 def logout(account: Annotated[str, Parameter(help=say("account"))], *, data: DataFolder = None) -> int:
     """Forget one account."""
     account_id = AccountId(account)
@@ -40,6 +90,29 @@ def logout(account: Annotated[str, Parameter(help=say("account"))], *, data: Dat
         raise ConfigError(message)
     out().print(say("logout.done", account=account), markup=False)
     return 0
+
+
+def _with_pairings(data: Path | None, account: str | None, work: Callable[[Pairings], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with Accounts(data_folder(data)) as accounts:
+            chosen = choose_account(await accounts.list(), account)
+            return await work(Pairings(accounts.database, chosen.account.account_id))
+
+    return asyncio.run(run())
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _people_table(people: tuple[Paired, ...]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("person", "state", "since", "code"):
+        table.add_column(say(f"accounts.{column}"), overflow="fold")
+    for one in people:
+        state = say("accounts.let_in" if one.code is None else "accounts.waiting")
+        table.add_row(one.user, state, one.since.astimezone().strftime("%Y-%m-%d %H:%M"), one.code or "")
+    return table
 
 
 async def _list(folder: Path) -> tuple[StoredAccount, ...]:

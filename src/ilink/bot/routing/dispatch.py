@@ -46,6 +46,11 @@ class Dispatch:
     def __bool__(self) -> bool:
         return bool(self._built.routes or self._built.commands)
 
+    @property
+    def has_policies(self) -> bool:
+        """Whether any handler has a policy for its lane."""
+        return self._built.has_policies
+
     def plan(self, message: Message) -> LanePolicy | None:
         """Return how a message goes through its lane; None for in order, as all do without a policy. Never waits."""
         if not self._built.has_policies:

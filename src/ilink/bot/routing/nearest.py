@@ -47,12 +47,18 @@ def _wrong_command(built: Built, route: Route, probe: Probe) -> tuple[float, str
     """Return how near a text comes to calling a command that it does not call."""
     called = read_call(probe.text)
     if called is None:
-        return 0.5, "the text does not begin with a command"
+        first = probe.folded.partition(" ")[0]
+        return _nearness(built, route, first, other=0.5), "the text does not begin with a command"
     found = built.command_of(probe.message, probe)
     if found is not None and found[0] is route:
         return None
-    is_close = close_command(built, called.name) in {name.casefold() for name in route.handler.names}
-    return (3.0 if is_close else 0.6), f"the command is /{called.name}"
+    return _nearness(built, route, called.name, other=0.6), f"the command is /{called.name}"
+
+
+def _nearness(built: Built, route: Route, name: str, *, other: float) -> float:
+    """Return how near a word comes to a command that may have been meant; nearer than any filter if it was mistyped."""
+    close = close_command(built, name)
+    return 3.0 if close is not None and built.commands[close] is route else other
 
 
 def _unread(route: Route) -> str:
