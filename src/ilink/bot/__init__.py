@@ -17,6 +17,7 @@ from ilink.bot.incidents import (
     StoreFailed,
     StoreRecovered,
 )
+from ilink.bot.jobs import Job
 from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
@@ -28,6 +29,7 @@ __all__ = [
     "Duplicate",
     "DuplicateKind",
     "Incident",
+    "Job",
     "MachineSlept",
     "OnSuspect",
     "OnUnknown",

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -21,6 +22,7 @@ from ilink.bot.clock import Clock, WallClock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.incidents import Incident
+from ilink.bot.jobs import DeclaresJobs, moment_of
 from ilink.bot.outbox.door import Door
 from ilink.bot.outbox.elsewhere import DeliveryElsewhere
 from ilink.bot.outbox.files import OutgoingFiles
@@ -70,7 +72,7 @@ def loading_bots() -> Generator[list[Bot], None, None]:
         _started_while_loading.reset(token)
 
 
-class Bot(Router):
+class Bot(Router, DeclaresJobs):
     """A program that answers people.
 
         bot = Bot()
@@ -126,6 +128,7 @@ class Bot(Router):
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         super().__init__()
+        DeclaresJobs.__init__(self)
         self.provide(Bot, self._itself, scope="app")
         self._access = read_access(allow)
         self._pairing = allow if isinstance(allow, Pairing) else None
@@ -298,6 +301,54 @@ class Bot(Router):
         """The messages that wait to be sent: what became of them, and those that need a decision."""
         return Outbox(self._door)
 
+    async def schedule(
+        self,
+        job: str,
+        *,
+        at: datetime | None = None,
+        in_: float | timedelta | None = None,
+        data: object = None,
+        key: str = "",
+        replace: bool = False,
+    ) -> bool:
+        """Let a job be done once at a time, also if the bot is started again in between.
+
+            @bot.job()
+            async def remind(job: Job) -> None:
+                await job.send(f"Do not forget: {job.data}")
+
+            await bot.schedule("remind", in_=3600, data="the tea", key=message.key)
+
+        Args:
+            job: The name of a function that was declared with `@bot.job()`, or of any other job.
+            at: When, with a time zone.
+            in_: Or in how many seconds.
+            data: What the job gets as `job.data`; anything that JSON can hold.
+            key: Names this time among those of the job: one that is known, or was done of late, is not planned again.
+                A handler that gives one derived from its message plans once, however often it is run. By default a new
+                one.
+            replace: Put it in the place of the one with this key instead.
+
+        Returns:
+            Whether it was planned.
+
+        Raises:
+            ConfigError: The bot is not running, there is no such job, or the time or the data cannot be used.
+            StoreError: It could not be stored.
+        """
+        at_ms = moment_of(at, in_, self._clock.now_ms())
+        key = key or f"{self._random.getrandbits(80):020x}"
+        return await self._running().schedule(job, at_ms, key=key, data=data, is_replacing=replace)
+
+    async def unschedule(self, job: str, *, key: str) -> bool:
+        """Take what was planned with `schedule` off the agenda, and tell whether it was still to be done.
+
+        Raises:
+            ConfigError: The bot is not running.
+            StoreError: It could not be stored.
+        """
+        return await self._running().unschedule(job, key)
+
     def run(self, *, login: Login | None = None) -> None:
         """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
 
@@ -332,7 +383,7 @@ class Bot(Router):
         Cancellation: stops at once. Messages whose handlers did not finish are handled by the next run.
         """
         dispatch = Dispatch(self, language=self._language, has_help=self._has_help)
-        if not dispatch:
+        if not dispatch and not self._jobs:
             message = "the bot has no handler; decorate a function with @bot.on_text()"
             raise ConfigError(message)
         async with AsyncExitStack() as exits:
@@ -391,6 +442,7 @@ class Bot(Router):
                     gate=self._gate(stored, accounts),
                     agenda=SqliteAgenda(accounts.database, account_id),
                     conversations=self._conversations,
+                    jobs=self._jobs,
                     on_unknown=self._note_unknown,
                 )
                 try:

@@ -8,16 +8,13 @@ the last question. So a conversation lasts for days and through restarts, and a 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar, cast, get_type_hints
-
-import msgspec
-from msgspec import Raw
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from ilink.bot.conversation import Answer, ConversationPolicy, Kept, OpenForm, Stored
 from ilink.bot.conversation_questions import NotUnderstoodError, Reader
+from ilink.bot.conversation_results import KeepsResults, Results
 from ilink.bot.conversation_state import State, check_state_type, keep_state, read_state, state_name
 from ilink.errors import (
     AskCancelledError,
@@ -66,19 +63,11 @@ class Speaks(Protocol):
         ...
 
 
-class Surroundings(Protocol):
+class Surroundings(KeepsResults, Protocol):
     """What a conversation needs of the bot around it."""
 
     async def read_kept(self, conversation: str) -> Kept:
         """Return what is kept of a conversation, with everything that was handled before."""
-        ...
-
-    async def recall(self, cause: str) -> Mapping[str, bytes]:
-        """Return the results that were kept for an update."""
-        ...
-
-    async def remember(self, cause: str, name: str, result: bytes) -> None:
-        """Keep a result."""
         ...
 
     def now_ms(self) -> int:
@@ -135,8 +124,7 @@ class Talk:
         self._incoming = incoming
         self._answers: list[Answer] = [] if form is None else list(form.answers)
         self._place = 0
-        self._results: dict[str, Raw] | None = None
-        self._new_results: dict[str, Raw] = {}
+        self._results = Results(cause.identity, around, None if form is None else form.results)
         self._states: dict[str, State[Any]] = {}
         self._waiting: OpenForm | None = None
 
@@ -169,21 +157,10 @@ class Talk:
         self._answers.append(answer)
         return self._answer(answer, question, reader, default)
 
-    async def once(self, name: str, function: Callable[[], T | Awaitable[T]]) -> T:
+    async def once(self, name: str, function: Callable[[], Awaitable[T]] | Callable[[], T]) -> T:
         """Return the result of a function that is called once in this conversation; see `Context.once`."""
         self._refuse_after_stop()
-        results = await self._known_results()
-        kind = _returned_by(function)
-        if (known := results.get(name)) is None:
-            made = function()
-            result = await made if inspect.isawaitable(made) else made
-            known = _encode_result(name, result)
-            if _decode_result(name, known, kind) != result:
-                message = f"the result of {name!r} does not come back from JSON as it was; annotate what it returns"
-                raise ConfigError(message)
-            await self._around.remember(self._cause.identity, name, bytes(known))
-            results[name] = self._new_results[name] = known
-        return cast("T", _decode_result(name, known, kind))
+        return await self._results.once(name, function)
 
     async def state(self, kind: type[T], *, expire: float | None) -> State[T]:
         """Return a state of the conversation; see `Context.state`."""
@@ -301,7 +278,6 @@ class Talk:
         self._waiting = self._stored(asked, due_ms, tries=0)
 
     def _stored(self, asked: str, due_ms: int, *, tries: int) -> OpenForm:
-        known = {} if self._form is None else self._form.results
         return OpenForm(
             handler=self._handler,
             identity=self._cause.identity,
@@ -313,16 +289,8 @@ class Talk:
             said=self._speaker.said,
             tries=tries,
             answers=self._answers,
-            results=known | (self._results or {}) | self._new_results,
+            results=self._results.known,
         )
-
-    async def _known_results(self) -> dict[str, Raw]:
-        """Return what was done before: what the store kept, and what came along with the conversation."""
-        if self._results is None:
-            stored = await self._around.recall(self._cause.identity)
-            kept = {} if self._form is None else self._form.results
-            self._results = {name: Raw(result) for name, result in stored.items()} | kept
-        return self._results
 
     def _check_same(self, place: int, before: str, now: str) -> None:
         if before != now:
@@ -339,27 +307,3 @@ class Talk:
         if self._waiting is not None:
             message = f"{self._handler} went on behind a question that has no answer yet; let `ask` stop it"
             raise ConfigError(message)
-
-
-def _returned_by(function: Callable[[], object]) -> object:
-    """Return what a function says it returns; None when it does not say."""
-    try:
-        return get_type_hints(function).get("return")
-    except (TypeError, NameError):
-        return None
-
-
-def _encode_result(name: str, result: object) -> Raw:
-    try:
-        return Raw(msgspec.json.encode(result))
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"the result of {name!r} cannot be kept as JSON: {error}; return less, or something simpler"
-        raise ConfigError(message) from error
-
-
-def _decode_result(name: str, result: Raw, kind: object) -> object:
-    try:
-        return msgspec.json.decode(bytes(result), type=object if kind is None else cast("type[object]", kind))
-    except msgspec.ValidationError as error:
-        message = f"the result of {name!r} is no {kind!r} any more: {error}; give it another name"
-        raise ConfigError(message) from error

@@ -13,6 +13,7 @@ from ilink.bot.conversation import ConversationPolicy, OpenForm, Stored, is_same
 from ilink.bot.conversation_book import ASK_MARK, Book
 from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
 from ilink.bot.handled import Handled
+from ilink.bot.job_keeper import JOB_MARK, JobKeeper
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
@@ -37,6 +38,7 @@ class Handling:
         policies: How long a run may take.
         book: What is kept of conversations, and who waits for an answer.
         conversations: How questions are asked.
+        jobs: The jobs of the account.
         gate: What a message passes first; None for nothing.
     """
 
@@ -49,6 +51,7 @@ class Handling:
         policies: Policies,
         book: Book,
         conversations: ConversationPolicy,
+        jobs: JobKeeper,
         gate: Gate | None = None,
     ) -> None:
         self._account = account
@@ -57,10 +60,13 @@ class Handling:
         self._policies = policies
         self._book = book
         self._conversations = conversations
+        self._jobs = jobs
         self._gate = gate
 
     async def handle(self, letter: Letter) -> Handled:
         """Run the handler of a message; return what follows from it."""
+        if letter.identity.startswith(JOB_MARK):
+            return await self._jobs.run(letter)
         forms = await self._book.open_forms(letter.conversation)
         if letter.identity.startswith(ASK_MARK):
             form = next((form for form in forms if form.deadline_name == letter.identity), None)

@@ -19,6 +19,8 @@ from ilink.bot.duplicates import Duplicate
 from ilink.bot.handling import Handling
 from ilink.bot.incidents import ClockSet, Incident, MachineSlept, ProcessStalled
 from ilink.bot.intake import Intake, Taken
+from ilink.bot.job_keeper import JobKeeper
+from ilink.bot.jobs import Jobs
 from ilink.bot.lanes import Lanes
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.here import DeliveryHere, notice_others
@@ -34,6 +36,7 @@ from ilink.bot.watch import Watch
 from ilink.client.answers import Batch
 from ilink.errors import ConfigError, IlinkError, StoreError
 from ilink.flows.clocks import Gap
+from ilink.flows.window import Forecast
 from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
@@ -89,6 +92,7 @@ class Runner:
         gate: What a message passes before its handler; None for nothing.
         agenda: The account's agenda, beside its journal.
         conversations: How questions are asked.
+        jobs: What is done by the clock.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Runner:
         gate: Gate | None,
         agenda: Agenda,
         conversations: ConversationPolicy,
+        jobs: Jobs,
     ) -> None:
         self._stored = stored
         self._accounts = accounts
@@ -131,6 +136,16 @@ class Runner:
         self._agenda = agenda
         self._conversations = conversations
         self._book = Book(journal, agenda, clock=self._clock, wait_stored=self.wait_stored)
+        self._jobs = JobKeeper(
+            stored.account.account_id,
+            owner=stored.account.owner_id,
+            jobs=jobs,
+            agenda=agenda,
+            outlet=self,
+            results=self._book,
+            policies=policies,
+            clock=clock,
+        )
         self._alarm = Alarm(self._look_for_due, clock=self._clock)
         self._on_unknown = on_unknown
         self._files = OutgoingFiles(journal, spool, clock=self._clock)
@@ -195,6 +210,10 @@ class Runner:
         """What keeps files until they are sent."""
         return self._files
 
+    async def forecast(self, user: UserId) -> Forecast:
+        """Tell what will probably happen to a message to a user."""
+        return await self._working(self._delivery).forecast(user)
+
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
         """Show a user that an answer is being written."""
         if self._working(self._senders).is_quiet:
@@ -203,10 +222,21 @@ class Runner:
 
     async def _look_for_due(self) -> int | None:
         """Hand on what is due, and return when the next is."""
-        posted = await self._book.post_overdue()
+        posted = [*await self._book.post_overdue(), *await self._jobs.post_due()]
         # From the beginning, because what was received meanwhile may have been handed on already.
         self._working(self._lanes).wake([letter.conversation for letter in posted])
-        return await self._book.next_deadline()
+        due = (await self._book.next_deadline(), await self._jobs.next_due())
+        return min((at_ms for at_ms in due if at_ms is not None), default=None)
+
+    async def schedule(self, handler: str, at_ms: int, *, key: str, data: object, is_replacing: bool) -> bool:
+        """Plan a job; see `Bot.schedule`."""
+        planned = await self._jobs.schedule(handler, at_ms, key=key, data=data, is_replacing=is_replacing)
+        self._alarm.note(at_ms)
+        return planned
+
+    async def unschedule(self, handler: str, key: str) -> bool:
+        """Take a job off the agenda; see `Bot.unschedule`."""
+        return await self._jobs.unschedule(handler, key)
 
     def now_ms(self) -> int:
         """Return the time of day."""
@@ -226,6 +256,7 @@ class Runner:
     async def _work(self, stop: Event, tasks: TaskGroup) -> None:
         poller = self._poller = await self._open_poller()
         await self._book.open()
+        await self._jobs.open()
         background = [tasks.create_task(self._keep_house()), tasks.create_task(self._watch.run())]
         try:
             while True:
@@ -318,6 +349,7 @@ class Runner:
             policies=self._policies,
             book=self._book,
             conversations=self._conversations,
+            jobs=self._jobs,
             gate=self._gate,
         )
         self._lanes = Lanes(
@@ -431,7 +463,9 @@ class Runner:
         while True:
             with suppress(StoreError):
                 await self._files.sweep()
-                await self._journal.prune(self._clock.now_ms() - int(self._policies.keep_seconds * 1000))
+                before_ms = self._clock.now_ms() - int(self._policies.keep_seconds * 1000)
+                await self._journal.prune(before_ms)
+                await self._agenda.prune(before_ms)
             for _ in range(int(_PRUNE / _SWEEP)):
                 await self._clock.sleep(_SWEEP)
                 self._working(self._lanes).look_again()

@@ -11,6 +11,7 @@ from uuid import UUID
 from ilink.bot.outbox.drafts import drafts_of, file_draft
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.settings import Policies
+from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, Unknown, weakest
 from ilink.storage.journal import Draft, Letter
@@ -39,6 +40,10 @@ class Outlet(Protocol):
 
     async def find_receipt(self, client_id: ClientId, *, wait: float) -> Receipt | None:
         """Return what is known of a message, its last word if it comes in time; None when it is not known."""
+        ...
+
+    async def forecast(self, user: UserId) -> Forecast:
+        """Tell what will probably happen to a message to a user."""
         ...
 
     def typing(self, user: UserId) -> AbstractAsyncContextManager[None]:
