@@ -55,7 +55,7 @@ _GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
 _numbers: Final = msgspec.json.Decoder(list[int])
 
 _LINGER: Final = 0.005
-"""Seconds an outcome waits for others, or for a completion, to share a commit with: nobody waits for it."""
+"""Seconds an outcome waits for others to share a commit with: nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -329,9 +329,9 @@ class SqliteJournal:
         """Store what became of an attempt to send, and what it taught about the window."""
         answer: Future[None] = get_running_loop().create_future()
         self._settlements.append((Settlement(outcome, now_ms), answer))
-        if not self._is_lingering:
+        if len(self._settlements) == 1:  # those after it wait for as long as the first
             self._is_lingering = True
-            get_running_loop().call_later(_LINGER, self._has_work.set)
+            get_running_loop().call_later(_LINGER, self._end_linger)
         self._refuse_when_closed()
         return answer
 
@@ -472,11 +472,20 @@ class SqliteJournal:
             while not self._is_closing or self._completions or self._additions or self._settlements:
                 await self._has_work.wait()
                 self._has_work.clear()
-                if self._completions or self._additions or self._settlements:
+                if self._completions or self._additions or (self._settlements and self._may_settle):
                     await self._store_waiting()
         finally:
             self._is_closed = True
             self._refuse_when_closed()
+
+    @property
+    def _may_settle(self) -> bool:
+        """Whether outcomes have waited for others long enough."""
+        return self._is_closing or not self._is_lingering
+
+    def _end_linger(self) -> None:
+        self._is_lingering = False
+        self._has_work.set()
 
     def _refuse_when_closed(self) -> None:
         if self._is_closed:
@@ -491,8 +500,9 @@ class SqliteJournal:
     async def _store_waiting(self) -> None:
         completions, self._completions = self._completions, []
         additions, self._additions = self._additions, []
-        settlements, self._settlements = self._settlements, []
-        self._is_lingering = False
+        settlements: list[tuple[Settlement, Future[None]]] = []
+        if self._may_settle:  # else a reply that somebody waits for would wait for outcomes that nobody does
+            settlements, self._settlements = self._settlements, []
 
         def work(connection: sqlite3.Connection) -> tuple[list[Completed], list[list[Outgoing]]]:
             # In this order, because what a handler sends at once follows what the handlers before it sent.

@@ -296,14 +296,17 @@ class Database:
         """Run a group of jobs in one transaction; a failed commit fails all of them."""
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for job in group:
-                self._run_in_savepoint(connection, job)
+            if len(group) == 1:  # needs no savepoint: what undoes it undoes the transaction
+                group[0].result = group[0].work(connection)
+            else:
+                for job in group:
+                    self._run_in_savepoint(connection, job)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # handed to the callers of write()  # noqa: BLE001
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             for job in group:
-                job.error = self._translate(error)
+                job.error = self._translate(error) if isinstance(error, sqlite3.Error) else error
 
     def _run_in_savepoint(self, connection: sqlite3.Connection, job: _Job[Any]) -> None:
         connection.execute("SAVEPOINT work")
