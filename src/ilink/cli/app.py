@@ -20,6 +20,7 @@ _COMMANDS = {
     "run": "run",
     "send": "send",
     "load": "load",
+    "cassette": "cassette",
     "journal": "journal",
     "accounts": "accounts",
     "logout": "accounts",
