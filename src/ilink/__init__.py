@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         SessionState,
         State,
     )
+    from ilink.bot.access import Pairing
+    from ilink.bot.rates import Rate
     from ilink.bot.routing import Filter, Invocation, KindFilter, Middleware, Next, Router, filters
     from ilink.client.client import Client
     from ilink.client.thumbnails import Thumbnail, make_thumbnail
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         ConversationChangedError,
         ConversationError,
         DecryptionError,
+        ForbiddenFileError,
         HandlerError,
         IlinkError,
         IntegrityError,
@@ -117,6 +120,7 @@ __all__ = [
     "Expired",
     "FileMessage",
     "Filter",
+    "ForbiddenFileError",
     "HandlerError",
     "IlinkError",
     "ImageMessage",
@@ -127,8 +131,8 @@ __all__ = [
     "IncomingVoice",
     "IntegrityError",
     "Invocation",
-    "KindFilter",
     "Job",
+    "KindFilter",
     "LoginError",
     "MediaError",
     "MediaKind",
@@ -142,9 +146,11 @@ __all__ = [
     "OtherMessage",
     "OutcomeUnknownError",
     "OutgoingMessage",
+    "Pairing",
     "Policies",
     "ProtocolError",
     "Quote",
+    "Rate",
     "RateLimitedError",
     "Receipt",
     "Rejected",
@@ -197,6 +203,8 @@ _HOMES = {
     **dict.fromkeys(
         ("Filter", "Invocation", "KindFilter", "Middleware", "Next", "Router", "filters"), "ilink.bot.routing"
     ),
+    "Pairing": "ilink.bot.access",
+    "Rate": "ilink.bot.rates",
     "Client": "ilink.client.client",
     **dict.fromkeys(("Thumbnail", "make_thumbnail"), "ilink.client.thumbnails"),
 }

@@ -240,11 +240,11 @@ def test_filters_are_neither_true_nor_false() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: filters.equals(),
+        filters.equals,
         lambda: filters.contains(""),
         lambda: filters.startswith(" "),
         lambda: filters.matches("("),
-        lambda: filters.from_user(),
+        filters.from_user,
         lambda: filters.between("25:00", "9:00"),
         lambda: filters.between("noon", "9:00"),
     ],

@@ -110,7 +110,7 @@ def _people_table(people: tuple[Paired, ...]) -> Table:
     for column in ("person", "state", "since", "code"):
         table.add_column(say(f"accounts.{column}"), overflow="fold")
     for one in people:
-        state = say("accounts.let_in" if one.code is None else "accounts.waiting")
+        state = say("accounts.let_in") if one.code is None else say("accounts.waiting")
         table.add_row(one.user, state, one.since.astimezone().strftime("%Y-%m-%d %H:%M"), one.code or "")
     return table
 
