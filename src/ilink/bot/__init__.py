@@ -10,6 +10,7 @@ from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import (
     ClockSet,
     Incident,
+    LaneParked,
     MachineSlept,
     PollAbandoned,
     PollsSlowed,
@@ -18,6 +19,7 @@ from ilink.bot.incidents import (
     StoreRecovered,
 )
 from ilink.bot.jobs import Job
+from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
@@ -29,6 +31,8 @@ __all__ = [
     "Duplicate",
     "DuplicateKind",
     "Incident",
+    "LaneParked",
+    "LanePolicy",
     "Job",
     "MachineSlept",
     "OnSuspect",

@@ -51,6 +51,10 @@ class Book:
         """Take note that a handler of a conversation waits for an answer, or will when that is stored."""
         self._may_wait.add(conversation)
 
+    def may_wait(self, conversation: str) -> bool:
+        """Whether a handler of a conversation may wait for an answer."""
+        return conversation in self._may_wait
+
     async def open_forms(self, conversation: str) -> list[OpenForm]:
         """Return the handlers that wait for an answer in a conversation; costs nothing where there was none."""
         if conversation not in self._may_wait:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Sequence
+from dataclasses import replace as with_values
 
 from msgspec.structs import replace
 
@@ -14,6 +16,7 @@ from ilink.bot.conversation_book import ASK_MARK, Book
 from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
 from ilink.bot.handled import Handled
 from ilink.bot.job_keeper import JOB_MARK, JobKeeper
+from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
@@ -63,8 +66,21 @@ class Handling:
         self._jobs = jobs
         self._gate = gate
 
-    async def handle(self, letter: Letter) -> Handled:
-        """Run the handler of a message; return what follows from it."""
+    def plan(self, letter: Letter) -> LanePolicy | None:
+        """Return how a message goes through its lane; None for one after the other, as answers to questions do."""
+        message = None if letter.identity.startswith((ASK_MARK, JOB_MARK)) else self._read(letter, None)
+        policy = None if message is None else self._dispatch.plan(message)
+        if policy is not None and not policy.overtakes and self._book.may_wait(letter.conversation):
+            return None
+        return policy
+
+    async def handle(self, letter: Letter, *, following: Sequence[Letter] = ()) -> Handled:
+        """Run the handler of a message; return what follows from it.
+
+        Args:
+            letter: The message. What is said is said by it.
+            following: More messages that are handled as one with it: the handler gets the last of them.
+        """
         if letter.identity.startswith(JOB_MARK):
             return await self._jobs.run(letter)
         forms = await self._book.open_forms(letter.conversation)
@@ -72,7 +88,7 @@ class Handling:
             form = next((form for form in forms if form.deadline_name == letter.identity), None)
             return Handled() if form is None else await self._resume(form, Incoming(letter=letter, message=None))
         turn = Turn(self._account, letter, self._outlet, self._policies)
-        message = self._read(letter, turn)
+        message = self._read_as_one(letter, following, turn) if following else self._read(letter, turn)
         if message is None:
             return Handled()
         if self._gate is not None and not await self._gate.admit(message):
@@ -85,7 +101,14 @@ class Handling:
             return Handled()
         return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn))
 
-    def _read(self, letter: Letter, turn: Turn) -> AnyMessage | None:
+    def _read_as_one(self, letter: Letter, following: Sequence[Letter], turn: Turn) -> AnyMessage | None:
+        """Return the last of several messages, with the others."""
+        read = (self._read(one, turn) for one in (letter, *following))
+        *earlier, last = [message for message in read if message is not None] or [None]
+        attempt = letter.attempts + letter.interrupted + 1
+        return last and with_values(last, earlier=tuple(earlier), attempt=attempt)
+
+    def _read(self, letter: Letter, turn: Turn | None) -> AnyMessage | None:
         wire = read_update(letter.raw)
         if wire is None:
             return None
@@ -183,15 +206,17 @@ class Handling:
 
     async def _run(self, match: Match, message: Message, turn: Turn) -> None:
         """Run a handler; when it fails, those who asked for its errors, with as much time as it had."""
+        policy = match.route.handler.policy
+        seconds = policy.seconds if policy is not None and policy.seconds else self._policies.handler_seconds
         try:
-            async with asyncio.timeout(self._policies.handler_seconds):
+            async with asyncio.timeout(seconds) as turn.time_limit:
                 await self._dispatch.run(match, message, turn)
         except (AskError, ConversationChangedError):
             raise  # that is how a conversation ends, and nothing failed
         except Exception as error:
             if not match.route.error_handlers:
                 raise
-            async with asyncio.timeout(self._policies.handler_seconds):
+            async with asyncio.timeout(seconds) as turn.time_limit:
                 if not await self._dispatch.recover(match, message, turn, error):
                     raise
             name = match.route.name

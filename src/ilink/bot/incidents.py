@@ -9,6 +9,7 @@ from ilink.errors import StoreError
 __all__ = [
     "ClockSet",
     "Incident",
+    "LaneParked",
     "MachineSlept",
     "PollAbandoned",
     "PollsSlowed",
@@ -87,6 +88,23 @@ class StoreFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneParked:
+    """A handler failed too often, and its conversation waits until somebody replays or drops the message.
+
+    `ilink journal replay` and `ilink journal drop` do that; see `Policies.on_failure`.
+
+    Attributes:
+        conversation: Which one.
+        sequence: The place of the message in the journal.
+        error: Why its handler failed last.
+    """
+
+    conversation: str
+    sequence: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreRecovered:
     """What could not be stored is stored, and polling goes on.
 
@@ -97,5 +115,7 @@ class StoreRecovered:
     seconds: float
 
 
-Incident = PollAbandoned | PollsSlowed | MachineSlept | ProcessStalled | ClockSet | StoreFailed | StoreRecovered
+Incident = (
+    PollAbandoned | PollsSlowed | MachineSlept | ProcessStalled | ClockSet | StoreFailed | StoreRecovered | LaneParked
+)
 """What goes wrong without stopping the bot."""

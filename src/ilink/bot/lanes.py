@@ -3,6 +3,9 @@
 A message is in the journal before it comes here. Its handler runs until it succeeds or has failed too often; then the
 lane goes on. A lane does not wait for the disk: the next handler runs while the success of the last one is stored, and
 the journal keeps their order.
+
+Handlers may want their messages otherwise: see `LanePolicy`. What is decided by that is stored as the success of a
+handler is. A process that dies before has decided nothing: the messages still wait, and it is decided about them again.
 """
 
 from __future__ import annotations
@@ -12,13 +15,17 @@ import logging
 import traceback
 from asyncio import Future, TaskGroup
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 from typing import Final, Protocol
 
 from ilink.bot.clock import Clock
 from ilink.bot.handled import Handled
-from ilink.bot.scheduler import Lane, Pause, Scheduler
+from ilink.bot.lane_plans import LetterLane, Merging, Plan, Plans, Running
+from ilink.bot.lane_policy import LanePolicy
+from ilink.bot.scheduler import Pause, Scheduler
 from ilink.bot.settings import Policies
 from ilink.errors import StoreError
 from ilink.storage.journal import Completed, Journal, Letter, Outgoing
@@ -30,21 +37,41 @@ _log = logging.getLogger(__name__)
 _MOST_UNSTORED: Final = 50
 """Successes of a lane that may be on their way to the disk."""
 
+_MOST_COMMANDS: Final = 20
+"""Messages of a lane that overtake at a time; more of them wait like others."""
+
+_ALONE: Final = 2
+"""Deaths of the process after which a message is handled alone, to find out which of a group it was."""
+
+_NOTHING: Final = Handled()
+_MERGING: Final = "merge"
+_PARKED: Final = Pause("parked")
+
 
 class Run(Protocol):
     """How a message is handled."""
 
-    async def __call__(self, letter: Letter) -> Handled:
-        """Run the handler of a message and return what follows; whatever it raises is a failure of the handler."""
+    async def __call__(self, letter: Letter, *, following: Sequence[Letter] = ()) -> Handled:
+        """Run the handler of a message and return what follows; whatever it raises is a failure of the handler.
+
+        Args:
+            letter: The message.
+            following: More messages that are handled as one with it, in order.
+        """
         ...
 
 
-@dataclass(slots=True, eq=False)
-class _Lane(Lane[Letter]):
-    """A conversation and what of it is on its way to the disk."""
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A message is not finished.
 
-    storing: Future[Completed] | None = None
-    unstored: int = 0
+    Attributes:
+        pause: How long it has to wait.
+        letter: The message as it is now.
+    """
+
+    pause: Pause
+    letter: Letter
 
 
 class Lanes:
@@ -60,6 +87,8 @@ class Lanes:
         tasks: The group the handlers run in; its owner waits for them.
         on_dead: Called with a message that was given up.
         on_due: Called with the moment when a conversation is to be looked at though nobody writes, once that is stored.
+        on_parked: Called with a message that failed too often and holds its lane up.
+        plan: Tells how a message goes through its lane; None when all go one after the other.
     """
 
     def __init__(
@@ -74,6 +103,8 @@ class Lanes:
         tasks: TaskGroup,
         on_dead: Callable[[Letter, BaseException | None], None],
         on_due: Callable[[int], None] = lambda _due_ms: None,
+        on_parked: Callable[[Letter], None] = lambda _letter: None,
+        plan: Plan | None = None,
     ) -> None:
         self._journal = journal
         self._run_handler = run
@@ -83,10 +114,17 @@ class Lanes:
         self._random = random
         self._on_dead = on_dead
         self._on_due = on_due
+        self._on_parked = on_parked
+        self._plans = None if plan is None else Plans(plan)
         self._suspects = asyncio.Lock()
-        self._scheduler: Scheduler[Letter, _Lane] = Scheduler(
+        self._scheduler: Scheduler[Letter, LetterLane] = Scheduler(
             self, most=policies.conversations, backoff=policies.handler_backoff.first, clock=clock, tasks=tasks
         )
+
+    @property
+    def parked(self) -> int:
+        """How many lanes are held up by a message that failed too often."""
+        return sum(lane.pause is _PARKED for lane in self._scheduler.lanes)
 
     def start(self) -> None:
         """Begin with what the journal holds from before."""
@@ -98,7 +136,13 @@ class Lanes:
 
     def offer(self, letters: Sequence[Letter]) -> None:
         """Take messages that have just been stored, in their order."""
-        self._scheduler.offer(letters)
+        if self._plans is None:
+            self._scheduler.offer(letters)
+            return
+        for letter in letters:
+            if self._is_for_the_lane(self._plans, letter):
+                self._scheduler.offer([letter])
+                self._look_at_merging(self._plans, letter)
 
     def wake(self, conversations: Sequence[str]) -> None:
         """Look again for messages of some conversations in the journal, from their beginning."""
@@ -133,9 +177,9 @@ class Lanes:
         """Stop at once: messages whose handlers did not finish stay in the journal."""
         self._scheduler.cancel()
 
-    def open_lane(self, conversation: str) -> _Lane:
+    def open_lane(self, conversation: str) -> LetterLane:
         """Return an empty lane; see `Work`."""
-        return _Lane(conversation)
+        return LetterLane(conversation)
 
     def conversation_of(self, item: Letter) -> str:
         """Return the lane of a message; see `Work`."""
@@ -149,56 +193,248 @@ class Lanes:
         """Return conversations with waiting messages; see `Work`."""
         return await self._journal.waiting_conversations(after=after)
 
-    async def read_page(self, lane: _Lane, *, limit: int) -> Sequence[Letter]:
-        """Return the next waiting messages; see `Work`."""
+    async def read_page(self, lane: LetterLane, *, limit: int) -> Sequence[Letter]:
+        """Return the next waiting messages, and begin with those that overtake; see `Work`."""
         if not lane.read_to:
             lane.storing = None  # what could not be stored comes again now
-        return await self._journal.read_waiting(lane.conversation, after=lane.read_to, limit=limit)
+        lane.is_reading = True
+        try:
+            page = await self._journal.read_waiting(lane.conversation, after=lane.read_to, limit=limit)
+        finally:
+            lane.is_reading = False
+        if self._plans is not None:
+            for letter in page:
+                policy = self._plans.of(letter)
+                if policy is not None and policy.overtakes:
+                    self._overtake(lane, letter)
+        return page
 
-    async def settle(self, lane: _Lane) -> None:
+    async def settle(self, lane: LetterLane) -> None:
         """Wait until the journal has answered every completion of a lane; see `Work`."""
         if lane.storing is not None and not lane.storing.done():
             await asyncio.wait([lane.storing])
 
-    def is_unsettled(self, lane: _Lane) -> bool:
+    def is_unsettled(self, lane: LetterLane) -> bool:
         """Whether the journal has not answered yet; see `Work`."""
-        return lane.unstored > 0
+        return lane.is_unsettled
 
-    async def take_first(self, lane: _Lane) -> Pause | None:
-        """Handle a lane's first message; see `Work`."""
+    async def take_first(self, lane: LetterLane) -> Pause | None:
+        """Handle a lane's first message, or several as one; see `Work`."""
+        if (lane.in_hand or lane.late) and not lane.leave_out():
+            return None
         letter = lane.waiting[0]
-        wait_ms = letter.due_ms - self._clock.now_ms()
-        if letter.due_ms and wait_ms > 0:
+        if letter.is_parked:
+            return _PARKED
+        if letter.due_ms and (wait_ms := letter.due_ms - self._clock.now_ms()) > 0:
             return _again(wait_ms / 1000)
+        letters: Sequence[Letter] = (letter,)
+        policy = None if self._plans is None else self._plans.of(letter)
+        if self._plans is not None and policy is not None:
+            chosen = await self._choose(lane, self._plans, letter, policy)
+            if not isinstance(chosen, Sequence):
+                return chosen
+            letters = chosen
+            if letter.sequence in lane.in_hand or lane.waiting[0] is not letter:
+                return None  # it was cancelled while more messages were looked for
+        retry = await self._try(lane, letters, policy, is_beside=False)
+        if retry is not None:
+            lane.put_first(retry.letter)
+            return retry.pause
+        lane.take_away(letters)
+        if lane.unstored >= _MOST_UNSTORED:
+            await self.settle(lane)
+        return None
+
+    def _is_for_the_lane(self, plans: Plans, letter: Letter) -> bool:
+        """Decide about a message that has just come; False when nothing of it is left for its lane."""
+        policy = plans.of(letter)
+        if policy is None:
+            return True
+        if policy.overtakes:
+            return not self._overtake(self._scheduler.lane(letter.conversation), letter)
+        lane = self._scheduler.find(letter.conversation)
+        running = None if lane is None else lane.running
+        if lane is None or running is None or running.policy is not policy:
+            return True
+        if letter.sequence <= running.letters[-1].sequence:
+            return True
+        if policy.mode == "restart":
+            running.cancel(f"message {letter.sequence} took its place")
+        if policy.mode == "drop":
+            reason = f"it came while message {running.letters[-1].sequence} was handled"
+            return not self._finish(lane, (letter,), _NOTHING, ignored=reason)
+        return True
+
+    def _look_at_merging(self, plans: Plans, letter: Letter) -> None:
+        """Let a lane that waits for more messages go on when there are enough, or no more can follow."""
+        lane = self._scheduler.find(letter.conversation)
+        if lane is None or lane.pause is None or lane.pause.why != _MERGING:
+            return
+        policy = plans.of(letter)
+        is_complete = policy is None or not lane.waiting or len(lane.waiting) >= policy.merge_most_messages
+        if is_complete or lane.has_more or plans.of(lane.waiting[0]) is not policy:
+            self._scheduler.wake(lane)
+
+    async def _choose(
+        self, lane: LetterLane, plans: Plans, letter: Letter, policy: LanePolicy
+    ) -> Sequence[Letter] | Pause | None:
+        """Return the messages that are handled now, or why none is, or None when the first one is out of the way."""
+        if policy.mode == "restart" and (newer := await self._find_newer(lane, plans, policy)) is not None:
+            if not self._finish(lane, (letter,), _NOTHING, ignored=f"message {newer} took its place"):
+                return _again(self._policies.handler_backoff.first)
+            lane.waiting.popleft()
+            return None
+        if policy.mode == "merge" and letter.interrupted < _ALONE:
+            return await self._merge(lane, plans, policy)
+        return (letter,)
+
+    async def _find_newer(self, lane: LetterLane, plans: Plans, policy: LanePolicy) -> int | None:
+        """Return the message that takes the first one's place, looking a page further at most."""
+
+        def find() -> int | None:
+            newer = islice(lane.waiting, 1, None)
+            return next((letter.sequence for letter in newer if plans.of(letter) is policy), None)
+
+        if (found := find()) is None and lane.has_more:
+            await self._scheduler.read_more(lane)
+            found = find()
+        return found
+
+    async def _merge(self, lane: LetterLane, plans: Plans, policy: LanePolicy) -> Sequence[Letter] | Pause:
+        """Return the messages that are handled as one, or how long there may come more."""
+        group = plans.merge(lane.waiting, policy)
+        if lane.has_more and len(group) == len(lane.waiting) < policy.merge_most_messages:
+            await self._scheduler.read_more(lane)
+            group = plans.merge(lane.waiting, policy)
+        is_complete = len(group) >= policy.merge_most_messages or len(group) < len(lane.waiting)
+        left = self._merging(lane, group).over_at(policy) - self._clock.monotonic()
+        if left > 0 and not is_complete:
+            return Pause(_MERGING, left)
+        lane.merging = None
+        return group
+
+    def _merging(self, lane: LetterLane, group: Sequence[Letter]) -> Merging:
+        """Return the wait for more messages; those that waited in the journal waited for that as well."""
+        first, last, now = group[0], group[-1], self._clock.monotonic()
+        merging = lane.merging
+        if merging is None or merging.first != first.sequence:
+            merging = lane.merging = Merging(first.sequence, 0, now - self._age(first), now)
+        if merging.last != last.sequence:
+            merging.last, merging.quiet_since = last.sequence, now - self._age(last)
+        return merging
+
+    def _age(self, letter: Letter) -> float:
+        return max(0.0, (self._clock.now_ms() - letter.received_ms) / 1000)
+
+    def _overtake(self, lane: LetterLane, letter: Letter) -> bool:
+        """Handle a message beside its lane, at once; False when too many do so already."""
+        if letter.sequence in lane.in_hand:
+            return True
+        if len(lane.commands) >= _MOST_COMMANDS or self._scheduler.beside >= self._policies.conversations:
+            return False
+        lane.in_hand.add(letter.sequence)
+        lane.commands.append(letter)
+        if len(lane.commands) == 1:
+            self._scheduler.run_beside(lambda: self._command(lane))
+        return True
+
+    async def _command(self, lane: LetterLane) -> None:
+        """Handle the first message that overtakes, and go on with the next one."""
+        letter = lane.commands[0]
+        policy = None if self._plans is None else self._plans.of(letter)
+        if policy is not None and policy.cancels_running and not await self._cancel_current(lane, letter):
+            retry = _Retry(_again(self._policies.handler_backoff.first), letter)
+        else:
+            retry = await self._try(lane, (letter,), policy, is_beside=True)
+        after = 0.0
+        if retry is None or letter.sequence not in lane.in_hand:  # then it is read again with its lane
+            lane.commands.pop(0)
+        else:
+            lane.commands[0] = retry.letter
+            after = retry.pause.seconds or 0.0
+        if lane.commands:
+            self._scheduler.run_beside(lambda: self._command(lane), after=after)
+        else:
+            self._scheduler.forget(lane)
+
+    async def _cancel_current(self, lane: LetterLane, letter: Letter) -> bool:
+        """Cancel what is being handled, or is about to be, if it came before; False when that cannot be told."""
+        reason = f"message {letter.sequence} cancelled it"
+        if lane.running is None:
+            await self.settle(lane)
+            try:
+                page = await self._journal.read_waiting(lane.conversation, limit=1)
+            except StoreError as error:
+                _log.warning("cannot read the journal, trying again: %s", error)
+                return False
+            first = page[0] if page else letter
+            is_next = first.sequence < letter.sequence and first.sequence not in lane.in_hand and not first.is_parked
+            if lane.running is None and is_next:
+                lane.in_hand.add(first.sequence)
+                return self._finish(lane, (first,), _NOTHING, ignored=reason)
+        if lane.running is not None and lane.running.letters[0].sequence < letter.sequence:
+            lane.running.cancel(reason)
+        return True
+
+    async def _try(
+        self, lane: LetterLane, letters: Sequence[Letter], policy: LanePolicy | None, *, is_beside: bool
+    ) -> _Retry | None:
+        """Handle messages as one; None when they are finished, in whatever way."""
+        letter = letters[0]
         if letter.interrupted >= self._policies.interruptions:
             error = f"the process died {letter.interrupted} times while this message was handled"
-            return await self._store_failure(lane, letter, error, None, is_last=True)
+            return await self._store_failure(lane, letters, error, None, is_last=True, may_park=not is_beside)
+        running = None if self._plans is None or is_beside else Running(letters, policy, _this_task())
+        lane.running = lane.running if is_beside else running
+        handled: Handled | None = None
+        failure: BaseException | None = None
         try:
-            handled = await self._run_suspect(letter) if letter.interrupted else await self._run_handler(letter)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return await self._fail(lane, letter, error)
-        except Exception as error:  # a handler may raise anything; it is stored with its message  # noqa: BLE001
-            return await self._fail(lane, letter, error)
-        return await self._complete(lane, letter, handled)
+            if letter.interrupted or len(letters) > 1:
+                handled = await self._run_carefully(letter, letters[1:])
+            else:
+                handled = await self._run_handler(letter)
+        except (asyncio.CancelledError, Exception) as error:  # a handler may raise anything; it is stored  # noqa: BLE001
+            failure = error
+        if not is_beside:
+            lane.running = None
+        if running is not None and running.cancelled is not None:
+            return self._set_aside(lane, running)
+        if isinstance(failure, asyncio.CancelledError) and _this_task().cancelling():
+            raise failure
+        if handled is None:
+            assert failure is not None, "a handler returns or raises"
+            return await self._fail(lane, letters, failure, may_park=not is_beside)
+        if not self._finish(lane, letters, handled):
+            return _Retry(_again(self._policies.handler_backoff.first), letter)
+        return None
 
-    async def _run_suspect(self, letter: Letter) -> Handled:
-        """Run a handler that may have killed the process, written down, and the only one of its kind at a time."""
-        if letter.interrupted == 1:
-            await self._journal.mark_running(letter.sequence, letter.claim)
-            return await self._run_handler(letter)
-        async with self._suspects:
-            await self._journal.mark_running(letter.sequence, letter.claim)
-            return await self._run_handler(letter)
+    def _set_aside(self, lane: LetterLane, running: Running) -> _Retry | None:
+        """Be done with messages whose handler was cancelled, whether it noticed or not."""
+        if running.task.uncancel():
+            raise asyncio.CancelledError  # the bot is stopped as well
+        if not self._finish(lane, running.letters, _NOTHING, ignored=running.cancelled):
+            return _Retry(_again(self._policies.handler_backoff.first), running.letters[0])
+        return None
 
-    async def _complete(self, lane: _Lane, letter: Letter, handled: Handled) -> Pause | None:
-        """Hand a success to the journal; what follows one that could not be stored is not stored either."""
+    async def _run_carefully(self, letter: Letter, following: Sequence[Letter]) -> Handled:
+        """Run a handler; if it may have killed the process, written down and the only one of its kind at a time."""
+        async with self._suspects if letter.interrupted >= _ALONE else nullcontext():
+            if letter.interrupted:
+                await self._journal.mark_running(letter.sequence, letter.claim)
+            return await self._run_handler(letter, following=following)
+
+    def _finish(
+        self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, *, ignored: str | None = None
+    ) -> bool:
+        """Hand the end of messages to the journal; False when the lane has to start over.
+
+        What follows something that could not be stored is not stored either.
+        """
         if _has_failed(lane.storing):
             lane.starts_over = True
-            return _again(self._policies.handler_backoff.first)
-        lane.waiting.popleft()
+            lane.let_go(letters)
+            return False
+        letter = letters[0]
         lane.unstored += 1
         lane.storing = self._journal.complete(
             letter.sequence,
@@ -208,53 +444,68 @@ class Lanes:
             now_ms=self._clock.now_ms(),
             due_ms=handled.due_ms,
             expires_ms=handled.expires_ms,
+            others=[(other.sequence, other.claim) for other in letters[1:]],
+            ignored=ignored,
         )
-        lane.storing.add_done_callback(lambda done: self._completed(lane, letter, handled, done))
-        if lane.unstored >= _MOST_UNSTORED:
-            await self.settle(lane)
-        return None
+        lane.storing.add_done_callback(lambda done: self._finished(lane, letters, handled, done))
+        return True
 
-    def _completed(self, lane: _Lane, letter: Letter, handled: Handled, done: Future[Completed]) -> None:
-        """Take the journal's answer to a completion."""
+    def _finished(self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, done: Future[Completed]) -> None:
+        """Take the journal's answer to the end of messages."""
         lane.unstored -= 1
+        lane.let_go(letters)
         if done.cancelled():
             return
+        sequence = letters[-1].sequence
         if (error := done.exception()) is not None:
-            _log.warning("cannot store that message %d was handled, it will be again: %s", letter.sequence, error)
+            _log.warning("cannot store that message %d was handled, it will be again: %s", sequence, error)
             lane.starts_over = True
             if not lane.is_placed and lane.pause is None and not self._scheduler.is_stopped:
                 self._scheduler.rest(lane, _again(self._policies.handler_backoff.first))
             return
         completed = done.result()
         if not completed.is_accepted:
-            _log.info("message %d was completed by another run", letter.sequence)
+            _log.info("message %d was completed by another run", sequence)
         elif handled.due_ms is not None:
             self._on_due(handled.due_ms)
         self._send(completed.outgoing)
         self._scheduler.forget(lane)
 
-    async def _fail(self, lane: _Lane, letter: Letter, error: BaseException) -> Pause | None:
-        """Store a failed run; return for how long the lane waits for the next one."""
+    async def _fail(
+        self, lane: LetterLane, letters: Sequence[Letter], error: BaseException, *, may_park: bool
+    ) -> _Retry | None:
+        """Store a failed run; return how long the next one has to wait."""
+        letter = letters[0]
         if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
             # The disk failed, not the handler: it would be a pity to give a message up for that.
             _log.warning("message %d could not be handled, trying again: %s", letter.sequence, error)
-            return _again(self._policies.handler_backoff.first)
+            return _Retry(_again(self._policies.handler_backoff.first), letter)
         attempt = letter.attempts + 1
         words = "".join(traceback.format_exception_only(error)).strip()
         _log.warning("handling message %d failed, attempt %d: %s", letter.sequence, attempt, words, exc_info=error)
-        return await self._store_failure(lane, letter, words, error, is_last=attempt >= self._policies.attempts)
+        is_last = attempt >= self._policies.attempts
+        return await self._store_failure(lane, letters, words, error, is_last=is_last, may_park=may_park)
 
     async def _store_failure(
-        self, lane: _Lane, letter: Letter, words: str, error: BaseException | None, *, is_last: bool
-    ) -> Pause | None:
+        self,
+        lane: LetterLane,
+        letters: Sequence[Letter],
+        words: str,
+        error: BaseException | None,
+        *,
+        is_last: bool,
+        may_park: bool,
+    ) -> _Retry | None:
+        letter = letters[0]
         backoff = self._policies.handler_backoff
         pause = backoff.delay(letter.attempts + 1, jitter=self._random.random())
         now_ms = self._clock.now_ms()
+        parks = is_last and may_park and self._policies.on_failure == "park"
         # What was handled before is stored first, so that a failure never overtakes a success of its lane.
         await self.settle(lane)
         if _has_failed(lane.storing):
             lane.starts_over = True
-            return _again(backoff.first)
+            return _Retry(_again(backoff.first), letter)
         try:
             stored = await self._journal.fail(
                 letter.sequence,
@@ -262,18 +513,42 @@ class Lanes:
                 error=words,
                 due_ms=None if is_last else now_ms + int(pause * 1000),
                 now_ms=now_ms,
+                others=[(other.sequence, other.claim) for other in letters[1:]],
+                is_parked=parks,
             )
         except StoreError as store_error:
             _log.warning("cannot store that message %d failed: %s", letter.sequence, store_error)
-            return _again(backoff.first)
+            return _Retry(_again(backoff.first), letter)
         if stored is not None and not is_last:
-            lane.waiting[0] = stored
-            return _again(pause)
-        lane.waiting.popleft()
+            return _Retry(_again(pause), stored)
+        if stored is not None and parks:
+            self._note_parked(stored, words)
+            return _Retry(_PARKED, stored)
+        lane.let_go(letters)
         if stored is not None:
-            _log.error("message %d was given up after %d attempts: %s", stored.sequence, stored.attempts, words)
-            self._on_dead(stored, error)
+            self._note_dead(stored, letters[1:], words, error)
         return None
+
+    def _note_parked(self, letter: Letter, words: str) -> None:
+        _log.error(
+            "message %d failed %d times and holds up %s until it is replayed or dropped: %s",
+            letter.sequence,
+            letter.attempts,
+            letter.conversation,
+            words,
+        )
+        self._on_parked(letter)
+
+    def _note_dead(self, letter: Letter, others: Sequence[Letter], words: str, error: BaseException | None) -> None:
+        for one in (letter, *others):
+            _log.error("message %d was given up after %d attempts: %s", one.sequence, letter.attempts, words)
+            self._on_dead(one, error)
+
+
+def _this_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None, "lanes are worked on in tasks"
+    return task
 
 
 def _again(seconds: float) -> Pause:

@@ -17,7 +17,7 @@ from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.conversation_book import Book
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.handling import Handling
-from ilink.bot.incidents import ClockSet, Incident, MachineSlept, ProcessStalled
+from ilink.bot.incidents import ClockSet, Incident, LaneParked, MachineSlept, ProcessStalled
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.job_keeper import JobKeeper
 from ilink.bot.jobs import Jobs
@@ -362,6 +362,8 @@ class Runner:
             tasks=tasks,
             on_dead=self._on_dead,
             on_due=self._alarm.note,
+            on_parked=self._note_parked,
+            plan=handling.plan if self._dispatch.has_policies else None,
         )
         self._typing = TypingIndicators(
             lambda: self._working(self._client), senders.ledger.context_token, clock=self._clock, tasks=tasks
@@ -372,6 +374,9 @@ class Runner:
         senders.start()
         self._lanes.start()
         self._ringing = tasks.create_task(self._alarm.run())
+
+    def _note_parked(self, letter: Letter) -> None:
+        self._on_incident(LaneParked(letter.conversation, letter.sequence, letter.error or ""))
 
     def _note_quiet(self, is_quiet: bool) -> None:
         if is_quiet:

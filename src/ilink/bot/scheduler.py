@@ -169,6 +169,11 @@ class Scheduler(Generic[T, L]):
         return self._running + self._beside
 
     @property
+    def beside(self) -> int:
+        """How much is done beside the lanes."""
+        return self._beside
+
+    @property
     def lanes(self) -> Collection[L]:
         """The lanes in memory."""
         return self._lanes.values()
@@ -176,6 +181,10 @@ class Scheduler(Generic[T, L]):
     def find(self, conversation: str) -> L | None:
         """Return a lane if it is in memory."""
         return self._lanes.get(conversation)
+
+    def lane(self, conversation: str) -> L:
+        """Return a lane, a new one if it is not in memory; whoever works on it forgets it when it is done."""
+        return self._lanes.get(conversation) or self._open(conversation)
 
     def start(self) -> None:
         """Begin with what the journal holds from before."""
@@ -217,9 +226,7 @@ class Scheduler(Generic[T, L]):
 
     def start_over(self, conversation: str) -> None:
         """Look through the journal for items of a conversation, from its beginning."""
-        lane = self._lanes.get(conversation)
-        if lane is None:
-            lane = self._open(conversation)
+        lane = self.lane(conversation)
         lane.starts_over = True
         self.wake(lane)
 
@@ -249,11 +256,14 @@ class Scheduler(Generic[T, L]):
             if self._backlog is not None:
                 self._pump()
 
-    def run_beside(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do something at once that takes no lane's turn; who waits until all is idle waits for it as well."""
-        self._beside += 1
-        self._note_idle()
-        self._spawn(self._run_beside(work))
+    def run_beside(self, work: Callable[[], Coroutine[None, None, None]], *, after: float = 0.0) -> None:
+        """Do something that takes no lane's turn, at once or after seconds; who waits for idleness waits for it."""
+        if after > 0:
+            self._spawn(self._run_beside_after(work, after))
+        elif not self._is_stopped:
+            self._beside += 1
+            self._note_idle()
+            self._spawn(self._run_beside(work))
 
     def hold(self) -> None:
         """Begin nothing new until `release`."""
@@ -364,6 +374,10 @@ class Scheduler(Generic[T, L]):
         task.add_done_callback(self._started.discard)
         return task
 
+    async def _run_beside_after(self, work: Callable[[], Coroutine[None, None, None]], seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self.run_beside(work)
+
     async def _run_beside(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
             await work()
@@ -405,7 +419,7 @@ class Scheduler(Generic[T, L]):
             self._backlog = "" if self._has_skipped else None
             self._has_skipped = False
         for name in names:
-            lane = self._lanes.get(name) or self._open(name)
+            lane = self.lane(name)
             lane.has_more = True
             self._queue(lane)
         self._pump()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -91,6 +92,7 @@ class Turn:
         "drafts",
         "rewrite",
         "talk",
+        "time_limit",
     )
 
     def __init__(
@@ -107,6 +109,8 @@ class Turn:
         """What goes out with the success of the handler."""
         self.talk: Talk | None = None
         """The conversation it is a part of."""
+        self.time_limit: asyncio.Timeout | None = None
+        """What ends the handler when it takes too long."""
         self.rewrite: Callable[[str], str] | None = None
         """Changes every text before it is split and stored."""
 
@@ -155,6 +159,12 @@ class Turn:
     def forget(self) -> None:
         """Leave out what was said and not sent yet; what is said from here on is not taken for it when run again."""
         self.drafts = []
+
+    def extend(self, seconds: float) -> None:
+        """Give the handler more time; see `Message.extend`."""
+        limit = self.time_limit
+        if limit is not None and not limit.expired() and (when := limit.when()) is not None:
+            limit.reschedule(max(when, asyncio.get_running_loop().time() + seconds))
 
     @property
     def said(self) -> int:

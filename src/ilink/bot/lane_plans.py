@@ -1,0 +1,154 @@
+"""What is decided about messages of a lane: how each goes through it, and which are handled as one."""
+
+from __future__ import annotations
+
+from asyncio import Future, Task
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from ilink.bot.lane_policy import LanePolicy
+from ilink.bot.scheduler import Lane
+from ilink.storage.journal import Completed, Letter
+
+__all__ = ["LetterLane", "Merging", "Plan", "Plans", "Running"]
+
+Plan = Callable[[Letter], LanePolicy | None]
+"""Tells how a message goes through its lane; None for one after the other."""
+
+_REMEMBERED: Final = 10_000
+
+
+class Plans:
+    """How messages go through their lanes, worked out once for each.
+
+    Args:
+        plan: Works it out; always the same for the same message.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._known: dict[int, LanePolicy | None] = {}
+
+    def of(self, letter: Letter) -> LanePolicy | None:
+        """Return how a message goes through its lane."""
+        known = self._known
+        if letter.sequence not in known:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[letter.sequence] = self._plan(letter)
+        return known[letter.sequence]
+
+    def merge(self, waiting: Iterable[Letter], policy: LanePolicy) -> list[Letter]:
+        """Return the first messages that are handled as one: of one user, by one policy, one behind the other."""
+        group: list[Letter] = []
+        for letter in islice(waiting, policy.merge_most_messages):
+            if (group and letter.user != group[0].user) or self.of(letter) is not policy:
+                break
+            group.append(letter)
+        return group
+
+
+@dataclass(slots=True)
+class Running:
+    """Messages whose handler runs.
+
+    Attributes:
+        letters: They, handled as one.
+        policy: How they go through their lane.
+        task: Which task runs the handler.
+        cancelled: Why it was cancelled; None if it was not.
+    """
+
+    letters: Sequence[Letter]
+    policy: LanePolicy | None
+    task: Task[object]
+    cancelled: str | None = None
+
+    def cancel(self, reason: str) -> None:
+        """Let the handler end: nothing that it says counts any more."""
+        if self.cancelled is None:
+            self.cancelled = reason
+            self.task.cancel()
+
+
+@dataclass(slots=True)
+class Merging:
+    """The wait for more messages that belong to the first.
+
+    Times are those of the event loop, so that no jump of the machine's clock makes it longer or shorter.
+
+    Attributes:
+        first: The first message.
+        last: The last one so far.
+        since: When the first came.
+        quiet_since: When the last came.
+    """
+
+    first: int
+    last: int
+    since: float
+    quiet_since: float
+
+    def over_at(self, policy: LanePolicy) -> float:
+        """Return the moment it is over."""
+        return min(self.quiet_since + policy.merge_seconds, self.since + policy.merge_most_seconds)
+
+
+@dataclass(slots=True, eq=False)
+class LetterLane(Lane[Letter]):
+    """A conversation on the way in.
+
+    Attributes:
+        storing: The journal's answer to what was asked of it last.
+        unstored: How much it has not answered yet.
+        running: What is being handled, where that is not just one message after the other.
+        in_hand: Messages that are worked on out of their order, so that the lane leaves them out.
+        late: Those that were finished while a page was read that may still have them.
+        is_reading: Whether a page is being read.
+        commands: Messages that overtake, in order.
+        merging: The wait for more messages.
+    """
+
+    storing: Future[Completed] | None = None
+    unstored: int = 0
+    running: Running | None = None
+    in_hand: set[int] = field(default_factory=set[int])
+    late: set[int] = field(default_factory=set[int])
+    is_reading: bool = False
+    commands: list[Letter] = field(default_factory=list[Letter])
+    merging: Merging | None = None
+
+    def let_go(self, letters: Iterable[Letter]) -> None:
+        """Be done with messages that were worked on out of their order."""
+        finished = self.in_hand.intersection(letter.sequence for letter in letters)
+        self.in_hand -= finished
+        if finished:
+            self.waiting = deque(letter for letter in self.waiting if letter.sequence not in finished)
+        if self.is_reading:
+            self.late |= finished
+
+    def leave_out(self) -> bool:
+        """Leave out what is worked on out of its order; tell whether anything is left."""
+        left_out = self.in_hand | self.late
+        self.waiting = deque(letter for letter in self.waiting if letter.sequence not in left_out)
+        self.late.clear()
+        return bool(self.waiting)
+
+    def put_first(self, letter: Letter) -> None:
+        """Keep a first message as it is now, if it is still the first."""
+        if self.waiting and self.waiting[0].sequence == letter.sequence:
+            self.waiting[0] = letter
+
+    def take_away(self, letters: Iterable[Letter]) -> None:
+        """Be done with the first messages."""
+        for letter in letters:
+            if self.waiting and self.waiting[0].sequence == letter.sequence:
+                self.waiting.popleft()
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether there is something about it that the journal does not know."""
+        return bool(self.unstored or self.in_hand or self.commands)
