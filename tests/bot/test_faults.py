@@ -404,7 +404,7 @@ class TestAccount:
                 await accounts.put(ACCOUNT)
             await server.until(lambda: len(server.sent) == 1)
             assert bot.state is SessionState.ACTIVE
-            assert len(server.polls) > polls
+            await server.until(lambda: len(server.polls) > polls)
         assert states == [SessionState.ACTIVE, SessionState.EXPIRED, SessionState.ACTIVE, SessionState.STOPPED]
         assert server.notified == ["start", "start", "start", "stop"]
 

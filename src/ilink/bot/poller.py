@@ -148,7 +148,7 @@ class Poller:
 
     def look(self) -> None:
         """Give up the poll under way if it should have been answered long ago."""
-        if self._began is None:
+        if self._began is None or self._renewal.is_set():
             return
         held = self._clock.monotonic() - self._began
         if held >= zombie_after(self._hint_ms):
@@ -252,7 +252,7 @@ class Poller:
         self._on_incident(PollAbandoned(held))
 
     async def _take(self, batch: Batch, stop: Event) -> bool:
-        """Store what a poll brought, and hand it on; an idle poll writes nothing. False when a newer login took over."""
+        """Store what came, and hand it on; an idle poll writes nothing. False when a newer login took over."""
         self._hint_ms = batch.hint_ms
         if batch.updates:
             return await self._store(batch, stop)
