@@ -13,10 +13,12 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from bench import report
+from bench.disk import measure_disk
 from bench.echo import contestants, measure_on_gateway, measure_on_stub
 from bench.machine import describe, fast_run, raise_file_limit
 from bench.media import measure_media
@@ -60,13 +62,16 @@ async def _echo(rounds: int, result: dict[str, object]) -> None:
     taking_part, missing = await asyncio.to_thread(contestants)
     for name, why in missing.items():
         print(f"{name} takes no part: {why}", flush=True)
+    disk = await asyncio.to_thread(measure_disk)
     on_stub = await measure_on_stub(taking_part, rounds)
     rows = report.echo_rows(taking_part, on_stub)
     print(report.echo_table("Echo on a bare server that answers at once: batches of 20", rows), flush=True)
+    print(report.disk_line(disk), flush=True)
     on_gateway = await measure_on_gateway(taking_part, rounds, on_stub)
     gateway_rows = report.echo_rows(taking_part, on_gateway)
     title = "Echo on our gateway, durable: a backlog of 20 people; the delay is from a person's message to the answer"
     print(report.echo_table(title, gateway_rows), flush=True)
+    result["disk"] = asdict(disk)
     result["echo"] = {"bare server": rows, "ilink gateway": gateway_rows, "missing": missing}
 
 

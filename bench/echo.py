@@ -39,6 +39,7 @@ class Contestant:
     name: str
     command: list[str]
     remark: str
+    is_peer: bool = False
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ def contestants() -> tuple[list[Contestant], dict[str, str]]:
             missing[name] = str(error)
         else:
             command = [str(peer.program), str(_DRIVERS / script)]
-            taking_part.append(Contestant(f"{name} {peer.peer.version}", command, remark))
+            taking_part.append(Contestant(f"{name} {peer.peer.version}", command, remark, is_peer=True))
     return taking_part, missing
 
 
