@@ -94,7 +94,7 @@ class MortalJournal(SqliteJournal):
             if not is_fatal:
                 return answer
             self._die()
-        await asyncio.Event().wait()
+        return await asyncio.get_running_loop().create_future()
 
     async def read_waiting(self, *arguments: Any, **options: Any) -> list[Letter]:
         return await self._mortal(lambda: super(MortalJournal, self).read_waiting(*arguments, **options))

@@ -321,14 +321,14 @@ class TestOvertaking:
                 raise ValueError("no")
 
         house.handler = fail
-        letters = await house.say("one")
+        letters = await house.say("one", "two")
         await house.until(lambda: clock.sleepers == 1)
         await house.say("stop")
-        await house.until(lambda: house.said == ["re stop"])
+        await house.until(lambda: house.said == ["re two", "re stop"] or house.said == ["re stop", "re two"])
         clock.advance(1)
         await house.rest()
-        assert house.begun == ["one", "stop"]
-        assert await house.states(letters) == [IGNORED]
+        assert house.begun.count("one") == 1
+        assert await house.states(letters) == [IGNORED, DONE]
 
     async def test_a_command_alone_cancels_nothing(self, house: LanesHouse) -> None:
         letters = await house.say("stop")

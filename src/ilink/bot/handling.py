@@ -103,10 +103,12 @@ class Handling:
 
     def _read_as_one(self, letter: Letter, following: Sequence[Letter], turn: Turn) -> AnyMessage | None:
         """Return the last of several messages, with the others."""
-        read = (self._read(one, turn) for one in (letter, *following))
-        *earlier, last = [message for message in read if message is not None] or [None]
+        found = (self._read(one, turn) for one in (letter, *following))
+        messages = [message for message in found if message is not None]
+        if not messages:
+            return None
         attempt = letter.attempts + letter.interrupted + 1
-        return last and with_values(last, earlier=tuple(earlier), attempt=attempt)
+        return with_values(messages[-1], earlier=tuple(messages[:-1]), attempt=attempt)
 
     def _read(self, letter: Letter, turn: Turn | None) -> AnyMessage | None:
         wire = read_update(letter.raw)

@@ -343,7 +343,7 @@ class Lanes:
         letter = lane.commands[0]
         policy = None if self._plans is None else self._plans.of(letter)
         if policy is not None and policy.cancels_running and not await self._cancel_current(lane, letter):
-            retry = _Retry(_again(self._policies.handler_backoff.first), letter)
+            retry: _Retry | None = _Retry(_again(self._policies.handler_backoff.first), letter)
         else:
             retry = await self._try(lane, (letter,), policy, is_beside=True)
         after = 0.0
@@ -359,21 +359,23 @@ class Lanes:
 
     async def _cancel_current(self, lane: LetterLane, letter: Letter) -> bool:
         """Cancel what is being handled, or is about to be, if it came before; False when that cannot be told."""
-        reason = f"message {letter.sequence} cancelled it"
-        if lane.running is None:
-            await self.settle(lane)
-            try:
-                page = await self._journal.read_waiting(lane.conversation, limit=1)
-            except StoreError as error:
-                _log.warning("cannot read the journal, trying again: %s", error)
-                return False
-            first = page[0] if page else letter
-            is_next = first.sequence < letter.sequence and first.sequence not in lane.in_hand and not first.is_parked
-            if lane.running is None and is_next:
-                lane.in_hand.add(first.sequence)
-                return self._finish(lane, (first,), _NOTHING, ignored=reason)
-        if lane.running is not None and lane.running.letters[0].sequence < letter.sequence:
-            lane.running.cancel(reason)
+        if _cancel_running(lane, letter):
+            return True
+        await self.settle(lane)
+        try:
+            page = await self._journal.read_waiting(lane.conversation, limit=1)
+        except StoreError as error:
+            _log.warning("cannot read the journal, trying again: %s", error)
+            return False
+        first = page[0] if page else letter
+        is_settled = first.sequence in lane.in_hand or first.is_parked
+        if _cancel_running(lane, letter) or first.sequence >= letter.sequence or is_settled:
+            return True
+        lane.in_hand.add(first.sequence)
+        if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
+            return False
+        if lane.pause is not None:
+            self._scheduler.wake(lane)  # it may rest because of that message
         return True
 
     async def _try(
@@ -543,6 +545,18 @@ class Lanes:
         for one in (letter, *others):
             _log.error("message %d was given up after %d attempts: %s", one.sequence, letter.attempts, words)
             self._on_dead(one, error)
+
+
+def _cancel_running(lane: LetterLane, letter: Letter) -> bool:
+    """Cancel the running handler if its message came before another one; tell whether one runs."""
+    running = lane.running
+    if running is not None and running.letters[0].sequence < letter.sequence:
+        running.cancel(_cancelled_by(letter))
+    return running is not None
+
+
+def _cancelled_by(letter: Letter) -> str:
+    return f"message {letter.sequence} cancelled it"
 
 
 def _this_task() -> asyncio.Task[object]:

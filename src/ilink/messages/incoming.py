@@ -70,6 +70,10 @@ class Turn(Protocol):
         """Show that an answer is being written, until the block ends."""
         ...
 
+    def extend(self, seconds: float) -> None:
+        """Give the handler more time."""
+        ...
+
     @property
     def media(self) -> MediaMover:
         """What fetches the files of the message."""
@@ -115,6 +119,7 @@ class Message:
         context_token: The opaque value for answering.
         wire: The protocol's own object.
         raw: The bytes as they came, with fields nobody has documented.
+        earlier: The messages before it that are handled as one with it; see `merged`.
     """
 
     account: AccountId
@@ -129,6 +134,7 @@ class Message:
     wire: WeixinMessage = field(repr=False, compare=False)
     raw: bytes = field(repr=False, compare=False)
     turn: Turn | None = field(default=None, repr=False, compare=False)
+    earlier: tuple[Message, ...] = field(default=(), repr=False)
 
     @property
     def key(self) -> str:
@@ -230,6 +236,28 @@ class Message:
             message = "this message did not come through a running bot, so there is nowhere to reply"
             raise ConfigError(message)
         return await self.turn.reply_media(source, kind, caption=caption, name=name, wait=wait)
+
+    def extend(self, seconds: float) -> None:
+        """Give the handler at least so many seconds from now, however little its time limit has left.
+
+        A handler that takes longer than its limit fails. One that knows that it is getting on, such as one that is
+        handed the parts of a long answer, extends it as it goes; one that hangs does not.
+
+        Raises:
+            ConfigError: The message did not come through a running bot.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so no handler of it has a time limit"
+            raise ConfigError(message)
+        self.turn.extend(seconds)
+
+    @property
+    def merged(self) -> tuple[Message, ...]:
+        """All messages that are handled as one, in order, this one last; only this one where nothing was merged.
+
+        A handler gets several when its policy says so, see `LanePolicy`: an album comes as one message per picture.
+        """
+        return (*self.earlier, self)
 
     def typing(self) -> AbstractAsyncContextManager[None]:
         """Show the user that an answer is being written: `async with message.typing(): …`.
