@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from pathlib import Path
 
@@ -17,8 +18,6 @@ from ilink.testing import LocalGateway
 from ilink.transport.http import HttpTransport
 from ilink.transport.seam import Request
 from ilink.wire.keys import KeyForm, MediaKey, read_key
-
-CANARY = "CANARY-8f3a-Zq7"
 
 
 def masks() -> Pseudonyms:
@@ -53,36 +52,48 @@ async def test_a_whole_recording_has_none_of_the_gateways_secrets(gateway: Local
 
 
 async def test_canaries_planted_anywhere_do_not_reach_a_cassette(gateway: LocalGateway, tmp_path: Path) -> None:
-    gateway.fault("getconfig", ret=-2, errmsg=f"{CANARY} failed")
+    canaries = (f"CANARY-{n:03d}-Zq7" for n in itertools.count())
+    gateway.fault("getconfig", ret=-2, errmsg=f"{next(canaries)} failed")
     gateway.fault("notifystop", http_status=500)
     body = {
-        "ilink_user_id": f"{CANARY}@im.wechat",
-        CANARY: CANARY,
-        "nested": [{"unknown": CANARY, f"x{CANARY}": {"deep": [CANARY, 1234567890123]}}],
-        "base_info": {"channel_version": CANARY, "bot_agent": f"Bot/1.0 ({CANARY})"},
-        "local_token_list": [f"{CANARY}@im.bot:{CANARY}"],
-        "baseurl": f"https://{CANARY}.example/{CANARY}?{CANARY}={CANARY}",
-        "status": CANARY,
-        "errmsg": CANARY,
+        "ilink_user_id": f"{next(canaries)}@im.wechat",
+        next(canaries): next(canaries),
+        "nested": [{"unknown": next(canaries), f"x{next(canaries)}": {"deep": [next(canaries), 1234567890123]}}],
+        "base_info": {"channel_version": next(canaries), "bot_agent": f"Bot/1.0 ({next(canaries)})"},
+        "local_token_list": [f"{next(canaries)}@im.bot:{next(canaries)}"],
+        "baseurl": f"https://{next(canaries)}.example/{next(canaries)}?{next(canaries)}={next(canaries)}",
+        "status": next(canaries),
+        "errmsg": next(canaries),
     }
-    headers = {"Authorization": f"Bearer {CANARY}@im.bot:{CANARY}", f"X-{CANARY}": CANARY, "Cookie": CANARY}
+    headers = {
+        "Authorization": f"Bearer {next(canaries)}@im.bot:{next(canaries)}",
+        f"X-{next(canaries)}": next(canaries),
+        "Cookie": next(canaries),
+    }
     async with (
         HttpTransport(environ={}) as transport,
         Recorder(tmp_path / "a", transport=transport, base_url=gateway.api_url, cdn_url=gateway.cdn_url) as recorder,
     ):
-        for path in ("getconfig", "getupdates", "get_bot_qrcode", f"{CANARY}", f"{CANARY}/x?{CANARY}={CANARY}"):
+        for path in (
+            "getconfig",
+            "getupdates",
+            "get_bot_qrcode",
+            f"{next(canaries)}",
+            f"{next(canaries)}/x?{next(canaries)}={next(canaries)}",
+        ):
             url = f"{recorder.url}/ilink/bot/{path}"
             await transport.send(
                 Request(method="POST", url=url, headers=headers, body=json.dumps(body).encode()), timeout=5
             )
-        plain = Request(method="POST", url=f"{recorder.url}/ilink/bot/msg/notifystop", body=CANARY.encode())
+        plain = Request(method="POST", url=f"{recorder.url}/ilink/bot/msg/notifystop", body=next(canaries).encode())
         await transport.send(plain, timeout=5)
-        media = f"{recorder.url}/c2c/upload?encrypted_query_param={CANARY}&filekey={CANARY}&{CANARY}=1"
-        await transport.send(Request(method="POST", url=media, body=CANARY.encode()), timeout=5)
+        query = f"encrypted_query_param={next(canaries)}&filekey={next(canaries)}&{next(canaries)}=1"
+        media = f"{recorder.url}/c2c/upload?{query}"
+        await transport.send(Request(method="POST", url=media, body=next(canaries).encode()), timeout=5)
     text = (tmp_path / "a").read_text().lower()
     assert len(text.splitlines()) == 8
-    assert CANARY.lower() not in text
-    assert base64.b64encode(CANARY.encode()).decode().lower().rstrip("=") not in text
+    assert "canary" not in text
+    assert base64.b64encode(b"CANARY").decode().lower() not in text
     assert "1234567890123" not in text
 
 

@@ -33,7 +33,8 @@ _SMALL: Final = 1_000_000
 
 _FIELD_NAME: Final = re.compile(r"[a-z][a-z_]{0,31}")
 _WORD: Final = re.compile(r"[a-z_]{1,40}")
-_PRODUCT: Final = re.compile(r"[A-Za-z0-9._-]{1,32}(/[A-Za-z0-9.+_-]{1,32})?")
+_VERSION: Final = re.compile(r"([a-z-]{1,24}[/-])?[0-9]{1,4}(\.[0-9]{1,4}){0,3}")
+_PRODUCT: Final = re.compile(r"[A-Za-z-]{1,24}(/[0-9]{1,4}(\.[0-9]{1,4}){0,3})?")
 _SENTENCE: Final = re.compile(r"[A-Za-z_ ,.'-]{0,80}")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _LEAST_SECRET: Final = 6
@@ -122,7 +123,7 @@ _PLAIN: Final[dict[str, re.Pattern[str]]] = {
     "status": _WORD,
     "errmsg": _SENTENCE,
     "x-error-message": _SENTENCE,
-    "channel_version": _PRODUCT,
+    "channel_version": _VERSION,
     "bot_agent": _PRODUCT,
     "len": _DIGITS,
     "bot_type": _DIGITS,
