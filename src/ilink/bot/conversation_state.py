@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -59,6 +60,7 @@ def state_name(kind: type[object]) -> str:
     return name if isinstance(name, str) else kind.__qualname__.rpartition(".<locals>.")[2]
 
 
+@cache
 def check_state_type(kind: type[object]) -> None:
     """Refuse a type whose values could not be kept, before any message comes.
 
