@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
 
+import ilink
 from ilink.testing import LocalGateway
 
 FLAGS = (
@@ -139,6 +142,18 @@ class House:
             self.strangers.append(request.url)
 
 
+class Words:
+    """What the page says in a language, by key, as `t` of the page does."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        path = Path(ilink.__file__).parent / f"phone/locales/{language}.json"
+        self._texts: dict[str, str] = json.loads(path.read_text("utf-8"))
+
+    def __call__(self, key: str, **values: object) -> str:
+        return self._texts[key].format(**values)
+
+
 def chromium() -> str:
     """The system's browser; a test that needs one is skipped without, unless one is required."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -151,10 +166,10 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
+async def open_house(*flags: str) -> AsyncIterator[House]:
     program = chromium()
     async with async_playwright() as playwright, LocalGateway(seed=7) as gateway, aiohttp.ClientSession() as http:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
         try:
             yield House(gateway, browser, http)
         finally:

@@ -7,8 +7,10 @@ import base64
 from pathlib import Path
 
 import pytest
-from phone_house import House
+from phone_house import House, Words
 from playwright.async_api import Page, expect
+
+from ilink.gateway.views import Quote
 
 pytestmark = pytest.mark.browser
 
@@ -310,32 +312,53 @@ async def test_a_long_chat_opens_at_its_end_and_shows_older_messages_on_the_way_
     await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-async def test_axe_finds_nothing(house: House, scheme: str, width: int) -> None:
+async def test_axe_finds_nothing(house: House, scheme: str, width: int, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
-    page = await house.page(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
-    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    page = await house.page(
+        color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce", locale=language
+    )
+    await expect(page.get_by_role("heading", name=words("chats.title"), exact=True)).to_be_visible()
     assert await violations(page) == []
     bot = await house.bot_of(alice.user_id)
-    await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
+    rules = house.gateway.rules
+    posted = await rules.post_message(alice.user_id, bot.bot_id, text="hi")
     message = await bot.hear()
-    await bot.say(message, "hello, see https://example.org/")
+    await bot.say(
+        message, "# Hello\n\n*see* https://example.org/ and `code`\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nx\n```"
+    )
     await bot.send(message, {"type": 3, "voice_item": {"playtime": 2000}})
+    await bot.send(message, {"type": 11, "tool_call_start_item": {"tool_name": "search", "tool_call_id": "t1"}})
+    await rules.post_message(alice.user_id, bot.bot_id, text="this", quote=Quote(message_id=posted.message_id))
     await house.gateway.clock.advance(hours=25)
     await bot.say(message, "too late")
-    await page.get_by_role("button", name="alice’s bot").click()
+    await page.locator(".row").click()
     await expect(page.locator('[data-state="refused"]').first).to_be_visible()
     assert await violations(page) == []
-    for panel in ("Bots", "Wire"):
-        await page.get_by_role("button", name=panel, exact=True).click()
-        await expect(page.get_by_role("tab", name=panel, selected=True)).to_be_visible()
-        assert await violations(page) == []
-        await page.get_by_role("button", name="Close the panel").click()
-    await house.bot().ask_for_code()
-    await expect(page.get_by_role("button", name="Scan as alice")).to_be_visible()
+    await page.locator(".message.in .bubble").first.click(button="right")
+    await expect(page.get_by_role("menu")).to_be_visible()
     assert await violations(page) == []
-    await page.get_by_role("button", name="New person").click()
+    await page.get_by_role("menuitem", name=words("menu.quote_part")).click()
+    assert await violations(page) == []
+    await page.get_by_role("dialog").get_by_role("button", name=words("menu.quote_words")).click()
+    house.gateway.fault("sendmessage", ret=-2, times=1)
+    for panel in ("bots", "wire", "mischief", "share"):
+        await page.locator(f"[data-panel-button={panel}]").click()
+        await expect(page.get_by_role("tab", name=words(f"panel.{panel}"), selected=True)).to_be_visible()
+        if panel == "wire":
+            await page.locator('.wire [data-endpoint="sendmessage"] .line').first.click()
+        if panel == "mischief":
+            await expect(page.locator("[data-knob]").first).to_be_visible()
+            await page.get_by_text(words("fault.own")).click()
+        assert await violations(page) == []
+        await page.get_by_role("button", name=words("panel.close")).click()
+    await house.bot().ask_for_code()
+    await expect(page.get_by_role("button", name=words("code.scan", name="alice"))).to_be_visible()
+    assert await violations(page) == []
+    await page.get_by_role("button", name=words("people.new"), exact=True).click()
     assert await violations(page) == []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ilink
 
-PAGE = Path(ilink.__file__).parent / "phone"
+PAGE = Path(ilink.__file__).resolve().parent / "phone"
 CHINESE = json.loads((PAGE / "locales/zh-CN.json").read_text("utf-8"))
 ENGLISH = json.loads((PAGE / "locales/en.json").read_text("utf-8"))
 SOURCES = [path for path in PAGE.rglob("*.js") if "vendor" not in path.parts]
@@ -46,6 +46,20 @@ def test_nothing_on_the_page_can_turn_text_into_markup() -> None:
     )
     found = [path.name for path in SOURCES if dangerous.search(path.read_text("utf-8"))]
     assert found == []
+
+
+def test_every_module_that_the_page_begins_with_is_asked_for_at_once() -> None:
+    """A module that is found only when another one has come costs a round trip, and its own ones the next."""
+    imports = re.compile(r'^(?:import|export)\b[^;]*?"(\.[^"]+)";', re.MULTILINE)
+    waiting, found = [PAGE / "main.js"], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [(path.parent / name).resolve() for name in imports.findall(path.read_text("utf-8"))]
+    page = (PAGE / "index.html").read_text("utf-8")
+    asked = set(re.findall(r'(?:modulepreload" href|module" src)="([^"]+)"', page))
+    assert asked == {path.relative_to(PAGE.resolve()).as_posix() for path in found}
 
 
 def test_the_page_names_no_other_host() -> None:

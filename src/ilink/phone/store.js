@@ -394,6 +394,7 @@ class Store extends EventTarget {
     this.phones = this.phones.filter((userId) => this.person(userId));
     if (this.phones.length === 0) this.phones = this.people.slice(0, 1).map((person) => person.user_id);
     this.activePerson = this.phones.at(-1) ?? null;
+    for (const userId of this.phones) this.#readOpenChat(userId);
     this.#placesChanged();
   }
 

@@ -122,9 +122,14 @@ class MessageMenu extends View {
     area.select();
   }
 
-  #chosen() {
+  #chosen(event) {
+    event.preventDefault();
     const area = this.querySelector("textarea");
     const words = area.value.slice(area.selectionStart, area.selectionEnd).trim();
+    // Closed first: a dialog that closes gives the focus back to where it was.
+    const { target } = this;
+    this.querySelector("dialog").close();
+    this.target = target;
     this.#quote(words === area.value.trim() ? "" : words);
   }
 
