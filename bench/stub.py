@@ -1,7 +1,7 @@
 """A server that speaks just enough iLink to be measured against, and does nothing else: the limit of this machine.
 
 Raw asyncio and httptools, no framework, nothing stored. Every login is confirmed at once. The calls under `/bench` make
-load and answer when it was carried away; the two under `/_sim` are those of the gateway's control API, so that one
+load and answer when it was carried away; those under `/_sim` are those of the gateway's control API, so that one
 load generator drives both.
 
     python -m bench.stub            prints its URL on the first line, then serves until it is killed
@@ -43,6 +43,11 @@ class Envelope(msgspec.Struct):
     count: int = 0
     batch: int = 20
     bot_id: str = ""
+    messages: list[WrittenMessage] = []
+
+
+class WrittenMessage(msgspec.Struct):
+    bot_id: str
 
 
 class SentMessage(msgspec.Struct):
@@ -111,7 +116,7 @@ class Stub:
             case b"echo" | b"latency":
                 self.begin(caller, _decode(body), one_at_a_time=call == b"latency")
             case b"messages":
-                self.write(caller, _decode(body).bot_id.removesuffix("@im.bot").encode())
+                self.write(caller, _decode(body))
             case b"confirm":
                 caller.reply(b'{"bot_id":"%s@im.bot"}' % path.split(b"/")[-2])
             case b"people":
@@ -149,9 +154,9 @@ class Stub:
         if self.window is not None:
             self.window.handed_out = time.perf_counter_ns()
 
-    def write(self, caller: Connection, name: bytes) -> None:
-        mailbox = self.mailboxes[name + b"@im.bot:secret"]
-        self.queue(mailbox, 1)
+    def write(self, caller: Connection, command: Envelope) -> None:
+        for bot_id in [one.bot_id for one in command.messages] or [command.bot_id]:
+            self.queue(self.mailboxes[bot_id.removesuffix("@im.bot").encode() + b"@im.bot:secret"], 1)
         caller.reply(b'{"message_id":"1","seq":1}', status=b"201 Created")
 
     def queue(self, mailbox: Mailbox, count: int) -> None:

@@ -257,6 +257,17 @@ class TestStreams:
             await asyncio.wait_for(closed.wait(), 5)
             assert ended.is_set()
 
+    async def test_early_answer_to_a_large_whole_body_closes_its_connection(self, http: DirectTransport) -> None:
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await asyncio.Event().wait()
+
+        async with raw_server(refuse) as (raw, url):
+            for number in range(1, 3):
+                assert (await http.send(post(url, b"x" * 64 * MIB), timeout=5)).body == b"{}"
+                assert raw.connections == number
+
     async def test_cancelled_body_does_not_hang_its_request(self, http: DirectTransport) -> None:
         async def body() -> AsyncIterator[bytes]:
             yield b"x"
