@@ -13,7 +13,7 @@ from bot_house import FAST, HastyClock, running
 
 from ilink import Account, AccountId, Bot, Client, Message, Policies, Secret, UserId
 from ilink.storage.accounts import Accounts, StoredAccount
-from ilink.storage.journal import OutboxState, Outgoing
+from ilink.storage.journal import Counts, OutboxState, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.testing import LocalGateway
 from ilink.testing.faults import Fault
@@ -39,6 +39,11 @@ class House:
             found = await journal.read_sent(ClientId(client_id))
         assert found is not None
         return found
+
+    async def counts(self) -> Counts:
+        """How much is stored."""
+        async with Accounts(self.folder) as accounts, SqliteJournal(accounts.database, self.account) as journal:
+            return await journal.count()
 
     async def until_state(self, client_id: str, state: OutboxState) -> Outgoing:
         """Wait until a message is stored in a state: that is moments after its receipt."""

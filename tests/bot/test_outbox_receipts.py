@@ -1,4 +1,4 @@
-"""The truth about every send: what the gateway does to it, what the receipt says, what is stored, and what comes next."""
+"""The truth about every send: what happens to it, what the receipt says, what is stored, and what comes next."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ class Pacer:
         self._clock = clock
         self._random = random
         self._next = 0.0
+        self._ready = 0.0
         self._sent: dict[str, float] = {}
 
     def delay(self, lane: OutLane) -> float:
@@ -40,10 +41,12 @@ class Pacer:
         if lane.slot is None:
             lane.slot = max(now, self._sent.get(lane.conversation, now), self._next)
             self._next = lane.slot + self._stretched(self._account)
-        left = lane.slot - now
+        # The place, and what the last message needs that went out later than planned.
+        left = max(lane.slot, self._ready) - now
         if left > 0:
             return left
         lane.slot = None
+        self._ready = now + self._account
         if self._conversation:
             self._forget_old(now)
             self._sent.pop(lane.conversation, None)
