@@ -9,7 +9,7 @@ from typing import Final
 
 from ilink.errors import ConfigError
 
-__all__ = ["DEFAULT_LIMIT", "split_text"]
+__all__ = ["DEFAULT_LIMIT", "find_fences", "split_text"]
 
 DEFAULT_LIMIT: Final = 12_000
 """Bytes of UTF-8 in one message: the official client's 4,000 characters in Chinese (official 2.4.9)."""
@@ -52,7 +52,7 @@ def split_text(text: str, *, limit: int = DEFAULT_LIMIT) -> list[str]:
         raise ConfigError(message)
     if _size(text) <= limit:
         return [text] if text.strip() else []
-    fences = _find_fences(text)
+    fences = find_fences(text)
     room = limit - max((_overhead(opener) for _, _, opener in fences), default=0)
     if room < limit // 2:
         fences, room = [], limit
@@ -113,7 +113,7 @@ def _before_joiners(text: str, place: int, first: int) -> int:
     return moved
 
 
-def _find_fences(text: str) -> list[tuple[int, int, str]]:
+def find_fences(text: str) -> list[tuple[int, int, str]]:
     """Return the inside of each code block with the line that opens it; the last may be open to the end."""
     fences: list[tuple[int, int, str]] = []
     opened: re.Match[str] | None = None
