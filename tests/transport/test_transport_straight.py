@@ -16,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_servers import OK, RawServer, answering, post, raw_server, reset
 
-from ilink.errors import ConfigError, ConnectError, IlinkError, OutcomeUnknownError, RemoteProtocolError
+from ilink.errors import (
+    ConfigError,
+    ConnectError,
+    IlinkError,
+    LocalProtocolError,
+    OutcomeUnknownError,
+    RemoteProtocolError,
+)
 from ilink.transport.connection import Connection
 from ilink.transport.direct import DirectTransport
 from ilink.transport.exchange import Exchange
@@ -274,7 +281,7 @@ class TestStreams:
             raise asyncio.CancelledError
 
         async with raw_server(answering(OK)) as (_, url):
-            with pytest.raises(IlinkError):
+            with pytest.raises(LocalProtocolError, match="cancelled"):
                 await http.send(post(url, StreamedBody(body(), 10)), timeout=5)
 
 
