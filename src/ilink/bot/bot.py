@@ -399,6 +399,30 @@ class Bot(Router, DeclaresJobs):
                 previous, stored = stored.account.account_id, successor
                 successor = await self._serve_account(stored, accounts, dispatch, previous)
 
+    async def replay(self, sequence: int) -> bool:
+        """Let a message be handled again that was given up or holds its conversation up; `ilink journal replay` does so.
+
+        Args:
+            sequence: Its place, as `on_dead_letter` and `LaneParked` have it.
+
+        Returns:
+            Whether there was such a message.
+
+        Raises:
+            ConfigError: The bot is not running.
+            StoreError: Nothing has changed.
+        """
+        return await self._running().replay(sequence)
+
+    async def drop(self, sequence: int) -> bool:
+        """Give a message up for good; what waits behind it is handled. See `replay`.
+
+        Raises:
+            ConfigError: The bot is not running.
+            StoreError: Nothing has changed.
+        """
+        return await self._running().drop(sequence)
+
     def stop(self) -> None:
         """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored.
 

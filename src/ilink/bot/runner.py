@@ -65,6 +65,11 @@ class BotClient(PollsUpdates, SendsMessages, ShowsTyping, Protocol):
     """What a runner needs of a client."""
 
     @property
+    def clock(self) -> Clock:
+        """Source of time."""
+        return self._clock
+
+    @property
     def media(self) -> MediaMover:
         """What moves files; see `Client.media`."""
         ...
@@ -188,6 +193,20 @@ class Runner:
     def postbox(self) -> Postbox | None:
         """Where messages are handed in that answer nobody; None before the work has begun."""
         return self._postbox
+
+    async def replay(self, sequence: int) -> bool:
+        """Let a message be handled again; see `Bot.replay`."""
+        conversations = await self._journal.replay([sequence])
+        self._working(self._lanes).wake(conversations)
+        return bool(conversations)
+
+    async def drop(self, sequence: int) -> bool:
+        """Give a message up for good; see `Bot.drop`."""
+        letter = await self._journal.read_letter(sequence)
+        if letter is None or not await self._journal.drop([sequence]):
+            return False
+        self._working(self._lanes).wake([letter.conversation])
+        return True
 
     async def counts(self) -> Counts:
         """Return how much there is in the journal; see `Bot.counts`."""

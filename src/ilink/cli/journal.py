@@ -194,7 +194,7 @@ async def _read_letter(stored: SqliteJournal, sequence: int) -> Letter:
 
 async def _read_dead_letter(stored: SqliteJournal, sequence: int) -> Letter:
     letter = await _read_letter(stored, sequence)
-    if letter.state is not InboxState.DEAD:
+    if letter.state is not InboxState.DEAD and not letter.is_parked:
         raise ConfigError(say("journal.not_dead", sequence=sequence))
     return letter
 
@@ -205,7 +205,7 @@ def _describe(letter: Letter) -> dict[str, object]:
         "user_id": letter.user,
         "received_at": datetime.fromtimestamp(letter.received_ms / 1000, UTC),
         "attempts": letter.attempts,
-        "state": letter.state.name.lower(),
+        "state": "parked" if letter.is_parked else letter.state.name.lower(),
         "error": letter.error,
     }
 
