@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,7 +13,8 @@ from ilink.bot.routing.handlers import Handler, async_signature
 from ilink.bot.routing.injection import CONDITIONAL, Provider, shown
 from ilink.bot.routing.router import Hook, Router
 from ilink.bot.routing.routes import BoundErrorHandler, Capture, Route
-from ilink.bot.routing.rules import KINDS, Probe, Rule
+from ilink.bot.routing.rules import KINDS, Captures, Probe, Rule
+from ilink.bot.routing.shelves import Shelf
 from ilink.bot.routing.signatures import MISSING, Parameter
 from ilink.bot.routing.values import is_optional, value_reader
 from ilink.errors import ConfigError
@@ -24,20 +25,6 @@ __all__ = ["Built", "build"]
 _log = logging.getLogger(__name__)
 
 _HELP_NAMES: Final = ("help", "帮助")
-_ANY: Final[tuple[Route, ...]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The routes of one kind of messages.
-
-    Attributes:
-        by_first: Those a text with some first character can reach; for the characters that make a difference.
-        others: Those that every other text can reach.
-    """
-
-    by_first: Mapping[str, tuple[Route, ...]]
-    others: tuple[Route, ...]
 
 
 @dataclass(slots=True)
@@ -59,15 +46,12 @@ class Built:
     startup: list[Binding] = field(default_factory=list[Binding])
     shutdown: list[Binding] = field(default_factory=list[Binding])
     has_policies: bool = False
-    _shelves: dict[type[Message], _Shelf] = field(default_factory=dict[type[Message], _Shelf])
+    _shelves: dict[type[Message], Shelf] = field(default_factory=dict[type[Message], Shelf])
     _glued: tuple[str, ...] = ()
 
-    def candidates(self, probe: Probe) -> tuple[Route, ...]:
-        """Return the handlers that may take a message, in order; commands are not among them."""
-        shelf = self._shelves[type(probe.message)]
-        if not shelf.by_first:
-            return shelf.others
-        return shelf.by_first.get(probe.folded[:1], shelf.others)
+    def select(self, probe: Probe) -> Iterator[tuple[Route, Captures]]:
+        """Go through the handlers that may take a message, in order; commands are not among them."""
+        return self._shelves[type(probe.message)].select(probe)
 
     def command_of(self, message: Message, probe: Probe) -> tuple[Route, str] | None:
         """Return the handler of the command that a message calls, and what is written behind its name.
@@ -89,9 +73,7 @@ class Built:
 
     def finish(self) -> None:
         """Lay everything where it is found fast."""
-        self._shelves = {
-            kind: _shelf([route for route in self.routes if kind in route.handler.kinds]) for kind in KINDS
-        }
+        self._shelves = {kind: Shelf([route for route in self.routes if kind in route.handler.kinds]) for kind in KINDS}
         glued = (name for name in self.commands if not name.isascii())
         self._glued = tuple(sorted(glued, key=len, reverse=True))
         self.has_policies = any(route.handler.policy is not None for route in (*self.routes, *self.commands.values()))
@@ -139,7 +121,8 @@ def _bind_hook(binder: Binder, hook: Hook) -> Binding:
 
 def _add_handler(built: Built, handler: Handler, chain: tuple[Router, ...], binder: Binder) -> None:
     outer = [rule for router in reversed(chain) for rule in router.registered.rules]
-    route = _route(handler, (*outer, *handler.rules), chain, binder)
+    rules = tuple(part for rule in (*outer, *handler.rules) for part in rule.parts or (rule,))
+    route = _route(handler, rules, chain, binder)
     if route.command is None:
         built.routes.append(route)
         return
@@ -241,28 +224,6 @@ def _add_help(built: Built, chain: tuple[Router, ...], known: Known, function: C
     assert route.command is not None, "it has names"
     route = replace(route, command=replace(route.command, about_key="command.help"))
     built.commands |= dict.fromkeys(names, route)
-
-
-def _shelf(routes: Sequence[Route]) -> _Shelf:
-    """Sort the routes of one kind by the first character of the texts that they can take."""
-    firsts = [_first(route.rules) for route in routes]
-    characters = frozenset[str]().union(*(first for first in firsts if first is not None))
-    by_first = {
-        character: tuple(
-            route for route, first in zip(routes, firsts, strict=True) if first is None or character in first
-        )
-        for character in characters
-    }
-    return _Shelf(by_first, tuple(route for route, first in zip(routes, firsts, strict=True) if first is None))
-
-
-def _first(rules: Iterable[Rule]) -> frozenset[str] | None:
-    """Return the characters a text can begin with that all rules take; None for any."""
-    first: frozenset[str] | None = None
-    for rule in rules:
-        if rule.first is not None:
-            first = rule.first if first is None else first & rule.first
-    return first
 
 
 def _check_policies(built: Built) -> None:

@@ -58,11 +58,11 @@ class Dispatch:
         probe = Probe(message)
         if (match := self._command_match(message, probe)) is not None:
             return match.route.handler.policy
-        for route in self._built.candidates(probe):
+        for route, found in self._built.select(probe):
             if route.is_async:
                 return None  # it was checked that no policy stands behind it
-            if (match := route.match(probe)) is not None:
-                return match.route.handler.policy
+            if route.match_rest(probe, found) is not None:
+                return route.handler.policy
         return None
 
     async def find(self, message: Message) -> Match | None:
@@ -70,25 +70,10 @@ class Dispatch:
         probe = Probe(message)
         if self._built.commands and (match := await self._find_command(message, probe)) is not None:
             return match
-        for route in self._built.candidates(probe):
-            match = await route.match_async(probe) if route.is_async else route.match(probe)
+        for route, found in self._built.select(probe):
+            match = await route.match_async(probe) if route.is_async else route.match_rest(probe, found)
             if match is not None:
                 return match
-        return None
-
-    async def find_again(self, name: str, message: Message) -> Match | None:
-        """Return how a handler takes a message that it took before; None when there is no such handler any more.
-
-        Args:
-            name: The handler's name, as `Route.name` has it.
-            message: The message.
-        """
-        probe = Probe(message)
-        for route in (*self._built.distinct_commands(), *self._built.routes):
-            if route.name == name and type(message) in route.handler.kinds:
-                match = await route.match_async(probe)
-                found = self._built.command_of(message, probe)
-                return match if match is None or found is None else Match(route, match.values, found[1])
         return None
 
     async def run(self, match: Match, message: Message, turn: Turn) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time, tzinfo
 from typing import Final, Generic, Never, TypeGuard, TypeVar, overload
 
-from ilink.bot.routing.patterns import first_characters, pattern_start
+from ilink.bot.routing.patterns import beginnings, pattern_start
 from ilink.bot.routing.places import place_of
 from ilink.bot.routing.rules import NO_CAPTURES, AsyncTest, Captures, Probe, Rule, both, either, negated
 from ilink.bot.routing.signatures import is_coroutine_function
@@ -207,7 +207,13 @@ def predicate_rule(predicate: Callable[[Message], object]) -> Rule:
         return NO_CAPTURES if inspect.isawaitable(answer) and await answer else None
 
     waiting: AsyncTest | None = test_async if is_async else None
-    return Rule(words=str(place), test=test, test_async=waiting, why=lambda _probe: f"the filter {place} says no")
+    return Rule(
+        words=str(place),
+        test=test,
+        test_async=waiting,
+        why=lambda _probe: f"the filter {place} says no",
+        quick=None if is_async else predicate,
+    )
 
 
 def equals(*texts: str, ignore_case: bool = True) -> Filter:
@@ -224,7 +230,7 @@ def equals(*texts: str, ignore_case: bool = True) -> Filter:
         Rule(
             words=_call("equals", texts),
             test=test_folded if ignore_case else test,
-            first=first_characters(wanted),
+            starts=beginnings(wanted),
             why=lambda _probe: f"the text is not {_listed(texts)}",
         )
     )
@@ -244,7 +250,7 @@ def startswith(*texts: str, ignore_case: bool = True) -> Filter:
         Rule(
             words=_call("startswith", texts),
             test=test_folded if ignore_case else test,
-            first=first_characters(wanted),
+            starts=beginnings(wanted),
             why=lambda _probe: f"the text does not begin with {_listed(texts)}",
         )
     )
@@ -256,16 +262,14 @@ def contains(*texts: str, ignore_case: bool = True) -> Filter:
 
     def test(probe: Probe) -> Captures | None:
         within = probe.folded if ignore_case else probe.text
-        for word in wanted:
-            if word in within:
-                return NO_CAPTURES
-        return None
+        return NO_CAPTURES if any(word in within for word in wanted) else None
 
     return Filter(
         Rule(
             words=_call("contains", texts),
             test=test,
             why=lambda _probe: f"the text does not contain {_listed(texts)}",
+            needle=wanted[0].casefold() if len(wanted) == 1 else None,
         )
     )
 
@@ -302,7 +306,7 @@ def matches(pattern: str | re.Pattern[str], *, anywhere: bool = False) -> Filter
             words=f"filters.matches({compiled.pattern!r})",
             test=test,
             captures=names,
-            first=None if anywhere else pattern_start(compiled),
+            starts=None if anywhere else pattern_start(compiled),
             why=lambda _probe: f"the text does not match {compiled.pattern!r}",
         )
     )

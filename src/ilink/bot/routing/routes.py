@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,13 +10,17 @@ from ilink.bot.routing.binding import Binding
 from ilink.bot.routing.commands import Command
 from ilink.bot.routing.handlers import Handler
 from ilink.bot.routing.router import Middleware, Outgoing
-from ilink.bot.routing.rules import Captures, Probe, Rule
+from ilink.bot.routing.rules import NO_CAPTURES, Captures, Probe, Rule, Test
 from ilink.bot.routing.signatures import MISSING
 from ilink.bot.routing.values import ValueReader
 
 __all__ = ["BoundErrorHandler", "Capture", "Match", "Route"]
 
 _NO_VALUES: Final[Mapping[str, object]] = {}
+
+
+def _always(_probe: Probe) -> Captures | None:
+    return NO_CAPTURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +74,29 @@ class Route:
     middleware: tuple[Middleware, ...]
     outgoing: tuple[Outgoing, ...]
     error_handlers: tuple[tuple[BoundErrorHandler, ...], ...]
-    tests: tuple[Callable[[Probe], Captures | None], ...]
+    tests: tuple[Test, ...]
     is_async: bool
     is_plain: bool
 
+    @property
+    def first_test(self) -> Test:
+        """What is asked first; of a handler with rules that have to wait, and of one without rules, nothing is."""
+        return self.tests[0] if self.tests and not self.is_async else _always
+
     def match(self, probe: Probe) -> Match | None:
         """Return how it takes a message whose kind it takes; None when it does not."""
-        found: dict[str, str] | None = None
-        for test in self.tests:
+        found = self.first_test(probe)
+        return None if found is None else self.match_rest(probe, found)
+
+    def match_rest(self, probe: Probe, found: Captures) -> Match | None:
+        """Return how it takes a message that its first test let pass; None when it does not."""
+        for test in self.tests[1:]:
             one = test(probe)
             if one is None:
                 return None
             if one:
-                found = {**found, **one} if found else dict(one)
-        return Match(self, _NO_VALUES) if not self.captures else self._read(found or {})
+                found = {**found, **one}
+        return self._read(found) if self.captures else Match(self, _NO_VALUES)
 
     async def match_async(self, probe: Probe) -> Match | None:
         """Return the same when some of its rules have to wait."""

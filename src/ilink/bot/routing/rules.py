@@ -17,7 +17,7 @@ from ilink.messages.incoming import (
     VoiceMessage,
 )
 
-__all__ = ["KINDS", "NO_CAPTURES", "AsyncTest", "Captures", "Probe", "Rule", "both", "either", "negated"]
+__all__ = ["KINDS", "NO_CAPTURES", "AsyncTest", "Captures", "Probe", "Rule", "Test", "both", "either", "negated"]
 
 Captures = Mapping[str, str]
 """What was found in a text, by name."""
@@ -34,21 +34,15 @@ class Probe:
     Attributes:
         message: The message.
         text: Its text without blanks around it.
+        folded: The same without regard to case.
     """
 
-    __slots__ = ("_folded", "message", "text")
+    __slots__ = ("folded", "message", "text")
 
     def __init__(self, message: Message) -> None:
         self.message = message
         self.text = message.text.strip()
-        self._folded: str | None = None
-
-    @property
-    def folded(self) -> str:
-        """The text without regard to case."""
-        if self._folded is None:
-            self._folded = self.text.casefold()
-        return self._folded
+        self.folded = self.text.casefold()
 
 
 Test = Callable[[Probe], Captures | None]
@@ -66,9 +60,12 @@ class Rule:
         kinds: Which kinds of messages can pass.
         captures: The names of what is found whenever a message passes.
         may_capture: The names of what is found for some messages only.
-        first: The characters that the text of a message that passes begins with, case folded; None for any.
+        starts: What the text of a message that passes begins with, one of these, case folded; None for anything.
         grants: The annotations whose values every message has that passes.
         why: Says why a message was refused.
+        parts: What has to hold one by one, if it is several rules in one.
+        needle: What the text of a message that passes contains, case folded; None for nothing in particular.
+        quick: Says False of a message that is refused, for less than `test` costs; None when there is nothing quicker.
     """
 
     words: str
@@ -77,9 +74,12 @@ class Rule:
     kinds: frozenset[type[Message]] = KINDS
     captures: frozenset[str] = frozenset()
     may_capture: frozenset[str] = frozenset()
-    first: frozenset[str] | None = None
+    starts: frozenset[str] | None = None
     grants: frozenset[object] = frozenset()
     why: Callable[[Probe], str] | None = None
+    parts: tuple[Rule, ...] = ()
+    needle: str | None = None
+    quick: Callable[[Message], object] | None = None
 
     def refusal(self, probe: Probe) -> str | None:
         """Return why a message is refused; None when it is not, and when finding out would mean to wait."""
@@ -114,9 +114,10 @@ def both(left: Rule, right: Rule) -> Rule:
         kinds=left.kinds & right.kinds,
         captures=captures,
         may_capture=(left.may_capture | right.may_capture) - captures,
-        first=_first_of_both(left.first, right.first),
+        starts=right.starts if left.starts is None else left.starts,
         grants=left.grants | right.grants,
         why=lambda probe: left.refusal(probe) or right.refusal(probe) or "one of them does not hold",
+        parts=(*(left.parts or (left,)), *(right.parts or (right,))),
     )
 
 
@@ -140,7 +141,7 @@ def either(left: Rule, right: Rule) -> Rule:
         kinds=left.kinds | right.kinds,
         captures=captures,
         may_capture=(left.captures | right.captures | left.may_capture | right.may_capture) - captures,
-        first=None if left.first is None or right.first is None else left.first | right.first,
+        starts=None if left.starts is None or right.starts is None else left.starts | right.starts,
         grants=left.grants & right.grants,
         why=lambda probe: f"{left.refusal(probe)}, and {right.refusal(probe)}",
     )
@@ -168,12 +169,6 @@ def negated(rule: Rule) -> Rule:
 
 def _waits(left: Rule, right: Rule) -> bool:
     return left.test_async is not None or right.test_async is not None
-
-
-def _first_of_both(left: frozenset[str] | None, right: frozenset[str] | None) -> frozenset[str] | None:
-    if left is None or right is None:
-        return right if left is None else left
-    return left & right
 
 
 def _bracketed(rule: Rule) -> str:
