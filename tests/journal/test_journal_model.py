@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from journal_house import BOT, OpenJournal, arrival, draft, sqlite_journals
 
 from ilink.storage.journal import InboxState, Journal, OutboxState, Outcome, WindowEvent
-from ilink.wire.ids import Cursor, MessageId, UserId
+from ilink.wire.ids import ClientId, Cursor, MessageId, UserId
 
 USERS = ("alice", "bob")
 users = st.sampled_from(USERS)
@@ -43,15 +43,31 @@ class Update:
 
 
 @dataclass
+class Message:
+    user: str
+    state: OutboxState = OutboxState.WAITING
+    is_doubtful: bool = False
+    attempts: int = 0
+    item: bytes = b"{}"
+
+    @property
+    def is_waiting(self) -> bool:
+        return not self.state.is_final
+
+
+@dataclass
 class Model:
     updates: list[Update] = field(default_factory=list)
-    outbox: dict[str, tuple[str, OutboxState]] = field(default_factory=dict)
+    outbox: dict[str, Message] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     cursor: str = ""
     is_open: bool = False
+
+    def sending(self, user: str) -> list[tuple[str, Message]]:
+        return [(name, one) for name, one in self.outbox.items() if one.user == user and one.is_waiting]
 
     def waiting(self, user: str | None = None) -> list[Update]:
         return [
@@ -73,6 +89,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.open_journal: OpenJournal
         self.journal: Journal
         self.stale: Journal | None = None
+        self.stale_process = AsyncExitStack()
 
     @initialize()
     def begin(self) -> None:
@@ -80,6 +97,7 @@ class JournalMachine(RuleBasedStateMachine):
         self._start()
 
     def teardown(self) -> None:
+        self.runner.run(self.stale_process.aclose())
         self.runner.run(self.process.aclose())
         self.runner.run(self.house.aclose())
         self.runner.close()
@@ -96,6 +114,8 @@ class JournalMachine(RuleBasedStateMachine):
                     if first.interrupted == 0 or first.is_running:
                         first.interrupted += 1
                         first.is_running = False
+                for _, message in self.model.sending(user)[:1]:
+                    message.is_doubtful = True
         self.model.is_open = True
 
     @rule(batch=st.lists(st.tuples(names, users, st.booleans()), max_size=6))
@@ -137,7 +157,7 @@ class JournalMachine(RuleBasedStateMachine):
             update.state = InboxState.DONE
             fresh = [one for one in drafts if one.client_id not in self.model.outbox]
             assert [message.draft.client_id for message in answer.outgoing] == [one.client_id for one in fresh]
-            self.model.outbox.update((one.client_id, (update.user, OutboxState.WAITING)) for one in fresh)
+            self.model.outbox.update((one.client_id, Message(update.user)) for one in fresh)
             if state is not None:
                 self.model.states[update.user] = state
 
@@ -224,15 +244,22 @@ class JournalMachine(RuleBasedStateMachine):
         client_id = f"push-{user}-{name}"
         added = self.runner.run(self._enqueue(client_id, user))
         assert [message.draft.client_id for message in added] == [client_id] * (client_id not in self.model.outbox)
-        self.model.outbox.setdefault(client_id, (user, OutboxState.WAITING))
+        self.model.outbox.setdefault(client_id, Message(user))
 
     async def _enqueue(self, client_id: str, user: str):
         return await self.journal.enqueue([draft(client_id, user)], now_ms=self.number)
 
-    @rule(user=users, state=st.sampled_from([OutboxState.ACCEPTED, OutboxState.REJECTED, OutboxState.WAITING]))
-    def send_first(self, user: str, state: OutboxState) -> None:
+    @rule(
+        user=users,
+        state=st.sampled_from([state for state in OutboxState if state is not OutboxState.UNCONFIRMED]),
+        is_doubtful=st.booleans(),
+        is_stale=st.booleans(),
+    )
+    def send_first(self, user: str, state: OutboxState, is_doubtful: bool, is_stale: bool) -> None:
+        """Tell what became of the first message, perhaps from a process that was taken over from."""
         page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
-        if not page:
+        journal = self.stale if is_stale else self.journal
+        if not page or journal is None:
             return
         outcome = Outcome(
             out_sequence=page[0].out_sequence,
@@ -240,14 +267,48 @@ class JournalMachine(RuleBasedStateMachine):
             state=state,
             event=WindowEvent.ACCEPTED if state is OutboxState.ACCEPTED else WindowEvent.NOTHING,
             message_id=MessageId("1"),
+            is_doubtful=is_doubtful,
         )
-        self.runner.run(self._settle(outcome))
-        self.model.outbox[page[0].draft.client_id] = (user, state)
+        self.runner.run(self._settle(journal, outcome))
+        if is_stale and not state.is_final:
+            return
+        message = self.model.outbox[page[0].draft.client_id]
+        message.state, message.attempts = state, message.attempts + 1
+        message.is_doubtful = message.is_doubtful or is_doubtful
         if state is OutboxState.ACCEPTED:
             self.model.sent[user] = self.model.sent.get(user, 0) + 1
 
-    async def _settle(self, outcome: Outcome) -> None:
-        await self.journal.settle(outcome, now_ms=self.number)
+    @rule(data=st.data(), is_retry=st.booleans(), is_stale=st.booleans())
+    def decide(self, data: st.DataObject, is_retry: bool, is_stale: bool) -> None:
+        journal = self.stale if is_stale else self.journal
+        if not self.model.outbox or journal is None:
+            return
+        name = data.draw(st.sampled_from(sorted(self.model.outbox)))
+        message = self.model.outbox[name]
+        decided = self.runner.run(journal.decide(ClientId(name), is_retry=is_retry, now_ms=self.number))
+        assert (decided is not None) == (message.state is OutboxState.ASKED)
+        if decided is not None:
+            message.state = OutboxState.WAITING if is_retry else OutboxState.UNKNOWN
+            message.is_doubtful = True
+            assert decided.state is message.state
+
+    @rule(user=users)
+    def upload_first(self, user: str) -> None:
+        page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
+        if page:
+            item = f"item {self.number}".encode()
+            self.runner.run(self.journal.attach(page[0].out_sequence, item, now_ms=self.number))
+            self.model.outbox[page[0].draft.client_id].item = item
+
+    @rule()
+    def be_taken_over(self) -> None:
+        """Another process takes the journal over while this one lives on."""
+        self.runner.run(self.stale_process.aclose())
+        self.stale, self.stale_process, self.process = self.journal, self.process, AsyncExitStack()
+        self._start()
+
+    async def _settle(self, journal: Journal, outcome: Outcome) -> None:
+        await journal.settle(outcome, now_ms=self.number)
 
     @rule(is_orderly=st.booleans())
     def start_anew(self, is_orderly: bool) -> None:
@@ -273,9 +334,10 @@ class JournalMachine(RuleBasedStateMachine):
         for user in USERS:
             page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1000))
             expected = [
-                name for name, (to, state) in self.model.outbox.items() if to == user and state is OutboxState.WAITING
+                (name, one.state, one.is_doubtful, one.attempts, one.item) for name, one in self.model.sending(user)
             ]
-            assert [message.draft.client_id for message in page] == expected
+            actual = [(one.draft.client_id, one.state, one.is_doubtful, one.attempts, one.draft.item) for one in page]
+            assert actual == expected
 
     @invariant()
     def the_rest_agrees(self) -> None:
