@@ -19,6 +19,7 @@ from typing import Final
 
 from bench import report
 from bench.disk import measure_disk
+from bench.dispatch import measure_dispatch
 from bench.echo import contestants, measure_on_gateway, measure_on_stub
 from bench.machine import describe, fast_run, raise_file_limit
 from bench.media import measure_media
@@ -26,7 +27,7 @@ from bench.polls import PollFigures, measure_polls
 from bench.processes import BenchError, Gateway, start_gateway, start_stub
 from bench.sends import SendFigures, measure_sends
 
-_PARTS: Final = ("echo", "polls", "sends", "media")
+_PARTS: Final = ("echo", "polls", "sends", "media", "dispatch")
 _DESCRIPTORS_BESIDE_POLLS: Final = 500
 _MIB: Final = 1024
 _QUICK_MIB: Final = 128
@@ -54,6 +55,10 @@ async def _measure(parts: list[str], rounds: int, counts: list[int], result: dic
                 sends[name] = await measure_sends(server)
         print(report.send_table(sends), flush=True)
         result["sends"] = report.as_data(sends)
+    if "dispatch" in parts:
+        figures = await asyncio.to_thread(measure_dispatch)
+        print(report.dispatch_table(figures), flush=True)
+        result["dispatch"] = [asdict(one) for one in figures]
     if "media" in parts:
         result["media"] = await measure_media(_QUICK_MIB if rounds == 1 else _MIB, rounds)
 

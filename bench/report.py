@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from bench.disk import DiskFigures
+from bench.dispatch import ALLOWED_US, DispatchFigures
 from bench.echo import Contestant, EchoFigures
 from bench.polls import PollFigures
 from bench.sends import SendFigures
@@ -86,6 +87,16 @@ def send_table(servers: dict[str, SendFigures]) -> str:
     head = ["", "sendmessage/s", "CPU µs each"]
     rows = [[name, f"{own.rate:,.0f}", _cell(_scaled(own.cpu_of_one, 1e6), "{:,.0f}")] for name, own in servers.items()]
     return _table("sendmessage: 64 connections of 16 bots, each answered before its next", head, rows)
+
+
+def dispatch_table(figures: Sequence[DispatchFigures]) -> str:
+    """Lay out what finding a handler costs."""
+    rows = [
+        [one.name, f"{one.microseconds:.1f}", f"{one.beyond_one:.1f}", "yes" if one.beyond_one <= ALLOWED_US else "no"]
+        for one in figures
+    ]
+    title = f"Dispatch: a message finds its handler and runs it; {ALLOWED_US:.0f} µs more than a single one are allowed"
+    return _table(title, ["", "CPU µs", "beyond one", "within"], rows)
 
 
 def as_data(servers: dict[str, list[PollFigures]] | dict[str, SendFigures]) -> dict[str, object]:
