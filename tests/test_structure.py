@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).parent.parent
 
 HOMES = {
     "aiohttp": {"transport"},
+    "aiohappyeyeballs": {"transport"},
+    "httptools": {"transport"},
     "Crypto": {"wire"},
     "cryptography": {"gateway"},
     "pysilk": {"wire"},

@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import itertools
 import random
+import subprocess
+import sys
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -592,3 +594,8 @@ async def test_server_that_is_gone_before_the_request_is_a_connect_error() -> No
         await server.wait_closed()
         with pytest.raises(ConnectError, match="nothing was sent"):
             await http.send(post(f"http://127.0.0.1:{port}"), timeout=5)
+
+
+def test_straight_way_loads_no_aiohttp() -> None:
+    program = "import sys, ilink.transport.http; sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
