@@ -7,6 +7,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fault_house import CIPHER, FaultHouse, open_fault_house
@@ -15,6 +16,9 @@ from test_must_accept import upload
 
 from ilink.gateway.cursors import write_cursor
 from ilink.gateway.findings import FINDINGS
+from ilink.gateway.linter import AT_ONCE
+from ilink.wire.cipher import Encryptor, ciphertext_size
+from ilink.wire.keys import MediaKey
 
 SOURCE = Path(__file__).parents[2] / "src" / "ilink" / "gateway"
 KEY_HEX = "00112233445566778899aabbccddeeff"
@@ -145,6 +149,28 @@ async def puts(there: FaultHouse) -> None:
     await there.call("PUT", f"/c2c/upload?{await there.permission()}", CIPHER, {})
 
 
+def encrypted(plain: bytes) -> bytes:
+    encryptor = Encryptor(MediaKey(bytes.fromhex(KEY_HEX)))
+    return bytes(encryptor.update(plain)) + bytes(encryptor.finish())
+
+
+async def refused(there: FaultHouse, *, data: bytes) -> None:
+    await there.house.knobs(cdn__verify="full")
+    assert (await there.upload(data=data)).status == 400
+
+
+async def shows_a_large_file_that_is_another(there: FaultHouse) -> None:
+    size = AT_ONCE + 1
+    sizes = {"rawsize": size, "filesize": ciphertext_size(size), "rawfilemd5": "0" * 32, "media_type": 3}
+    answer = await there.bot.call("getuploadurl", upload(there.alice, **sizes))
+    query = f"encrypted_query_param={quote(answer['upload_param'], safe='')}&filekey=00112233445566778899aabbccddeeff"
+    param = (await there.upload(query, encrypted(bytes(size)))).headers["x-encrypted-param"]
+    assert found(there) == set()
+    media = {"encrypt_query_param": param, "aes_key": FORM_B}
+    item = {"type": 4, "file_item": {"media": media, "file_name": "a", "len": str(size)}}
+    await send(there, item_list=[item])
+
+
 Sin = Callable[[FaultHouse], Awaitable[object]]
 
 SINS: list[tuple[str, Sin]] = [
@@ -186,6 +212,12 @@ SINS: list[tuple[str, Sin]] = [
         lambda there: there.bot.call("getuploadurl", upload(there.alice, filesize=17)),
     ),
     ("upload_size_mismatch", lambda there: there.upload(data=CIPHER + b"more")),
+    ("upload_undecryptable", lambda there: there.upload(data=bytes(16))),
+    ("upload_undecryptable", lambda there: refused(there, data=bytes(16))),
+    ("upload_rawsize_mismatch", lambda there: there.upload(data=encrypted(b"thirteen byte"))),
+    ("upload_md5_mismatch", lambda there: there.upload(data=encrypted(b"other 14 bytes"))),
+    ("upload_md5_mismatch", lambda there: refused(there, data=encrypted(b"other 14 bytes"))),
+    ("upload_md5_mismatch", shows_a_large_file_that_is_another),
     ("upload_by_put", puts),
 ]
 
@@ -283,3 +315,9 @@ async def test_a_reset_forgets_who_failed(there: FaultHouse) -> None:
     await there.house.gateway.reset(7)
     await there.call("POST", "/ilink/bot/getconfig", b"{}", OFFICIAL_HEADERS)
     assert found(there) == {"token_missing"}
+
+
+async def test_what_a_fault_made_of_an_upload_is_not_held_against_the_client(there: FaultHouse) -> None:
+    there.fault(endpoint="cdn_upload", corrupt=True)
+    assert (await there.upload()).status == 200
+    assert found(there) == set()

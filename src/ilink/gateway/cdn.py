@@ -14,9 +14,11 @@ from ilink.gateway.media import CdnRefusalError, MediaRoom
 from ilink.wire.endpoints import DOWNLOAD_PATH, UPLOAD_PATH
 from ilink.wire.headers import DOWNLOAD_REFERENCE, ERROR_MESSAGE
 
-__all__ = ["CDN_PREFIX", "CdnApp"]
+__all__ = ["CDN_PREFIX", "FINDINGS", "CdnApp"]
 
 CDN_PREFIX: Final = "/c2c"
+FINDINGS: Final = "ilink.findings"
+"""Where whoever calls the application finds, in the scope, what is to be said of an upload that was refused."""
 
 Message = MutableMapping[str, object]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,6 +57,8 @@ class CdnApp:
         try:
             await self._answer(scope, body, answer)
         except CdnRefusalError as refusal:
+            if refusal.finding is not None:
+                cast("list[str]", scope.get(FINDINGS, [])).append(refusal.finding)
             await _refuse(answer, body, refusal.status, refusal.words, scope)
         except StoreError as error:
             _log.error("the CDN cannot store or read: %s", error)

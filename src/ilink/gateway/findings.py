@@ -167,6 +167,23 @@ _TABLE: Final = (
         evidence="assumed to be refused (protocol §9 Q30)",
     ),
     Finding(
+        code="upload_undecryptable",
+        words="The upload does not decrypt with the `aeskey` that getuploadurl was told:"
+        " encrypt with AES-128-ECB and PKCS#7 padding.",
+        evidence="official 2.4.9; grey pictures (observed: lingtai#82)",
+    ),
+    Finding(
+        code="upload_rawsize_mismatch",
+        words="The upload decrypts to another size than `rawsize` announced, though `filesize` fits.",
+        evidence="assumed to be checked (protocol §9 Q30)",
+    ),
+    Finding(
+        code="upload_md5_mismatch",
+        words="The MD5 of the upload's plain bytes is not the announced `rawfilemd5`; it is of the file, not of what"
+        " travels.",
+        evidence="official 2.4.9; a check of the content exists (peer: dsh-bridge)",
+    ),
+    Finding(
         code="upload_by_put",
         words="An upload came by another method than POST.",
         evidence="PUT is answered with 404 (observed: lingtai#82)",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ilink.gateway.wire_log import Exchange
 
-__all__ = ["Linter", "inspect_media"]
+__all__ = ["AT_ONCE", "Linter", "inspect_media", "inspect_upload"]
 
 _SOON_MS: Final = 1000
 """A call that follows a failure within this time is a repeat."""
@@ -25,6 +25,9 @@ _STORM: Final = 4
 _LOOP: Final = 3
 _REMEMBERED: Final = 1000
 """How many callers, and how many client ids of each, are remembered."""
+
+AT_ONCE: Final = 8 << 20
+"""Bytes up to which an upload is decrypted and looked at before its answer; larger ones when a message shows them."""
 
 _UNREADABLE_CURSOR: Final = frozenset({"lose_cursor", "omit", "truncate_json", "reset"})
 
@@ -127,6 +130,15 @@ def _is_repeated(failing: _Failing, exchange: Exchange, now_ms: int, most: int) 
     return failing.count >= most
 
 
+async def inspect_upload(room: MediaRoom, param: str) -> tuple[str, ...]:
+    """Return the findings for the bytes of an upload that was just stored, by its permission."""
+    record = await room.uploaded(param)
+    if record is None or record.cipher_bytes > AT_ONCE:
+        return ()
+    finding = await room.content_finding(record)
+    return () if finding is None else (finding,)
+
+
 async def inspect_media(room: MediaRoom, bot: int, items: Iterable[MessageItem]) -> tuple[str, ...]:
     """Return the findings for the media in a message of a bot."""
     findings: list[str] = []
@@ -135,11 +147,15 @@ async def inspect_media(room: MediaRoom, bot: int, items: Iterable[MessageItem])
             key = given(media.aes_key, "")
             if key and key_form(key) != "base64_hex":
                 findings.append("media_key_form")
-            sizes = await room.sizes(bot, given(media.encrypt_query_param, ""))
-            if sizes is None:
+            record = await room.sent(bot, given(media.encrypt_query_param, ""))
+            if record is None:
                 findings.append("media_reference_unknown")
-            elif cipher not in (None, sizes) or (plain is not None and ciphertext_size(plain) != sizes):
+                continue
+            size = record.cipher_bytes
+            if cipher not in (None, size) or (plain is not None and ciphertext_size(plain) != size):
                 findings.append("media_size_mismatch")
+            if size > AT_ONCE and (finding := await room.content_finding(record)):
+                findings.append(finding)
     return tuple(dict.fromkeys(findings))
 
 

@@ -40,6 +40,7 @@ _log = logging.getLogger(__name__)
 
 _POINTER: Final = b"encrypt_query_param"
 _PARAM_BYTES: Final = 48
+_UNDECRYPTABLE: Final = "the bytes do not decrypt with the announced aeskey"
 _SWEEP_MS: Final = 600_000
 """How often old blobs are looked for at most, by the gateway's clock."""
 
@@ -53,12 +54,14 @@ class CdnRefusalError(Exception):
     Attributes:
         status: The HTTP status: 4xx must not be repeated, 5xx may be (R14).
         words: What goes into x-error-message.
+        finding: What the wire log says of it, or None.
     """
 
-    def __init__(self, status: int, words: str) -> None:
+    def __init__(self, status: int, words: str, *, finding: str | None = None) -> None:
         super().__init__(words)
         self.status = status
         self.words = words
+        self.finding = finding
 
 
 class MediaRoom:
@@ -213,15 +216,33 @@ class MediaRoom:
         async with self._blobs.open(record.media_id, start, end) as reader:
             yield reader
 
-    async def sizes(self, bot: int, param: str) -> int | None:
-        """Return how many encrypted bytes are behind a reference of a bot's uploads; None when it is no such."""
+    async def sent(self, bot: int, param: str) -> MediaRecord | None:
+        """Return what is behind a reference of a bot's uploads; None when it is no such."""
         record = await self._records.find(param)
-        return None if record is None or record.bot != bot else record.cipher_bytes
+        return None if record is None or record.bot != bot else record
 
     async def announced(self, param: str) -> int | None:
         """Return how many bytes an upload with a permission was announced to have, or None for no permission."""
         ticket = await self._state.store.upload_ticket(param) if param else None
         return None if ticket is None else ticket.cipher_bytes
+
+    async def uploaded(self, param: str) -> MediaRecord | None:
+        """Return what was uploaded with a permission last, or None."""
+        return await self._records.find_by_ticket(param) if param else None
+
+    async def content_finding(self, record: MediaRecord) -> str | None:
+        """Return what is wrong with the plain bytes of an upload beside what was announced, or None.
+
+        They are decrypted for it, once; what is found is kept for the transcript.
+        """
+        ticket = await self._state.store.upload_ticket(record.ticket) if record.ticket else None
+        if ticket is None:
+            return None
+        try:
+            facts = (await self._with_facts(record)).facts
+        except StoreError:  # its bytes are gone already
+            return None
+        return None if facts is None else _finding(facts, ticket)
 
     async def parties(self, param: str) -> tuple[int, str | None] | None:
         """Return whose a link or a permission is: the bot's number, and for whom it was uploaded if that is known."""
@@ -399,10 +420,10 @@ class MediaRoom:
 
     async def _check_content(self, record: MediaRecord, ticket: UploadTicketRecord) -> None:
         """Compare the plain bytes with what was announced: that takes a pass of its own."""
-        problem = (await self._find_facts(record, ticket)).problem
-        if problem is not None:
+        facts = await self._find_facts(record, ticket)
+        if facts.problem is not None:
             await self._blobs.delete(record.media_id)
-            raise CdnRefusalError(400, problem)
+            raise CdnRefusalError(400, facts.problem, finding=_finding(facts, ticket))
 
     async def _with_facts(self, record: MediaRecord) -> MediaRecord:
         if record.facts is not None:
@@ -535,7 +556,7 @@ class _Measure:
         try:
             self._add(b"" if self._decryptor is None else self._decryptor.finish())
         except DecryptionError:
-            problem = "the bytes do not decrypt with the announced aeskey"
+            problem = _UNDECRYPTABLE
         return MediaFacts(
             plain_bytes=self._size,
             sha256=self._sha256.hexdigest(),
@@ -561,6 +582,15 @@ def _compared(facts: MediaFacts, ticket: UploadTicketRecord) -> MediaFacts:
     return MediaFacts(
         plain_bytes=facts.plain_bytes, sha256=facts.sha256, md5=facts.md5, mime=facts.mime, problem=problem
     )
+
+
+def _finding(facts: MediaFacts, ticket: UploadTicketRecord) -> str | None:
+    """Return the code of what `_compared` found."""
+    if facts.problem is None:
+        return None
+    if facts.problem == _UNDECRYPTABLE:
+        return "upload_undecryptable"
+    return "upload_md5_mismatch" if facts.plain_bytes == ticket.plain_bytes else "upload_rawsize_mismatch"
 
 
 def _params(message: bytes) -> set[str]:

@@ -9,12 +9,13 @@ from urllib.parse import unquote
 
 from msgspec import UNSET
 
-from ilink.gateway.cdn import CDN_PREFIX, CdnApp
+from ilink.gateway.cdn import CDN_PREFIX, FINDINGS, CdnApp
 from ilink.gateway.fault_actions import CDN_DOWNLOAD, CDN_UPLOAD
 from ilink.gateway.faults import Fault, Subject
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import CallerGoneError
 from ilink.gateway.http.failures import CutError, Failures, reset_connection
+from ilink.gateway.linter import inspect_upload
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.endpoints import DOWNLOAD_PATH, UPLOAD_PATH
 from ilink.wire.headers import DOWNLOAD_REFERENCE, ERROR_MESSAGE
@@ -56,7 +57,7 @@ class CdnDoor:
         traffic = _Traffic(self._gateway, exchange, receive, send, started=started)
         try:
             if not self._gateway.faults or await self._arrive(exchange, traffic):
-                await self._app(scope, traffic.receive, traffic.send)
+                await self._app({**scope, FINDINGS: traffic.findings}, traffic.receive, traffic.send)
                 if traffic.is_cut_at_last:
                     raise CutError
         except CallerGoneError:
@@ -143,6 +144,7 @@ class _Traffic:
         self._announced = 0
         self.received = 0
         self.sent = 0
+        self.findings: list[str] = []
 
     @property
     def _is_upload(self) -> bool:
@@ -244,6 +246,10 @@ class _Traffic:
         announced = await self._gateway.media.announced(_param(self._exchange))
         if announced is not None and announced != (self._length(self._exchange.headers) or self.received):
             self._exchange.findings += ("upload_size_mismatch",)
+        elif not self._exchange.faults:  # what a fault made of the bytes is not the client's
+            self._exchange.findings += tuple(self.findings)
+            if self._exchange.status == 200:
+                self._exchange.findings += await inspect_upload(self._gateway.media, _param(self._exchange))
 
     async def _send_slowly(self, message: Message) -> None:
         body: bytes = message.get("body", b"")
