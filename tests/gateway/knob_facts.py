@@ -14,6 +14,8 @@ from urllib.parse import quote as percent
 from gateway_house import BotClient, Exchange, House
 from test_must_accept import upload
 
+from ilink.gateway.http import ProtocolApp
+from ilink.gateway.listeners import Listener
 from ilink.gateway.problems import ConflictError
 from ilink.gateway.views import Quote
 from ilink.wire.cipher import Encryptor
@@ -230,6 +232,27 @@ async def posts_two_kilobytes(side: Side) -> object:
     return (await side.bot.begin("getconfig", {"extra": "x" * 2000}).answer()).status
 
 
+async def asks_thrice(side: Side) -> object:
+    return [(await side.bot.begin("getconfig", {}).answer()).status for _ in range(3)]
+
+
+async def connects_twice(side: Side) -> object:
+    """Return what a second connection is told while a first one is open."""
+    listener = Listener.bind("127.0.0.1:0")
+    await listener.start(ProtocolApp(side.house.gateway), admission=side.house.gateway.admission)
+    try:
+        _, first = await asyncio.open_connection("127.0.0.1", listener.port)
+        reader, second = await asyncio.open_connection("127.0.0.1", listener.port)
+        second.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        status = (await reader.read())[:12]
+        for writer in (first, second):
+            writer.close()
+            await writer.wait_closed()
+        return status
+    finally:
+        await listener.aclose(grace=1)
+
+
 async def sends_items(side: Side) -> object:
     await side.says()
     return [await ret(side.sends(item_list=items)) for items in ([TEXT, TEXT], [TEXT, VOICE], [TEXT])]
@@ -426,7 +449,9 @@ FACTS: dict[str, list[Fact]] = {
     "limits.batch_bytes": [Fact(1, reads_two)],
     "limits.batch_messages": [Fact(1, reads_two)],
     "limits.body_bytes": [Fact(1024, posts_two_kilobytes)],
+    "limits.connections": [Fact(1, connects_twice)],
     "limits.items": [Fact(limit, sends_items) for limit in ("no_text_with_voice", "one")],
+    "limits.requests": [Fact("2/1000", asks_thrice)],
     "limits.text_bytes": [Fact(3, looks_at_the_phone)],
     "limits.text_truncate": [Fact(3, looks_at_the_phone)],
     "notify.required": [Fact(policy, sends_and_polls_unannounced) for policy in ("drop", "-14")],

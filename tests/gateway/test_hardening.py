@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -79,7 +80,9 @@ async def served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
         await asyncio.gather(*(house.gateway.mailbox(bot.bot_id) for _ in range(16)))
         listener = Listener.bind("127.0.0.1:0")
         app = ProtocolApp(house.gateway, cdn=CdnApp(house.gateway.media))
-        await listener.start(app, head_seconds=HEAD_SECONDS, body_seconds=BODY_SECONDS)
+        await listener.start(
+            app, head_seconds=HEAD_SECONDS, body_seconds=BODY_SECONDS, admission=house.gateway.admission
+        )
         tasks, opened = len(asyncio.all_tasks()), descriptors()
         served = Served(house, bot, listener.port)
         yield served
@@ -264,6 +267,31 @@ async def test_random_damage_to_a_request_is_survived(served: Served) -> None:
                     damaged[place:place] = chance.randbytes(chance.randint(1, 20))
         answer = await served.answer(bytes(damaged), half_close=True)
         assert answer == b"" or answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 4"))
+
+
+async def test_an_address_has_its_number_of_connections_and_gets_others_for_those_it_closes(served: Served) -> None:
+    await served.house.gateway.configure(knobs={"limits.connections": 3})
+    kept = [await served.connect() for _ in range(3)]
+    refused = await served.answer(PING)
+    assert refused == b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    for _, writer in kept:
+        writer.close()
+
+    async def is_served() -> bool:
+        return await served.is_alive()
+
+    await served.house.until(is_served)
+
+
+async def test_an_address_that_asks_too_often_is_told_when_to_come_again(served: Served) -> None:
+    await served.house.gateway.configure(knobs={"limits.requests": "2/1000"})
+    answers = await served.answer(PING, PING, PING.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+    assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"429"]
+    assert b"retry-after: 500\r\n" in answers
+    assert answers.endswith(b'{"ret":-1,"errmsg":"too many requests from this address (limits.requests)"}')
+    upload = request("/c2c/upload?encrypted_query_param=x&filekey=y", b"body", "Content-Length: 4", "Connection: close")
+    assert (await served.answer(upload)).startswith(b"HTTP/1.1 429 ")
+    await served.house.gateway.configure(knobs={"limits.requests": "none"})
 
 
 async def test_thousands_of_silent_connections_keep_nobody_from_being_served(served: Served) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ilink.gateway.admission import Admission
 from ilink.gateway.http.failures import CONNECTION
 
 __all__ = ["HEAD_BYTES", "BoundedProtocol", "bounded"]
@@ -23,6 +24,8 @@ _TURNS: Final = 100
 """How often the event loop goes round at most until what was written has left."""
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+_TOO_MANY: Final = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class _LazyFlow(FlowControl):
@@ -50,6 +53,9 @@ class BoundedProtocol(HttpToolsProtocol):
     """From a connection's first moment, or a request's first byte, to the end of its headers."""
     body_seconds = 60.0
     """Between two pieces of a body."""
+    admission: Admission | None = None
+    """How many connections one address may have."""
+    _admitted_as: str | None = None
     _head_bytes = 0
     _is_in_head = True
     _heard = 0.0
@@ -61,11 +67,17 @@ class BoundedProtocol(HttpToolsProtocol):
         stream = cast("asyncio.Transport", transport)
         super().connection_made(stream)
         self.flow = _LazyFlow(stream)
+        if self.admission is not None and not self._admit(self.admission):
+            stream.write(_TOO_MANY)
+            stream.close()
+            return
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop_waiting()
+        if self.admission is not None and self._admitted_as is not None:
+            self.admission.disconnect(self._admitted_as)
         scope = cast("dict[str, object] | None", self.scope)
         if scope is not None:
             # A request that is over would otherwise keep its connection alive, and that one the request.
@@ -137,6 +149,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def _unwatch(self) -> None:
         self._on_gone = None
 
+    def _admit(self, admission: Admission) -> bool:
+        address = self.client[0] if self.client else ""
+        if not admission.connect(address):
+            return False
+        self._admitted_as = address
+        return True
+
     def _wait_for_head(self) -> None:
         self._too_slow = self.loop.call_later(self.head_seconds, self._look)
 
@@ -165,7 +184,7 @@ def _do_not_linger(transport: asyncio.BaseTransport) -> None:
         copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def bounded(head_seconds: float, body_seconds: float) -> type[asyncio.Protocol]:
-    """Return the protocol with other time limits."""
-    members: dict[str, Any] = {"head_seconds": head_seconds, "body_seconds": body_seconds}
+def bounded(head_seconds: float, body_seconds: float, admission: Admission | None) -> type[asyncio.Protocol]:
+    """Return the protocol with other limits."""
+    members: dict[str, Any] = {"head_seconds": head_seconds, "body_seconds": body_seconds, "admission": admission}
     return type("BoundedProtocol", (BoundedProtocol,), members)

@@ -289,12 +289,32 @@ _TABLE: Final = (
         ),
         "a body is bounded before it is known whose it is",
     ),
+    _wide(
+        _whole(
+            "limits.connections",
+            None,
+            "Connections that one address may have open; those beyond are answered with HTTP 503 and closed. For"
+            " gateways that strangers can reach (assumed).",
+            least=1,
+        ),
+        "a connection is counted before it is known whose it is",
+    ),
     _choice(
         "limits.items",
         "any",
         ("any", "no_text_with_voice", "one"),
         "How many items a send may have. The official client sends one, peer wechatbot two; text with voice was refused"
         " with -3 (ocw#282).",
+    ),
+    _wide(
+        Knob(
+            name="limits.requests",
+            kind="rate",
+            default="none",
+            evidence="Requests that one address may make in so many seconds; more are answered with HTTP 429 and"
+            " `retry-after`, unread. For gateways that strangers can reach (assumed).",
+        ),
+        "a request is counted before it is known whose it is",
     ),
     _whole(
         "limits.text_bytes",

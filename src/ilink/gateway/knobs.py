@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ilink.gateway.knob_table import KNOBS, KnobValue, ScopeKind, find_knob, profile_values, scoped_profile_values
+from ilink.gateway.knob_table import (
+    KNOBS,
+    KnobValue,
+    ScopeKind,
+    find_knob,
+    profile_values,
+    read_rate,
+    scoped_profile_values,
+)
 
 __all__ = ["Knobs", "Override", "Readings", "Scope"]
 
@@ -80,6 +88,10 @@ class Readings:
         value = self._values[name]
         assert isinstance(value, str)
         return value
+
+    def rate(self, name: str) -> tuple[int, int] | None:
+        """Return a rate as so many in so many seconds; None for none."""
+        return read_rate(self.choice(name))
 
 
 class Knobs(Readings):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import uvicorn
 
+    from ilink.gateway.admission import Admission
+
     Message = MutableMapping[str, object]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
@@ -90,13 +92,21 @@ class Listener:
         """The host to connect to: the loopback one, if it listens on all."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
 
-    async def start(self, app: AsgiApp, *, head_seconds: float = 60.0, body_seconds: float = 60.0) -> None:
+    async def start(
+        self,
+        app: AsgiApp,
+        *,
+        head_seconds: float = 60.0,
+        body_seconds: float = 60.0,
+        admission: Admission | None = None,
+    ) -> None:
         """Serve an application from now on; connections that came before are answered too.
 
         Args:
             app: What answers.
             head_seconds: How long a connection may take to its request's last header.
             body_seconds: How long it may be silent in the middle of a body.
+            admission: How many connections one address may have; None for any number.
         """
         # Loaded here because it takes a tenth of a second, which a wrong argument need not wait for.
         import uvicorn
@@ -105,7 +115,7 @@ class Listener:
 
         config = uvicorn.Config(
             app,
-            http=bounded(head_seconds, body_seconds),
+            http=bounded(head_seconds, body_seconds, admission),
             ws="none",
             lifespan="off",
             interface="asgi3",

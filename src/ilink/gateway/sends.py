@@ -7,7 +7,6 @@ from typing import Final
 
 from ilink.gateway.bots import Bot
 from ilink.gateway.ids import MESSAGE_ID_BASE
-from ilink.gateway.knob_table import read_rate
 from ilink.gateway.knobs import Readings
 from ilink.gateway.refusals import Reply, refuse, required, window_words
 from ilink.gateway.state import GatewayState
@@ -96,7 +95,7 @@ class Sends:
 
 
 def _draft(bot: Bot, to_user_id: str, send: _Send, body: bytes, knobs: Readings) -> SendDraft:
-    rate = read_rate(knobs.choice("quota.rate"))
+    rate = knobs.rate("quota.rate")
     return SendDraft(
         bot=bot.number,
         user_id=to_user_id,
@@ -162,7 +161,7 @@ def _refuse_window(facts: ChatFacts, send: _Send, knobs: Readings) -> Judgement 
         return _refused(PARAMETER_ERROR, closed, "the reply window is closed (quota.window_s)")
     if facts.sends >= knobs.whole("quota.per_inbound"):
         return _refused(PARAMETER_ERROR, closed, "the allowance is used up (quota.per_inbound)")
-    rate = read_rate(knobs.choice("quota.rate"))
+    rate = knobs.rate("quota.rate")
     if rate and len(facts.recent) >= rate[0] and send.at_ms - facts.recent[rate[0] - 1] < rate[1] * 1000:
         return _refused(PARAMETER_ERROR, window_words(knobs, _RATE_LIMITED), "too many sends at a time (quota.rate)")
     return None

@@ -132,7 +132,7 @@ class GatewayServer:
             )
             state = ControlState(gateway=self.gateway, info=self.info, guard=self._guard)
             stack.push_async_callback(self._stop, protocol, control)
-            await protocol.start(ProtocolApp(self.gateway, cdn=CdnDoor(self.gateway)))
+            await protocol.start(ProtocolApp(self.gateway, cdn=CdnDoor(self.gateway)), admission=self.gateway.admission)
             await control.start(ControlApp(state))
             self._stack = stack.pop_all()
         return self

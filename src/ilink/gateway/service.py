@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from ilink.errors import StoreError
+from ilink.gateway.admission import Admission
 from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.chats import Chats
 from ilink.gateway.clock import Clock, as_datetime
@@ -88,6 +89,9 @@ class Gateway:
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
+
+    Attributes:
+        admission: How much one address may ask.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Gateway:
         self._seed = seed
         self._first_config = (profile, dict(knobs or {}))
         self._knobs = Knobs(profile, knobs)
+        self.admission = Admission(self._knobs)
         self._urls = (api_url.rstrip("/"), cdn_url.rstrip("/"))
         self._events = EventStream()
         self._wire = WireLog()

@@ -59,6 +59,9 @@ class ProtocolApp:
         """
         if scope["type"] != "http":
             return await _live(receive, send)
+        wait = self._gateway.admission.request((scope.get("client") or ("",))[0])
+        if wait is not None:
+            return await _refuse_rate(send, wait)
         path = _SLASHES.sub("/", scope["path"])
         if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):
             return await self._cdn({**scope, "path": path}, receive, send)
@@ -196,6 +199,18 @@ def _refuse_request(endpoint: Endpoint | None, exchange: Exchange) -> Reply | No
     if exchange.method not in endpoint.methods:
         return _http_refusal(405, f"{endpoint.name} is called by {' or '.join(endpoint.methods)}")
     return None
+
+
+async def _refuse_rate(send: Send, wait: int) -> None:
+    """Refuse a request that is one too many; it is not read, and noted nowhere, since a flood would fill the log."""
+    body = encode(Answer(ret=GENERIC_FAILURE, errmsg="too many requests from this address (limits.requests)"))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(wait).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _live(receive: Receive, send: Send) -> None:
