@@ -186,7 +186,8 @@ class Connection:
                 raise fault
             server.sent.append(message)
             server.by_client_id[message.client_id] += 1
-            server.texts[message.to].append(given(given(message.item.text_item, None).text, ""))  # type: ignore[union-attr]
+            text = given(message.item.text_item, None)
+            server.texts[message.to].append("" if text is None else given(text.text, ""))
             server.change()
             number = MessageId(str(9_000 + len(server.sent))) if server.confirms else None
             return SendReceipt(client_id=message.client_id, message_id=number)

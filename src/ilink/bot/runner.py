@@ -65,11 +65,6 @@ class BotClient(PollsUpdates, SendsMessages, ShowsTyping, Protocol):
     """What a runner needs of a client."""
 
     @property
-    def clock(self) -> Clock:
-        """Source of time."""
-        return self._clock
-
-    @property
     def media(self) -> MediaMover:
         """What moves files; see `Client.media`."""
         ...
@@ -260,6 +255,11 @@ class Runner:
     def now_ms(self) -> int:
         """Return the time of day."""
         return self._clock.now_ms()
+
+    @property
+    def clock(self) -> Clock:
+        """Source of time."""
+        return self._clock
 
     @property
     def media(self) -> MediaMover:

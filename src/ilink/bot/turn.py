@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
+from ilink.bot.clock import Clock
 from ilink.bot.outbox.drafts import drafts_of, file_draft
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.settings import Policies
+from ilink.bot.streaming import ProgressNote, fold_stream
+from ilink.errors import ConfigError
+from ilink.flows.folding import FoldRules
 from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt, Unknown, weakest
 from ilink.storage.journal import Draft, Letter
+from ilink.wire.codec import encode
 from ilink.wire.ids import AccountId, ClientId, UserId
+from ilink.wire.models import MessageItem
 
 if TYPE_CHECKING:
     from ilink.bot.conversation_run import Talk
 
 __all__ = ["Outlet", "Turn"]
+
+
+_NOTE_MS: Final = 60_000
+"""Milliseconds after which nobody wants to see what was being done."""
 
 
 class Outlet(Protocol):
@@ -56,6 +66,11 @@ class Outlet(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """Source of time."""
+        ...
+
+    @property
     def media(self) -> MediaMover:
         """What fetches files."""
         ...
@@ -85,6 +100,7 @@ class Turn:
         "_account",
         "_is_over",
         "_letter",
+        "_notes",
         "_ordinal",
         "_outlet",
         "_policies",
@@ -103,6 +119,7 @@ class Turn:
         self._outlet = outlet
         self._policies = policies
         self._ordinal = 0
+        self._notes = 0
         self._said = said
         self._is_over = False
         self.drafts: list[Draft] = []
@@ -144,6 +161,53 @@ class Turn:
             )
         )
         return await self._say(drafts, wait=wait)
+
+    async def reply_stream(
+        self, source: AsyncIterable[str], *, parts: int, seconds: float, is_markdown: bool, wait: float | None
+    ) -> Receipt:
+        """Answer with a text that comes in pieces; see `Message.reply_stream`."""
+        place, self._ordinal = self._ordinal, self._ordinal + 1
+        if place < self._said:
+            return await self._recall(ClientId(f"ilink-{self._name(str(place))(0)}"), wait)
+        left = (await self._outlet.forecast(self._letter.user)).left - len(self.drafts)
+        rules = FoldRules(parts=max(1, min(parts, left)), seconds=seconds, limit=self._policies.text_bytes)
+        number = 0
+
+        async def say(text: str, *, is_last: bool) -> Receipt:
+            # Named by what it says: a run that is repeated says what it says anew, and not what was said already.
+            nonlocal number
+            number += 1
+            drafts = self._draft(text, is_progress=False, name=self._name(f"{place} {number} {text}"))
+            return await self._say(drafts, wait=wait if is_last else 0.0)
+
+        async with self.typing():
+            clock = self._outlet.clock
+            receipt = await fold_stream(source, say, rules=rules, is_markdown=is_markdown, clock=clock)
+        if receipt is None:
+            message = "there is nothing to send: the stream brought no text"
+            raise ConfigError(message)
+        return receipt
+
+    def progress(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Show what is done; see `Message.progress`."""
+        self._notes += 1
+        call_id = f"{self.run_id}:{self._notes}"
+
+        async def say(item: MessageItem) -> None:
+            label = f"progress {call_id} {item.type}"
+            note = Draft(
+                client_id=ClientId(f"ilink-{self._name(label)(0)}"),
+                conversation=self._letter.conversation,
+                user=self._letter.user,
+                item=encode(item),
+                cause=self._letter.sequence,
+                is_progress=True,
+                run_id=self.run_id,
+                expires_ms=self._outlet.now_ms() + _NOTE_MS,
+            )
+            await self._outlet.send_now([note], wait=0.0)
+
+        return ProgressNote(name, call_id, say, self._outlet.now_ms)
 
     def say_as(self, place: str, text: str, *, is_last: bool = False) -> None:
         """Say a text that has a place of its own, such as a question, so that it does not count as an answer.

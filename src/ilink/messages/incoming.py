@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,16 @@ class Turn(Protocol):
         self, source: UploadSource, kind: MediaKind | None, *, caption: str, name: str, wait: float | None
     ) -> Receipt:
         """Answer with a file."""
+        ...
+
+    async def reply_stream(
+        self, source: AsyncIterable[str], *, parts: int, seconds: float, is_markdown: bool, wait: float | None
+    ) -> Receipt:
+        """Answer with a text that comes in pieces."""
+        ...
+
+    def progress(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Show what is being done, until the block ends."""
         ...
 
     def typing(self) -> AbstractAsyncContextManager[None]:
@@ -258,6 +269,61 @@ class Message:
         A handler gets several when its policy says so, see `LanePolicy`: an album comes as one message per picture.
         """
         return (*self.earlier, self)
+
+    async def reply_stream(
+        self,
+        source: AsyncIterable[str],
+        *,
+        parts: int = 4,
+        seconds: float = 6.0,
+        markdown: bool = True,
+        wait: float | None = None,
+    ) -> Receipt:
+        """Answer with a text that comes in pieces, such as what a model writes; few messages go out while it comes.
+
+        WeChat has no message that grows (peer: weixin-bot), and about ten are taken until the user writes again. So
+        parts go out where a paragraph, a line or a sentence ends, at longer and longer intervals, never more than the
+        user's allowance has left, and the end of the text always has a message of its own. Code blocks and tables stay
+        whole as long as they fit. The user sees that something is being written until the end.
+
+        The early parts are sent at once, also if the handler fails later; the last is sent as `reply` sends a text. A
+        handler that runs again says again what differs from the first time.
+
+        Args:
+            source: The pieces, of any size.
+            parts: How many messages it may become.
+            seconds: How long the first part gathers text.
+            markdown: Make plain what phones do not render; False for a text that is no Markdown.
+            wait: Seconds to wait for the receipt of the last part; see `reply`.
+
+        Returns:
+            What is known of the last part.
+
+        Raises:
+            ConfigError: The source brought no text, or the message did not come through a running bot.
+            Exception: What the source raises; what was sent by then stays.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so there is nowhere to reply"
+            raise ConfigError(message)
+        return await self.turn.reply_stream(source, parts=parts, seconds=seconds, is_markdown=markdown, wait=wait)
+
+    def progress(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Show what is being done: `async with message.progress("search"): …`.
+
+        Sent as the items 11 and 12 of the protocol, which cost messages of the allowance, make room for answers, and
+        are not shown by every phone (peer: dsh-bridge saw none); `typing` is shown by all and costs nothing.
+
+        Args:
+            name: What is being done, in a word.
+
+        Raises:
+            ConfigError: The message did not come through a running bot.
+        """
+        if self.turn is None:
+            message = "this message did not come through a running bot, so there is nowhere to reply"
+            raise ConfigError(message)
+        return self.turn.progress(name)
 
     def typing(self) -> AbstractAsyncContextManager[None]:
         """Show the user that an answer is being written: `async with message.typing(): …`.
