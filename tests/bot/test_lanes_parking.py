@@ -100,8 +100,7 @@ async def test_looking_again_leaves_a_lane_parked_that_nobody_decided_about(
         await house.say("poison")
         await until_parked(house, clock)
         house.lanes.look_again()
-        await house.rest()
-        assert house.lanes.parked == 1
+        await house.until(lambda: house.lanes.parked == 1)
         assert len(house.parked) == 1
 
 

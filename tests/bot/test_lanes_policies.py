@@ -330,6 +330,22 @@ class TestOvertaking:
         assert house.begun.count("one") == 1
         assert await house.states(letters) == [IGNORED, DONE]
 
+    async def test_what_was_cancelled_before_its_turn_is_not_begun_when_its_turn_comes(
+        self, open_journal: Callable[[], Any], clock: HandClock
+    ) -> None:
+        async with open_journal() as journal, at_work(journal, clock, plan=PLAN, conversations=1) as house:
+            house.gate("busy")
+            await house.say("busy", user="b")
+            await house.until(lambda: house.begun == ["busy"])
+            letters = await house.say("one", "two")
+            await house.say("stop")
+            await house.until(lambda: house.said == ["re stop"])
+            await house.rest()
+            house.gate("busy").set()
+            await house.until(lambda: house.said == ["re stop", "re busy", "re two"])
+            assert house.begun == ["busy", "stop", "two"]
+            assert await house.states(letters) == [IGNORED, DONE]
+
     async def test_a_command_alone_cancels_nothing(self, house: LanesHouse) -> None:
         letters = await house.say("stop")
         await house.until(lambda: house.said == ["re stop"])

@@ -256,8 +256,6 @@ class Lanes:
         running = None if lane is None else lane.running
         if lane is None or running is None or running.policy is not policy:
             return True
-        if letter.sequence <= running.letters[-1].sequence:
-            return True
         if policy.mode == "restart":
             running.cancel(f"message {letter.sequence} took its place")
         if policy.mode == "drop":
