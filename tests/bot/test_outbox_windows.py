@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from bot_house import FAST, Connection, HastyClock, Server, running, words
@@ -77,6 +78,16 @@ class TestWaiting:
             await hear(server)
             await server.until(lambda: len(server.sent) == 8)
         assert words(server.sent) == [str(number) for number in range(8)]
+
+    async def test_a_user_who_writes_opens_the_door_at_once(self, server: Server, folder: Path) -> None:
+        bot = Bot(data=folder, open_client=server.open, environ={}, allow="anyone", policies=FAST)  # no hasty clock
+        async with running(listening(bot, server)):
+            await hear(server)
+            server.send_faults.append(CLOSED)
+            sent = await bot.send("a", "one")
+            await until_deferred(bot, sent.client_id, DeferredWhy.WINDOW)
+            await hear(server)
+            assert isinstance(await bot.outbox.receipt(sent.client_id, wait=10), Accepted)
 
     async def test_a_user_who_writes_to_a_door_that_stays_closed_costs_one_try(
         self, server: Server, make_bot: Make
