@@ -20,6 +20,8 @@ from ilink.bot.incidents import (
 )
 from ilink.bot.jobs import Job
 from ilink.bot.lane_policy import LanePolicy
+from ilink.bot.outbox.outbox import Outbox
+from ilink.bot.outbox.postbox import OutboxEntry
 from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
@@ -37,6 +39,8 @@ __all__ = [
     "MachineSlept",
     "OnSuspect",
     "OnUnknown",
+    "Outbox",
+    "OutboxEntry",
     "Policies",
     "PollAbandoned",
     "PollsSlowed",

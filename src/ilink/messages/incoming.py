@@ -225,7 +225,10 @@ class Message:
         name: str = "",
         wait: float | None = None,
     ) -> Receipt:
-        """Answer with a file; it is uploaded when this is called, and sent as `reply` sends a text.
+        """Answer with a file, as `reply` answers with a text.
+
+        A private copy of it is on the disk when this returns; it is uploaded when it is its turn to be sent, so that
+        the handler does not wait for that, and goes on after a crash.
 
         Args:
             source: A path, bytes, an open binary file, or an asynchronous iterable of bytes.
@@ -236,12 +239,14 @@ class Message:
             wait: As for `reply`.
 
         Returns:
-            What is known of the file's message; see `reply`.
+            What is known of the file and its caption, of the one that fared worst; see `reply`. A file that cannot be
+            uploaded is rejected.
 
         Raises:
-            TooLargeError, MediaError, ApiError, TransportError, RemoteProtocolError: It could not be uploaded; nothing
-                is sent, the caption neither.
-            ConfigError: The message did not come through a running bot.
+            TooLargeError, MediaError: It is too large, or cannot be read.
+            StoreError: The disk is full, or `Policies.spool_bytes` wait already. Nothing was stored, nor is the caption
+                sent.
+            ConfigError: It is nothing that can be sent, or the message did not come through a running bot.
         """
         if self.turn is None:
             message = "this message did not come through a running bot, so there is nowhere to reply"
