@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import segno
 from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
 
 import ilink
@@ -152,6 +153,19 @@ class Words:
 
     def __call__(self, key: str, **values: object) -> str:
         return self._texts[key].format(**values)
+
+
+def film(path: Path, text: str, *, scale: int = 6) -> None:
+    """What a camera sees that is held before a QR code: raw video of ten frames, grey as all cameras may be."""
+    width, height = 640, 480
+    rows = [bytearray(b"\xb0" * width) for _ in range(height)]
+    matrix = list(segno.make(text, error="m").matrix_iter(scale=scale, border=4))
+    top, left = (height - len(matrix)) // 2, (width - len(matrix[0])) // 2
+    for y, row in enumerate(matrix):
+        for x, dark in enumerate(row):
+            rows[top + y][left + x] = 0x18 if dark else 0xE8
+    frame = b"FRAME\n" + b"".join(rows) + b"\x80" * (width * height // 2)
+    path.write_bytes(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420jpeg\n".encode() + frame * 10)
 
 
 def chromium() -> str:

@@ -7,99 +7,179 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from io import BytesIO
+from math import sin
 from pathlib import Path
 
-from phone_house import House, ScriptedBot, open_house
-from PIL import Image
+from phone_house import House, ScriptedBot, Words, film, open_house
+from PIL import Image, ImageDraw, ImageOps
 from playwright.async_api import Page
+
+from ilink.gateway.views import Quote
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 
 TALKS = {
     "en": (
         "alice",
+        "bob",
         ("Good morning! What can you do?", "Plenty: I answer questions, keep notes and remind you of things."),
-        ("Remind me at nine to water the plants", "Noted. I will write to you at nine:\nwater the plants."),
+        (
+            "What is on for today?",
+            (
+                "## Today\n\n1. **9:00** water the plants\n2. **11:30** call *Dr. Lee*\n3. **18:00** dinner\n\n"
+                "| Task | Left |\n|---|--:|\n| Notes | 3 |\n| Mails | 12 |\n\n> Umbrella: rain from four."
+            ),
+        ),
+        "Show me the view from the hut",
+        "hut.jpg",
+        "Where is that?",
+        "Hi, are you the bot that alice told me about?",
+        "I am. Nice to meet you, bob!",
     ),
     "zh-CN": (
         "小明",
+        "小红",
         ("早上好！你能做什么？", "很多：回答问题、记录笔记、按时提醒。"),
-        ("九点提醒我浇花", "好的，九点我会发消息提醒你：\n给植物浇水。"),
+        (
+            "今天有什么安排？",
+            (
+                "## 今天\n\n1. **9:00** 给植物浇水\n2. **11:30** 给李医生打电话\n3. **18:00** 晚饭\n\n"
+                "| 事项 | 剩余 |\n|---|--:|\n| 笔记 | 3 |\n| 邮件 | 12 |\n\n> 记得带伞：四点起有雨。"
+            ),
+        ),
+        "给我看看小屋外的风景",
+        "小屋.jpg",
+        "这是哪里？",
+        "你好，你就是小明说的那个机器人吗？",
+        "是我，很高兴认识你，小红！",
     ),
 }
+
+SIZES = {
+    "phone": (1180, 780),
+    "two": (1480, 860),
+    "narrow": (390, 780),
+    "scan": (1180, 780),
+    "menu": (1180, 780),
+    "bots": (1480, 860),
+    "wire": (1480, 860),
+    "mischief": (1480, 1000),
+    "share": (1480, 860),
+}
+"""Each view, and how large its picture is."""
 
 
 async def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    camera = folder / "camera.y4m"
+    film(camera, "https://example.org/", scale=9)
+    flags = (
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    )
     for language in TALKS:
-        async with open_house() as house:
+        async with open_house(*flags) as house:
             scene = await Scene.play(house, language)
-            await scene.take(folder)
+            for theme in ("light", "dark"):
+                for view in SIZES:
+                    await scene.take(folder, view, theme)
             scene.held.cancel()
             await asyncio.wait([scene.held])
-
-
-LATER = {"en": "Not now", "zh-CN": "稍后"}
+    camera.unlink()
 
 
 class Scene:
     """A person who has talked with a bot, a second one who has just begun, and a bot that wants to log in."""
 
-    def __init__(self, house: House, language: str, person: str, bot: ScriptedBot, held: asyncio.Task) -> None:
-        self.house, self.language, self.person, self.bot, self.held = house, language, person, bot, held
+    def __init__(self, house: House, language: str, bot: ScriptedBot, held: asyncio.Task) -> None:
+        self.house, self.words, self.bot, self.held = house, Words(language), bot, held
+        self.person, self.other = TALKS[language][:2]
 
     @classmethod
     async def play(cls, house: House, language: str) -> Scene:
-        name, *lines = TALKS[language]
+        name, other_name, *talks, wish, file, question, hello, answer = TALKS[language]
         rules = house.gateway.rules
         person = await rules.add_person(name)
         bot = await house.bot_of(person.user_id)
-        for question, answer in lines:
-            await rules.post_message(person.user_id, bot.bot_id, text=question)
+        other = await rules.add_person(other_name)
+        await rules.post_message(other.user_id, bot.bot_id, text=hello)
+        await bot.say(await bot.hear(), answer)
+        for asked, answered in talks:
+            await rules.post_message(person.user_id, bot.bot_id, text=asked)
             message = await bot.hear()
             await bot.type_to(message, is_typing=True)
-            await bot.say(message, answer)
+            await bot.say(message, answered)
             await bot.type_to(message, is_typing=False)
-        other = await rules.add_person("bob")
-        await rules.post_message(other.user_id, bot.bot_id, text="Hi, are you the bot that alice told me about?")
-        await bot.say(await bot.hear(), "I am. Nice to meet you, bob!")
+        sent = await rules.post_media(person.user_id, bot.bot_id, "image", _hills(), name=file, text=wish)
+        message = await bot.hear()
+        quote = Quote(message_id=sent.message_id)
+        await rules.post_message(person.user_id, bot.bot_id, text=question, quote=quote)
+        message = await bot.hear()
+        tool = {"tool_name": "find_place", "tool_call_id": "t1"}
+        await bot.send(message, {"type": 12, "tool_call_result_item": {**tool, "status": "completed"}})
+        await bot.send(message, {"type": 3, "voice_item": {"playtime": 4000}})
+        house.gateway.fault("sendmessage", ret=-2, errmsg="prepare failed", times=1)
+        await bot.say(message, answer)
+        house.gateway.fault("getupdates", duplicate="new_id", times=3)
         held = asyncio.create_task(bot.poll())
-        return cls(house, language, name, bot, held)
+        await house.bot().ask_for_code()
+        return cls(house, language, bot, held)
 
-    async def take(self, folder: Path) -> None:
-        chat = f"?person={self.person}&bot={self.bot.bot_id}"
-        await self.bot_wants_in()
-        for theme in ("light", "dark"):
-            await self.shoot(folder / f"phone-{self.language}-{theme}.png", chat, theme)
-            await self.shoot(folder / f"narrow-{self.language}-{theme}.png", chat, theme, width=390)
-            wide = {"width": 1480, "height": 860}
-            await self.shoot(folder / f"two-{self.language}-{theme}.png", f"{chat}&person=bob", theme, **wide)
-            await self.shoot(folder / f"bots-{self.language}-{theme}.png", f"{chat}&panel=bots", theme, **wide)
-            await self.shoot(folder / f"wire-{self.language}-{theme}.png", f"{chat}&panel=wire", theme, **wide)
-
-    async def bot_wants_in(self) -> None:
-        await self.house.bot().ask_for_code()
-
-    async def shoot(self, path: Path, address: str, theme: str, *, width: int = 1180, height: int = 780) -> None:
+    async def take(self, folder: Path, view: str, theme: str) -> None:
+        width, height = SIZES[view]
+        address = f"?person={self.person}&bot={self.bot.bot_id}"
+        if view == "two":
+            address += f"&person={self.other}"
+        elif view in PANELS:
+            address += f"&panel={view}"
         page = await self.house.page(
-            at=address, viewport={"width": width, "height": height}, color_scheme=theme, locale=self.language
+            at=address, viewport={"width": width, "height": height}, color_scheme=theme, locale=self.words.language
         )
-        await page.locator(".phone").first.wait_for()
-        if "panel=wire" in address:
-            await page.locator('.wire li[data-endpoint="sendmessage"] .line').first.click()
-        await settle(page)
-        if width < 760:
-            await page.get_by_role("button", name=LATER[self.language]).click()
-        await page.screenshot(path=path)
+        await page.locator(".entry").first.wait_for()
+        await page.locator(".picture img").first.evaluate("picture => picture.decode()")
+        await self._arrange(page, view)
+        await page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
+        await page.wait_for_timeout(300)
+        path = folder / f"{view}-{self.words.language}-{theme}.png"
+        await page.screenshot(path=path, animations="disabled")
         # A palette makes the file a third as large, and nobody sees it.
         with Image.open(path) as picture:
             picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
         await page.context.close()
 
+    async def _arrange(self, page: Page, view: str) -> None:
+        words = self.words
+        if view in ("narrow", "menu", "scan"):
+            await page.get_by_role("button", name=words("code.later")).click()
+        if view == "wire":
+            await page.locator('.wire li[data-endpoint="sendmessage"] .line').first.click()
+        elif view == "menu":
+            await page.locator(".message.out .bubble:has(.heading)").click(button="right", position={"x": 90, "y": 90})
+        elif view == "scan":
+            await page.get_by_role("button", name=words("chat.back")).click()
+            await page.evaluate("document.querySelector('person-phone').scan()")
+            video = page.locator(".scan-screen video")
+            await video.evaluate("video => new Promise((seen) => video.requestVideoFrameCallback(seen))")
 
-async def settle(page: Page) -> None:
-    await page.locator(".message, .row").first.wait_for()
-    await page.wait_for_timeout(700)
+
+async def _hills() -> AsyncIterator[bytes]:
+    """A picture that nobody else owns: three ranges of hills under an evening sky."""
+    sky = Image.linear_gradient("L").resize((900, 620))
+    picture = ImageOps.colorize(sky, "#31507e", "#ffcf9c")
+    draw = ImageDraw.Draw(picture)
+    for base, swing, length, colour in ((380, 46, 210, "#7d6f93"), (450, 60, 150, "#4f5578"), (540, 40, 97, "#2b3350")):
+        ridge = [(x, base + swing * sin(x / length) + swing / 3 * sin(x / 31 + base)) for x in range(0, 901, 4)]
+        draw.polygon([(0, 620), *ridge, (900, 620)], fill=colour)
+    draw.ellipse((620, 150, 700, 230), fill="#fff1d0")
+    content = BytesIO()
+    picture.save(content, "JPEG", quality=88)
+    yield content.getvalue()
+
+
+PANELS = ("bots", "wire", "mischief", "share")
 
 
 if __name__ == "__main__":

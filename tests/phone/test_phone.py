@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from pathlib import Path
 
 import pytest
 from phone_house import House, Words
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from ilink.gateway.views import Quote
 
@@ -212,6 +213,27 @@ async def test_enter_that_ends_a_choice_of_characters_does_not_send(house: House
     await page.keyboard.press("Shift+Enter")
     await expect(box).to_have_value("你好\n")
     await expect(page.locator(".message")).to_have_count(0)
+
+
+async def test_the_frame_is_painted_before_any_module_or_data_is_there(house: House) -> None:
+    context = await house.browser.new_context(viewport={"width": 1280, "height": 800})
+    page = await context.new_page()
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route(re.compile(r"/_sim/|main\.js|views/|panels\.css|tray\.css|locales/"), hold)
+    await page.goto(house.gateway.phone_url, wait_until="commit")
+    painted = "performance.getEntriesByName('first-contentful-paint').length"
+    while not await page.evaluate(painted):
+        await page.evaluate("new Promise(requestAnimationFrame)")
+    await expect(page.locator("#frame .phone")).to_be_visible()
+    held.set()
+    await expect(page.get_by_role("heading", name="Whose phone is this?")).to_be_visible()
+    await expect(page.locator("#frame")).to_have_count(0)
+    await context.close()
 
 
 async def test_the_language_follows_the_browser_and_a_choice_is_remembered(house: House) -> None:

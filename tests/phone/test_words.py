@@ -50,7 +50,7 @@ def test_nothing_on_the_page_can_turn_text_into_markup() -> None:
 
 def test_every_module_that_the_page_begins_with_is_asked_for_at_once() -> None:
     """A module that is found only when another one has come costs a round trip, and its own ones the next."""
-    imports = re.compile(r'^(?:import|export)\b[^;]*?"(\.[^"]+)";', re.MULTILINE)
+    imports = re.compile(r'\b(?:from|import)\s*"(\.[^"]+)"')
     waiting, found = [PAGE / "main.js"], set[Path]()
     while waiting:
         path = waiting.pop()
@@ -60,6 +60,15 @@ def test_every_module_that_the_page_begins_with_is_asked_for_at_once() -> None:
     page = (PAGE / "index.html").read_text("utf-8")
     asked = set(re.findall(r'(?:modulepreload" href|module" src)="([^"]+)"', page))
     assert asked == {path.relative_to(PAGE.resolve()).as_posix() for path in found}
+
+
+def test_every_reason_of_the_gateway_is_known_to_the_page() -> None:
+    rules = (PAGE.parent / "gateway/sends.py").read_text("utf-8")
+    given = re.findall(r'_refused\([^"]*"?[^"]*"?, f?"([^"{]+)', rules) + re.findall(r'return f?"([^"{]{9,})', rules)
+    known = re.findall(r'^  "([^"]+)": "why', (PAGE / "reasons.js").read_text("utf-8"), re.MULTILINE)
+    named = {one for one in given if " " in one and not one.startswith(("message_type ", "no "))}
+    assert len(named) > 8
+    assert {one for one in named if not any(one.strip().startswith(words) for words in known)} == set()
 
 
 def test_the_page_names_no_other_host() -> None:

@@ -119,6 +119,7 @@ class CodeCard extends View {
       <details class="more">
         <summary>${t("code.more")}</summary>
         <div>
+          ${this.code.status === "wait" ? html`<button class="plain small" @click=${this.#look}>${t("code.camera")}</button>` : nothing}
           <button class="plain small" title=${t("code.verify.hint")} @click=${() => store.codes.requireDigits(this.code)}>${t("code.verify")}</button>
           <button class="plain small" title=${t("code.redirect.hint")} aria-expanded=${this.isRedirecting} @click=${() => (this.isRedirecting = !this.isRedirecting)}>${t("code.redirect")}</button>
           <button class="plain small" title=${t("code.expire.hint")} @click=${() => store.codes.expire(this.code)}>${t("code.expire")}</button>
@@ -126,6 +127,13 @@ class CodeCard extends View {
         ${this.isRedirecting ? this.#redirect() : nothing}
       </details>
     `;
+  }
+
+  /** Take the phone's camera: on a screen for one phone alone the card is in its way. */
+  #look() {
+    const phone = document.querySelector(`person-phone[data-user-id="${CSS.escape(this.#scanner.user_id)}"]`) ?? document.querySelector("person-phone");
+    if (matchMedia("(max-width: 759px)").matches) store.codes.hide(this.code);
+    phone.scan();
   }
 
   #redirect() {

@@ -1,5 +1,6 @@
 import { html, nothing } from "../vendor/lit/index.js";
 import { t } from "../language.js";
+import { reasonWords } from "../reasons.js";
 import { fullTime } from "../times.js";
 import { copyButton } from "./copy.js";
 import { View } from "./view.js";
@@ -34,7 +35,7 @@ class EntryDialog extends View {
     const raw = JSON.stringify(entry.raw, null, 2);
     return html`
       <h2>${t("entry.title")}</h2>
-      <p>${t(`state.${entry.state}.hint`)}${entry.why ? html` <strong>${entry.why}</strong>` : nothing}</p>
+      <p>${t(`state.${entry.state}.hint`)}${entry.why ? html` <strong>${reasonWords(entry.why)}</strong>` : nothing}</p>
       <dl>
         ${fact("entry.state", t(`state.${entry.state}`))} ${fact("entry.at", fullTime(Date.parse(entry.at)))}
         ${fact("entry.n", entry.n)} ${fact("entry.message_id", entry.message_id)} ${fact("entry.client_id", entry.client_id)}

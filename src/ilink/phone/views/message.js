@@ -2,6 +2,7 @@
 
 import { html, nothing } from "../vendor/lit/index.js";
 import { t } from "../language.js";
+import { reasonWords } from "../reasons.js";
 import { store } from "../store.js";
 import { clockTime, fullTime, separatorTime } from "../times.js";
 import { botAvatar, personAvatar } from "./avatar.js";
@@ -91,7 +92,7 @@ function stateView(entry, { isShort }) {
   const words = t(`state.${entry.state}`);
   return html`
     <button class="state ${isShort ? "short" : ""}" data-state=${entry.state} title=${t(`state.${entry.state}.hint`)} @click=${() => openEntry(entry)}>
-      ${icon(ICONS[entry.state] ?? "info")}<span>${words}${entry.why ? html`: ${entry.why}` : nothing}</span>
+      ${icon(ICONS[entry.state] ?? "info")}<span>${words}${entry.why ? html`: ${reasonWords(entry.why)}` : nothing}</span>
     </button>
   `;
 }
