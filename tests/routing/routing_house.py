@@ -26,6 +26,7 @@ class Ear:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.rewrite: Any = None
+        self.media: Any = None
         self.forgotten = 0
 
     async def reply(self, text: str, *, wait: float | None, is_progress: bool) -> Deferred:

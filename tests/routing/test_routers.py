@@ -389,3 +389,19 @@ async def test_names_stay_what_they_are() -> None:
     assert match is not None
     assert match.route.name == f"{__name__}.test_names_stay_what_they_are.<locals>.handle"
     assert await taken_by(router, "x") == "test_names_stay_what_they_are.handle"
+
+
+async def test_nothing_is_registered_while_the_bot_runs() -> None:
+    router, inner = Router(name="outer"), Router(name="inner")
+    router.include(inner)
+    async with Dispatch(router).lifespan():
+        for register in (
+            lambda: inner.on_text()(answering("")),
+            lambda: router.include(Router()),
+            lambda: router.provide(int, lambda: 1),
+            lambda: router.outgoing(lambda text, message: text),
+        ):
+            with pytest.raises(ConfigError, match=r"test_routers.py:\d+: Router \(.*\) runs already"):
+                register()
+    inner.on_text()(answering("later"))
+    assert await dispatch(router, "x") == ["later"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ class Dispatch:
     """
 
     def __init__(self, root: Router, *, language: Language | None = None, has_help: bool = True) -> None:
+        self._root = root
         self._built: Built = build(root, help_function=self._help if has_help else None)
         self._language: Language | None = language
         self._app: AppValues = {}
@@ -133,6 +134,7 @@ class Dispatch:
             Exception: What a hook or a provider raised; what had been opened by then is closed.
         """
         async with AsyncExitStack() as exits:
+            exits.enter_context(self._nothing_is_added())
             exits.callback(self._app.clear)
             for binder, providers in self._built.providers:
                 await binder.open_all(providers, exits, self._app)
@@ -141,6 +143,18 @@ class Dispatch:
             for hook in self._built.startup:
                 await hook(invocation=None, app=self._app)
             yield
+
+    @contextmanager
+    def _nothing_is_added(self) -> Generator[None]:
+        """Refuse what is registered from here on: it would have no effect."""
+        routers = list(self._root.routers())
+        for router in routers:
+            router.registered.is_running = True
+        try:
+            yield
+        finally:
+            for router in routers:
+                router.registered.is_running = False
 
     def _command_match(self, message: Message, probe: Probe) -> Match | None:
         found = self._built.command_of(message, probe)

@@ -108,6 +108,7 @@ class Registered:
     shutdown: list[Hook] = field(default_factory=list[Hook])
     included: list[Router] = field(default_factory=list["Router"])
     parent: Router | None = None
+    is_running: bool = False
 
 
 class Router:
@@ -243,7 +244,7 @@ class Router:
             for other in self.registered.error_handlers:
                 for kind in set(other.kinds) & set(kinds):
                     raise handler.signature.refuse(f"is for {kind.__name__}, as {other.signature.place} is")
-            self.registered.error_handlers.append(handler)
+            self._open.error_handlers.append(handler)
             return function
 
         return decorate
@@ -276,11 +277,11 @@ class Router:
         if kind_and_make:
             kind, make = kind_and_make
             assert callable(make)
-            self.registered.providers.add(kind, make, scope=scope)
+            self._open.providers.add(kind, make, scope=scope)
             return None
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            self.registered.providers.add(None, function, scope=scope)
+            self._open.providers.add(None, function, scope=scope)
             return function
 
         return decorate
@@ -298,7 +299,7 @@ class Router:
         Without `call_next` the handler is not run, and the message counts as handled.
         """
         async_signature(function, what="middleware", leading=2, takes="the invocation and what to call next")
-        self.registered.middleware.append(function)
+        self._open.middleware.append(function)
         return function
 
     def outgoing(self, function: Outgoing) -> Outgoing:
@@ -308,17 +309,17 @@ class Router:
         come first, then those of the router around it.
         """
         Signature(function, what="outgoing function")
-        self.registered.outgoing.append(function)
+        self._open.outgoing.append(function)
         return function
 
     def on_startup(self, function: Callable[P, Coroutine[object, None, R]]) -> Callable[P, Coroutine[object, None, R]]:
         """Decorate what is awaited before the first message; it may ask for what lives as long as the bot."""
-        self.registered.startup.append(Hook(function, "startup hook"))
+        self._open.startup.append(Hook(function, "startup hook"))
         return function
 
     def on_shutdown(self, function: Callable[P, Coroutine[object, None, R]]) -> Callable[P, Coroutine[object, None, R]]:
         """Decorate what is awaited after the last message, however the bot ended; the last registered comes first."""
-        self.registered.shutdown.append(Hook(function, "shutdown hook"))
+        self._open.shutdown.append(Hook(function, "shutdown hook"))
         return function
 
     def include(self, *routers: Router) -> None:
@@ -330,7 +331,7 @@ class Router:
         for router in routers:
             self._check_inclusion(router)
             router.registered.parent = self
-            self.registered.included.append(router)
+            self._open.included.append(router)
 
     def check(self) -> None:
         """Refuse what could not work: a bot does this when it starts, tests may do it earlier.
@@ -348,6 +349,14 @@ class Router:
         yield self
         for router in self.registered.included:
             yield from router.routers()
+
+    @property
+    def _open(self) -> Registered:
+        """What can still be added to."""
+        if self.registered.is_running:
+            message = f"{calling_place()}: {self!r} runs already; register everything before the bot starts"
+            raise ConfigError(message)
+        return self.registered
 
     def _check_inclusion(self, router: Router) -> None:
         around: Router | None = self
@@ -394,7 +403,7 @@ class Router:
             )
             if not kinds:
                 raise signature.refuse(f"can never be called: no kind of message passes {text}")
-            self.registered.handlers.append(handler)
+            self._open.handlers.append(handler)
 
         return Registration(register)
 
