@@ -61,6 +61,7 @@ class Running:
 
     def __init__(self, peer: InstalledPeer, control: Control, folder: Path, **environ: str) -> None:
         self._peer = peer
+        self.name = peer.peer.name
         self._control = control
         self._folder = folder
         self._environ = environ

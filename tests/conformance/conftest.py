@@ -60,6 +60,13 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
 
 
 @pytest.fixture(scope="session")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Control]:
+    """A gateway that is reached by HTTPS, at an address and at `localhost`: a redirect leads from one to the other."""
+    with serving(tmp_path_factory.mktemp("secure"), "--tls") as control:
+        yield control
+
+
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the clients keep their state, with a picture and a document to send."""
     folder = tmp_path_factory.mktemp("clients")
@@ -115,6 +122,22 @@ def led(vendor: Control, home: Path) -> Iterator[Callable[[str], Running]]:
             "ILINK_CDN_URL": "https://novac2c.cdn.weixin.qq.com/c2c",
         }
         started.append(Running(installed(name), vendor, home / f"{name}-led-{next(numbers)}", **environ))
+        return started[-1]
+
+    yield get
+    for client in started:
+        client.stop()
+
+
+@pytest.fixture
+def trusting(secure: Control, home: Path) -> Iterator[Callable[[str], Running]]:
+    """A client that trusts the authority of a gateway with HTTPS."""
+    started: list[Running] = []
+
+    def get(name: str) -> Running:
+        trust = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+        environ = dict.fromkeys(trust, secure.info["authority"])
+        started.append(Running(installed(name), secure, home / f"{name}-trusting-{next(numbers)}", **environ))
         return started[-1]
 
     yield get

@@ -84,7 +84,8 @@ class BotDoor:
         bot = await self._bots.by_token(token) if token else None
         knobs = self._knobs(bot)
         if knobs.choice("auth.require_headers") == "-14" and not all(map(headers.get, _REQUIRED_HEADERS)):
-            return stale(knobs, why="a header is missing (auth.require_headers)")
+            refusal = stale(knobs, why="a header is missing (auth.require_headers)")
+            return refusal if bot is None else replace(refusal, caller=bot.bot_id)
         if not token:
             return stale(knobs, findings=("token_missing",))
         if bot is None:
@@ -93,8 +94,8 @@ class BotDoor:
         if why is not None:
             return replace(stale(knobs, why=why), caller=bot.bot_id)
         self._bots.touch(bot)
-        refusal = self._refuse_state(endpoint, bot)
-        return bot if refusal is None else replace(refusal, caller=bot.bot_id)
+        closed = self._refuse_state(endpoint, bot)
+        return bot if closed is None else replace(closed, caller=bot.bot_id)
 
     def missing_headers(self, headers: Mapping[str, str]) -> tuple[str, ...]:
         """Return the findings for the headers that the official client sends and this caller does not."""

@@ -11,7 +11,7 @@ from claweixin_login.login import HttpxLoginHTTPClient
 from nonebot.adapters.claweixin import Adapter, Bot, MessageSegment
 from nonebot.adapters.claweixin.api import login
 from nonebot.adapters.claweixin.event import PrivateMessageEvent
-from scenario import BASE_URL, CDN_URL, DOCUMENT, IS_LED, PICTURE, STATE, keep, report
+from scenario import BASE_URL, CDN_URL, DOCUMENT, IS_LED, PICTURE, SIGNS_IN_AGAIN, STATE, keep, report, typed
 
 if not IS_LED:
     login.FIXED_LOGIN_API_ROOT = BASE_URL
@@ -23,11 +23,18 @@ def show(url):
 
 
 def sign_in():
-    result = asyncio.run(login.login_flow(HttpxLoginHTTPClient(), BASE_URL, qrcode_handler=show))
-    saved.write_text(json.dumps({"token": result.bot_token, "api_root": result.api_root}))
+    tokens = [json.loads(saved.read_text())["token"]] if saved.exists() else []
+    flow = login.login_flow(
+        HttpxLoginHTTPClient(), BASE_URL, qrcode_handler=show, local_token_list=tokens, verify_code_provider=typed
+    )
+    result = asyncio.run(flow)
+    if result.already_connected:
+        report("ALREADY_BOUND")
+    else:
+        saved.write_text(json.dumps({"token": result.bot_token, "api_root": result.api_root}))
 
 
-if not saved.exists():
+if SIGNS_IN_AGAIN or not saved.exists():
     sign_in()
 account = json.loads(saved.read_text())
 nonebot.init(

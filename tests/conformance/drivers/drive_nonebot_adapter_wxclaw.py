@@ -5,7 +5,7 @@ import json
 
 import nonebot
 from nonebot.adapters.wxclaw import Adapter, Bot, MessageEvent, MessageSegment
-from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, STATE, keep, report
+from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, SIGNS_IN_AGAIN, STATE, keep, report, typed
 
 saved = STATE / "account.json"
 accounts = [json.loads(saved.read_text())] if saved.exists() else []
@@ -16,11 +16,19 @@ nonebot.get_driver().register_adapter(Adapter)
 signing_in: set[asyncio.Task[None]] = set()
 
 
+async def read_digits() -> str:
+    return await asyncio.to_thread(typed)
+
+
 async def sign_in() -> None:
     adapter = nonebot.get_adapter(Adapter)
-    async with adapter.qr_login(base_url=BASE_URL, auto_connect=True) as session:
+    async with adapter.qr_login(base_url=BASE_URL, auto_connect=True, verify_code_callback=read_digits) as session:
         report("QRCODE", session.qrcode_url)
         result = await session.wait()
+    if not result.connected:
+        report("ALREADY_BOUND", result.message)
+        report("SIGNED_IN", accounts[0]["account_id"])
+        return
     account = {"account_id": result.account_id, "token": result.token, "base_url": result.base_url}
     saved.write_text(json.dumps(account))
     report("SIGNED_IN", result.account_id)
@@ -28,7 +36,7 @@ async def sign_in() -> None:
 
 @nonebot.get_driver().on_startup
 async def begin() -> None:
-    if accounts:
+    if accounts and not SIGNS_IN_AGAIN:
         report("SIGNED_IN", accounts[0]["account_id"])
     else:
         signing_in.add(asyncio.create_task(sign_in()))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, STATE, keep, report
+from scenario import BASE_URL, CDN_URL, DOCUMENT, PICTURE, SIGNS_IN_AGAIN, STATE, keep, report
 from wechatbot import WeChatBot, auth, client
 
 auth.FIXED_QR_BASE_URL = BASE_URL
@@ -13,7 +13,7 @@ async def main() -> None:
     bot = WeChatBot(
         base_url=BASE_URL, cred_path=str(STATE / "account.json"), on_qr_url=lambda url: report("QRCODE", url)
     )
-    account = await bot.login()
+    account = await bot.login(force=SIGNS_IN_AGAIN)
     report("SIGNED_IN", account.account_id)
 
     @bot.on_message

@@ -19,8 +19,18 @@ IS_LED = "HTTPS_PROXY" in os.environ
 """Whether a proxy leads the client's own addresses to the gateway, so that none of them has to be replaced."""
 
 
+SIGNS_IN_AGAIN = "SIGN_IN_AGAIN" in os.environ
+"""Whether it shows a code although it has an account."""
+
+
+def typed(*_: object) -> str:
+    """Ask for the digits that the phone shows, and return what is typed at the terminal."""
+    report("DIGITS")
+    return input()
+
+
 def report(event: str, *details: object) -> None:
-    """Tell the test what happened: QRCODE, SIGNED_IN, RECEIVED."""
+    """Tell the test what happened: QRCODE, DIGITS, ALREADY_BOUND, SIGNED_IN, RECEIVED."""
     print(event, *details, flush=True)
 
 
