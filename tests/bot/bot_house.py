@@ -147,6 +147,8 @@ class Server:
 class Connection:
     """The client of one bot."""
 
+    media: Any = None
+
     def __init__(self, server: Server) -> None:
         self._server = server
 

@@ -42,6 +42,7 @@ from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
 from ilink.storage.agenda_sqlite import SqliteAgenda
+from ilink.storage.history import SqliteHistory
 from ilink.storage.journal import Counts, Letter, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.pairings import Pairings
@@ -467,6 +468,7 @@ class Bot(Router, DeclaresJobs):
                     agenda=SqliteAgenda(accounts.database, account_id),
                     conversations=self._conversations,
                     jobs=self._jobs,
+                    history=SqliteHistory(accounts.database, account_id),
                     on_unknown=self._note_unknown,
                 )
                 try:

@@ -22,7 +22,8 @@ from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
 from ilink.bot.turn import Outlet, Turn
 from ilink.errors import AskError, ConversationChangedError, HandlerError
-from ilink.messages.incoming import AnyMessage, Message, read_message, read_update
+from ilink.messages.incoming import AnyMessage, Message, known_quote, read_message, read_update
+from ilink.storage.history import History
 from ilink.storage.journal import Letter
 from ilink.wire.ids import AccountId
 
@@ -42,6 +43,7 @@ class Handling:
         book: What is kept of conversations, and who waits for an answer.
         conversations: How questions are asked.
         jobs: The jobs of the account.
+        history: What was said, to find what messages refer to.
         gate: What a message passes first; None for nothing.
     """
 
@@ -55,6 +57,7 @@ class Handling:
         book: Book,
         conversations: ConversationPolicy,
         jobs: JobKeeper,
+        history: History,
         gate: Gate | None = None,
     ) -> None:
         self._account = account
@@ -64,6 +67,7 @@ class Handling:
         self._book = book
         self._conversations = conversations
         self._jobs = jobs
+        self._history = history
         self._gate = gate
 
     def plan(self, letter: Letter) -> LanePolicy | None:
@@ -91,6 +95,7 @@ class Handling:
         message = self._read_as_one(letter, following, turn) if following else self._read(letter, turn)
         if message is None:
             return Handled()
+        message = await self._with_quote(message, letter.conversation)
         if self._gate is not None and not await self._gate.admit(message):
             return Handled(drafts=turn.drafts)
         match = await self._dispatch.find(message)
@@ -123,6 +128,15 @@ class Handling:
             suspect_duplicate=letter.resembles is not None,
             turn=turn,
         )
+
+    async def _with_quote(self, message: AnyMessage, conversation: str) -> AnyMessage:
+        """Return a message with what the journal knows of the one it refers to; that costs nothing if there is none."""
+        quote = message.quote
+        if quote is None or quote.message_id is None:
+            return message
+        said = await self._history.find(conversation, quote.message_id)
+        known = None if said is None else known_quote(said.raw, is_ours=said.is_ours, at_ms=said.at_ms)
+        return with_values(message, known_quote=known)
 
     def _overtakes(self, match: Match | None, message: Message) -> bool:
         """Whether a message is a command that is handled although a question is open."""
@@ -164,6 +178,8 @@ class Handling:
         turn = Turn(self._account, again, self._outlet, self._policies, said=form.said)
         cause = replace(again, sequence=form.sequence)
         message = self._read(cause, turn)
+        if message is not None:
+            message = await self._with_quote(message, letter.conversation)
         match = None if message is None else await self._dispatch.find(message)
         if message is None or match is None or not is_same_handler(match.route.name, form.handler):
             return await self._give_up(form, cause, turn)

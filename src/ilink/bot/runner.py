@@ -41,6 +41,7 @@ from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
 from ilink.storage.agenda import Agenda
+from ilink.storage.history import History
 from ilink.storage.journal import Counts, Draft, Journal, Letter, Outgoing
 from ilink.storage.spool import Spool
 from ilink.wire.ids import ClientId, UserId
@@ -93,6 +94,7 @@ class Runner:
         agenda: The account's agenda, beside its journal.
         conversations: How questions are asked.
         jobs: What is done by the clock.
+        history: What was said, to find what messages refer to.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Runner:
         agenda: Agenda,
         conversations: ConversationPolicy,
         jobs: Jobs,
+        history: History,
     ) -> None:
         self._stored = stored
         self._accounts = accounts
@@ -135,6 +138,7 @@ class Runner:
         self._gate = gate
         self._agenda = agenda
         self._conversations = conversations
+        self._history = history
         self._book = Book(journal, agenda, clock=self._clock, wait_stored=self.wait_stored)
         self._jobs = JobKeeper(
             stored.account.account_id,
@@ -369,6 +373,7 @@ class Runner:
             book=self._book,
             conversations=self._conversations,
             jobs=self._jobs,
+            history=self._history,
             gate=self._gate,
         )
         self._lanes = Lanes(

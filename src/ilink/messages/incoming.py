@@ -32,13 +32,14 @@ from ilink.messages.media import MediaKind, MediaMover, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, MessageId, Secret, UserId
-from ilink.wire.models import PartialText, WeixinMessage, given, read_id
-from ilink.wire.quotes import find_quote, quoted_message_id
+from ilink.wire.models import MessageItem, PartialText, QuotedMessage, WeixinMessage, given, read_id
+from ilink.wire.quotes import find_quote, quoted_message_id, select_quoted_text
 
 __all__ = [
     "AnyMessage",
     "FileMessage",
     "ImageMessage",
+    "KnownQuote",
     "Message",
     "OtherMessage",
     "Quote",
@@ -46,6 +47,7 @@ __all__ = [
     "Turn",
     "VideoMessage",
     "VoiceMessage",
+    "known_quote",
     "read_message",
     "read_moment",
     "read_update",
@@ -92,25 +94,72 @@ class Turn(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownQuote:
+    """A quoted message as the journal knows it.
+
+    Attributes:
+        items: All its parts.
+        is_ours: Whether the bot said it.
+        at: When it was received, or accepted by the server; aware, in UTC.
+    """
+
+    items: tuple[MessageItem, ...] = field(repr=False)
+    is_ours: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What a message refers to.
+    """What a message refers to, as far as it is known.
+
+    What phones send of it changed over time: its content, its id with a type, and now its id alone (observed: ocw#222,
+    official 2.4.9). So it is looked up in the journal, which knows what was said for `Policies.keep_seconds`.
 
     Attributes:
         message_id: The quoted message; None on phones that send only its content.
         title: A summary the phone made; often empty.
-        item: The quoted part itself; None on newer phones, which send only the id (official 2.4.9).
+        item: The quoted part itself, where the phone sent it or the journal knows it; else None.
         partial: Which of its words were selected; None for all of it.
+        known: The quoted message as the journal knows it; None when it does not, such as one from long ago.
     """
 
     message_id: MessageId | None
     title: str
     item: Item | None
     partial: PartialText | None
+    known: KnownQuote | None = None
+    _turn: Turn | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its content is known, from the phone or from the journal; when not, `text` is empty."""
+        return self.known is not None or self.item is not None or bool(self.title)
+
+    @property
+    def is_ours(self) -> bool | None:
+        """Whether the bot said it; None when that is not known."""
+        return None if self.known is None else self.known.is_ours
 
     @property
     def text(self) -> str:
-        """The quoted text as far as the message itself carries it."""
+        """The quoted words: those that were selected, if the phone said which, else all of them."""
+        whole = self.whole_text
+        return whole if self.partial is None else select_quoted_text(whole, self.partial)
+
+    @property
+    def whole_text(self) -> str:
+        """All text of the quoted message, whatever was selected."""
+        if self.known is not None:
+            parts = (read_item(item) for item in self.known.items)
+            return _text(tuple(part for part in parts if part is not None))
         return self.item.text if isinstance(self.item, TextItem) else self.title
+
+    @property
+    def all_media(self) -> tuple[IncomingMedia, ...]:
+        """The files of the quoted message that the journal knows, to be fetched like those of any message."""
+        items = () if self.known is None else self.known.items
+        quotes = [MessageItem(ref_msg=QuotedMessage(message_item=item)) for item in items]
+        return find_media(WeixinMessage(item_list=quotes), None if self._turn is None else self._turn.media)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +179,7 @@ class Message:
         context_token: The opaque value for answering.
         wire: The protocol's own object.
         raw: The bytes as they came, with fields nobody has documented.
+        known_quote: What the journal knows of the message it refers to; see `quote`.
         earlier: The messages before it that are handled as one with it; see `merged`.
     """
 
@@ -145,6 +195,7 @@ class Message:
     wire: WeixinMessage = field(repr=False, compare=False)
     raw: bytes = field(repr=False, compare=False)
     turn: Turn | None = field(default=None, repr=False, compare=False)
+    known_quote: KnownQuote | None = field(default=None, repr=False, compare=False)
     earlier: tuple[Message, ...] = field(default=(), repr=False)
 
     @property
@@ -164,11 +215,16 @@ class Message:
         if quoted is None:
             return None
         embedded = given(quoted.message_item, None)
+        item = None if embedded is None else read_item(embedded)
+        if item is None and self.known_quote is not None and self.known_quote.items:
+            item = read_item(self.known_quote.items[0])
         return Quote(
             message_id=quoted_message_id(quoted),
             title=given(quoted.title, ""),
-            item=None if embedded is None else read_item(embedded),
+            item=item,
             partial=given(quoted.partial_text, None),
+            known=self.known_quote,
+            _turn=self.turn,
         )
 
     async def reply(self, text: str, *, wait: float | None = None, progress: bool = False) -> Receipt:
@@ -210,7 +266,11 @@ class Message:
     @property
     def all_media(self) -> tuple[IncomingMedia, ...]:
         """Every file of the message in its order, those of what it quotes last; each is of one of the four kinds."""
-        return find_media(self.wire, self._mover)
+        found = find_media(self.wire, self._mover)
+        if self.known_quote is None or any(media.is_quoted for media in found):
+            return found
+        quote = self.quote
+        return found if quote is None else (*found, *quote.all_media)
 
     @property
     def _mover(self) -> MediaMover | None:
@@ -449,6 +509,18 @@ def read_message(
         raw=raw,
         turn=turn,
     )
+
+
+def known_quote(raw: bytes, *, is_ours: bool, at_ms: int) -> KnownQuote | None:
+    """Return what is known of a message by its bytes, an update or one item of ours; None when they tell nothing."""
+    try:
+        if is_ours:
+            items: tuple[MessageItem, ...] = (decode(raw, MessageItem).value,) if raw else ()
+        else:
+            items = tuple(given(decode(raw, WeixinMessage).value.item_list, []))
+    except RemoteProtocolError:
+        return None
+    return KnownQuote(items=items, is_ours=is_ours, at=_EPOCH + timedelta(milliseconds=at_ms)) if items else None
 
 
 def _kind(items: tuple[Item, ...]) -> type[AnyMessage]:
