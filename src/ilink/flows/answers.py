@@ -83,7 +83,7 @@ def read_choice(text: str, labels: Sequence[str]) -> int | None:
         return None
     if known.count(said) == 1:
         return known.index(said)
-    if any(read_number(label) is not None for label in known):
+    if any(_NUMBER.fullmatch(label) or _CHINESE_NUMBER.fullmatch(label) for label in known):
         return _by_value(said, known)
     if (position := _read_position(said, len(known), has_letters=all(len(label) > 1 for label in known))) is not None:
         return position
