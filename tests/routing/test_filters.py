@@ -316,6 +316,16 @@ async def test_the_index_of_patterns_hides_no_handler(said: str, pattern: str) -
     await _same_with_and_without_index(filters.matches(pattern), said)
 
 
+@given(_TEXTS, st.sampled_from(["i.*", "k.*", "订ı?.*", "s.*", "1i.*", "/K*"]))
+async def test_the_index_of_patterns_without_case_hides_no_handler(said: str, pattern: str) -> None:
+    await _same_with_and_without_index(filters.matches(re.compile(pattern, re.IGNORECASE)), said)
+
+
+def test_patterns_without_case_begin_with_what_has_no_case() -> None:
+    starts = [pattern_start(re.compile(pattern, re.IGNORECASE)) for pattern in ("iab", "12a", "订a")]
+    assert starts == [None, {"12"}, {"订"}]
+
+
 async def _same_with_and_without_index(condition: Filter, said: str) -> None:
     router = Router()
 

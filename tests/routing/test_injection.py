@@ -312,6 +312,17 @@ def test_what_is_missing_is_named_with_its_place_when_the_router_is_built(
         router.check()
 
 
+def test_a_quote_is_there_only_if_every_way_sees_to_it() -> None:
+    one_way, both_ways = Router(), Router()
+    one_way.on_text(filters.quoting | filters.contains("x"))(asks_for_a_quote)
+    both_ways.on_text((filters.quoting & filters.contains("x")) | (filters.contains("y") & filters.quoting))(
+        asks_for_a_quote
+    )
+    both_ways.check()
+    with pytest.raises(ConfigError, match="which not every message has"):
+        one_way.check()
+
+
 def test_circles_are_refused_with_every_place() -> None:
     router = Router()
 

@@ -72,6 +72,8 @@ class Handling:
 
     def plan(self, letter: Letter) -> LanePolicy | None:
         """Return how a message goes through its lane; None for one after the other, as answers to questions do."""
+        if not self._dispatch.has_policies:
+            return None
         message = None if letter.identity.startswith((ASK_MARK, JOB_MARK)) else self._read(letter, None)
         policy = None if message is None else self._dispatch.plan(message)
         if policy is not None and not policy.overtakes and self._book.may_wait(letter.conversation):

@@ -52,9 +52,14 @@ class Dispatch:
         """Whether any handler has a policy for its lane."""
         return self._built.has_policies
 
+    @property
+    def has_policies(self) -> bool:
+        """Whether any handler has a policy for its lane; without one nothing has to be planned."""
+        return self._built.has_policies
+
     def plan(self, message: Message) -> LanePolicy | None:
         """Return how a message goes through its lane; None for in order, as all do without a policy. Never waits."""
-        if not self._built.has_policies:
+        if not self.has_policies:
             return None
         probe = Probe(message)
         if (match := self._command_match(message, probe)) is not None:
