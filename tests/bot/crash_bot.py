@@ -2,8 +2,13 @@
 
 It forks one bot process for each line on standard input, and says how it ended.
 
-A line is `VARIANT POINT COUNT SEED`: the bot kills itself when it comes to the named point for the COUNT-th time, or
-waits to be killed when the point is `never`. The variants other than `sound` are broken on purpose.
+A line is `VARIANT,POINT,COUNT,SEED`: the bot kills itself when it comes to the named point for the COUNT-th time, or
+waits to be killed when the point is `never`. A point is one of POINTS, or an await point: where a task of the bot went
+to sleep, or woke up. With `record` the bot writes down the await points it comes through. With `stop at ` before it the
+bot stops itself there instead, as SIGSTOP does.
+
+The variants other than `sound` are broken on purpose. With `unlocked ` before it, the bot does not care for the lock of
+its account, so that two of them can have one journal; and its handlers begin only when there is a file `go`.
 """
 
 from __future__ import annotations
@@ -11,14 +16,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
+import time
+import traceback
+import types
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import ilink.bot.bot
+import ilink.bot.runner
 import ilink.bot.turn
+import ilink.storage.locks
 import ilink.transport.http  # loaded before the fork, so that a bot starts in milliseconds
 from ilink import Bot, Client, Message, OutcomeUnknownError, Policies
 from ilink.flows.polling import Backoff
@@ -38,21 +50,103 @@ POINTS = (
     "after send",
     "after settle",
     "adopted",
+    "before BEGIN IMMEDIATE",
+    "before COMMIT",
+    "after COMMIT",
 )
+
+_WATCHED = ("/ilink/bot/", "/ilink/storage/", "/ilink/client/")
+"""Where the await points of ingest, handle, complete and send are."""
 
 
 class Doom:
     """Kills the process at a point."""
 
     def __init__(self, point: str, count: int) -> None:
-        self.point = point
+        self.signal = signal.SIGSTOP if point.startswith("stop at ") else signal.SIGKILL
+        self.point = point.removeprefix("stop at ")
         self.left = count
+        self.passed: set[str] = set()
+
+    @property
+    def watches_tasks(self) -> bool:
+        return self.point == "record" or ":" in self.point
 
     def at(self, point: str) -> None:
         if point == self.point:
             self.left -= 1
-            if self.left <= 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self.left == 0:
+                if self.signal == signal.SIGSTOP:
+                    time.sleep(0.2)  # the thread that writes finishes: who stops within a transaction keeps the lock
+                os.kill(os.getpid(), self.signal)
+
+    def step(self, work: Any, change: str) -> None:
+        """Note that a task goes to sleep or wakes up."""
+        if (place := await_point(work)) is not None:
+            self.passed.add(f"{place} {change}")
+            self.at(f"{place} {change}")
+
+
+def await_point(work: Any) -> str | None:
+    """Where a task waits: the innermost lines of ours that lead there, so that one call has a point for each caller."""
+    lines = [line for line in _lines(work) if line is not None]
+    return " > ".join(lines[-3:]) or None
+
+
+def _lines(work: Any) -> Iterator[str | None]:
+    while work is not None:
+        frame = getattr(work, "cr_frame", None) or getattr(work, "gi_frame", None)
+        if frame is not None and any(part in frame.f_code.co_filename for part in _WATCHED):
+            yield f"{Path(frame.f_code.co_filename).stem}:{frame.f_code.co_name}:{frame.f_lineno}"
+        work = getattr(work, "cr_await", None) or getattr(work, "gi_yieldfrom", None)
+
+
+def watched_loop(doom: Doom) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes an event loop whose tasks tell whenever they go to sleep or wake up."""
+
+    @types.coroutine
+    def stepwise(work: Any) -> Generator[Any, Any, Any]:
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            if getattr(work, "cr_await", None) is not None:
+                doom.step(work, "woke")
+            try:
+                sleeping = work.send(value) if error is None else work.throw(error)
+            except StopIteration as end:
+                return end.value
+            doom.step(work, "slept")
+            value = error = None
+            try:
+                value = yield sleeping
+            except BaseException as thrown:  # handed on  # noqa: BLE001
+                error = thrown
+
+    async def whole(work: Coroutine[Any, Any, Any]) -> Any:
+        return await stepwise(work)
+
+    def make(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> asyncio.Task[Any]:
+        return asyncio.Task(whole(work), loop=loop, **options)
+
+    def open_loop() -> asyncio.AbstractEventLoop:
+        loop = asyncio.new_event_loop()
+        loop.set_task_factory(make)  # type: ignore[arg-type]
+        return loop
+
+    return open_loop
+
+
+def doomed_connection(doom: Doom) -> type[sqlite3.Connection]:
+    """A connection that dies around its transactions, in the thread that writes."""
+
+    class DoomedConnection(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            doom.at(f"before {sql}")
+            cursor = super().execute(sql, *parameters)
+            doom.at(f"after {sql}")
+            return cursor
+
+    return DoomedConnection
 
 
 def doomed_client(doom: Doom, random: Random) -> type[Client]:
@@ -78,8 +172,18 @@ def doomed_journal(doom: Doom, variant: str) -> type[SqliteJournal]:
     class DoomedJournal(SqliteJournal):
         async def adopt(self) -> Adopted:
             adopted = await super().adopt()
+            await self._database.write(lambda connection: audit(connection, "adopted", adopted.epoch, [0]))
             doom.at("adopted")
             return adopted
+
+        def _finish(self, connection: sqlite3.Connection, completions: Any) -> list[bool]:
+            taken = super()._finish(connection, completions)
+            runs = [run for one, is_taken in zip(completions, taken, strict=True) if is_taken for run in one.runs]
+            audit(connection, "finished", self._epoch, [sequence for sequence, _ in runs])
+            return taken
+
+        def _is_owner(self, connection: sqlite3.Connection) -> bool:
+            return variant == "no_fence" or super()._is_owner(connection)
 
         async def ingest(self, arrivals: Any, **options: Any) -> Ingested:
             doom.at("before ingest")
@@ -106,6 +210,13 @@ def doomed_journal(doom: Doom, variant: str) -> type[SqliteJournal]:
     return DoomedJournal
 
 
+def audit(connection: sqlite3.Connection, what: str, epoch: int, sequences: list[int]) -> None:
+    """Write down, in the same transaction, what a process did that had the journal as the EPOCH-th."""
+    connection.executemany(
+        "INSERT INTO audit (what, epoch, seq) VALUES (?, ?, ?)", [(what, epoch, sequence) for sequence in sequences]
+    )
+
+
 def _renamed(arrival: Any) -> Any:
     from msgspec.structs import replace
 
@@ -116,7 +227,17 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
     random = Random(seed)
     doom = Doom(point, count)
     client = doomed_client(doom, random)
+    is_unlocked = variant.startswith("unlocked ")
+    variant = variant.removeprefix("unlocked ")
     ilink.bot.bot.SqliteJournal = doomed_journal(doom, variant)  # type: ignore[misc]
+    if "COMMIT" in point or "BEGIN" in point:
+        true_connect = sqlite3.connect
+        sqlite3.connect = lambda *a, **k: true_connect(*a, **k, factory=doomed_connection(doom))  # type: ignore[assignment]
+    if doom.watches_tasks:
+        ilink.bot.bot._loop_factory = lambda: watched_loop(doom)
+    if is_unlocked:
+        ilink.storage.locks._try_lock = lambda _file: True
+        ilink.bot.runner._SWEEP = 1.0  # what the other one still heard is found soon
 
     def open_client(stored: StoredAccount) -> AbstractAsyncContextManager[Any]:
         return client(stored.account, base_url=base_url, random=random)
@@ -141,6 +262,8 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
 
     @bot.on_text()
     async def answer(message: Message) -> None:
+        while is_unlocked and not (folder / "go").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         doom.at("handling")
         if message.text.endswith("7"):
             await message.reply(f"got {message.text}", wait=0)
@@ -150,6 +273,8 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
         await message.reply(f"re {message.text}")
 
     bot.run()
+    if point == "record":
+        (folder / "points").write_text("\n".join(sorted(doom.passed)))
 
 
 def main() -> None:
@@ -160,6 +285,9 @@ def main() -> None:
         if child == 0:
             try:
                 run(folder, base_url, variant=variant, point=point, count=int(count), seed=int(seed))
+            except BaseException:
+                traceback.print_exc()
+                raise
             finally:
                 sys.stderr.flush()
                 os._exit(0 if sys.exc_info()[0] is None else 1)

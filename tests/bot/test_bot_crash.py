@@ -1,6 +1,9 @@
 """Bots that are killed while people talk to them: nothing is lost, nothing is said twice, order holds.
 
-How often is in `ILINK_CRASH_KILLS`; a hundred and more take a minute.
+They are killed at random, around every step of ingest, handle, complete and send, and where their tasks wait. Meanwhile
+the gateway hands messages out twice and in the wrong order, hangs up after it has taken what was written, and refuses
+with -2. How often they are killed is in `ILINK_CRASH_KILLS`; with `ILINK_LONG_TESTS` it is hundreds of times, and once
+at every await point there is, going to sleep and waking up.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from random import Random
 
@@ -25,12 +28,17 @@ from ilink.storage.accounts import Accounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800 if os.environ.get("ILINK_LONG_TESTS") else 300)]
 
-KILLS = int(os.environ.get("ILINK_CRASH_KILLS", "40"))
+IS_LONG = bool(os.environ.get("ILINK_LONG_TESTS"))
+KILLS = int(os.environ.get("ILINK_CRASH_KILLS", "300" if IS_LONG else "40"))
 SEED = int(os.environ.get("ILINK_CRASH_SEED", "1"))
-PEOPLE = 5
-KNOBS = {"poll.duplicate_rate": 0.2, "poll.hold_ms": 2000}
+PEOPLE = 12
+KNOBS = {"poll.duplicate_rate": 0.2, "poll.hold_ms": 2000, "poll.error_delay_ms": 10}
+TIMED = "never"
+
+Plan = list[tuple[str, int]]
+"""Where each bot is killed, and when it comes there for which time."""
 
 
 class Talk:
@@ -99,19 +107,39 @@ class Talk:
         return found
 
 
+def trouble(gateway: LocalGateway) -> None:
+    """Let the gateway do what the real server does on bad days."""
+    gateway.fault("getupdates", duplicate="same_id", probability=0.1)
+    gateway.fault("getupdates", duplicate="new_id", probability=0.1)
+    gateway.fault("getupdates", reorder=True, probability=0.3)
+    gateway.fault("getupdates", reset="after_effect", probability=0.1)
+    gateway.fault("sendmessage", reset="after_effect", probability=0.05)
+    gateway.fault("sendmessage", reset="before", probability=0.05)
+
+
+def plan_of(random: Random, kills: int, points: Sequence[str]) -> Plan:
+    """Kill at random times and at random points, in about equal shares."""
+    chosen = [TIMED if random.random() < 0.4 else random.choice(points) for _ in range(kills)]
+    return [(point, random.randrange(1, 5)) for point in chosen]
+
+
 class Victim:
     """The process that forks bots."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
+        self.running: int | None = None
 
     async def start(self, variant: str, point: str, count: int, seed: int) -> int:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{variant},{point},{count},{seed}\n".encode())
-        return int((await self._line()).split()[1])
+        self.running = int((await self._line()).split()[1])
+        return self.running
 
     async def end(self) -> int:
-        return int((await self._line()).split()[1])
+        code = int((await self._line()).split()[1])
+        self.running = None
+        return code
 
     async def end_within(self, seconds: float, pid: int) -> int:
         """Wait for the bot's end, and bring it about when the time is over."""
@@ -135,35 +163,67 @@ async def victim(folder: Path, base_url: str, log: Path) -> AsyncIterator[Victim
             sys.executable, str(Path(__file__).with_name("crash_bot.py")), str(folder), base_url,
             stdin=PIPE, stdout=PIPE, stderr=errors,
         )  # fmt: skip
+        started = Victim(process)
         try:
-            yield Victim(process)
+            yield started
         finally:
+            if started.running is not None:
+                os.kill(started.running, signal.SIGKILL)
             assert process.stdin is not None
             process.stdin.close()
             await process.wait()
 
 
-async def play(
-    tmp_path: Path, variant: str, *, kills: int, seed: int, seconds: float, points: tuple[str, ...] = POINTS
-) -> tuple[list[str], int]:
-    """Kill a bot again and again while people talk to it; return the complaints and how the last bot ended."""
-    random = Random(seed)
-    async with LocalGateway(knobs=KNOBS, seed=seed) as gateway:
+@asynccontextmanager
+async def talking(folder: Path, *, seed: int, allowance: int = 6) -> AsyncIterator[Talk]:
+    """A gateway on a bad day, people who talk, and a folder with a bot's account and an audit of its journal.
+
+    The allowance is small, so that -2 comes often; at random it would only teach a bot to wait for minutes.
+    """
+    async with LocalGateway(knobs={**KNOBS, "quota.per_inbound": allowance}, seed=seed) as gateway:
         people = [await gateway.person(f"p{number}") for number in range(PEOPLE)]
-        folder = tmp_path / "data"
         async with Accounts(folder) as accounts:
             await login_of(gateway, people[0], asyncio.Event())(accounts)
-        talk = Talk(gateway, people, random)
-        async with victim(folder, gateway.api_url, tmp_path / "log") as process:
-            for number in range(kills):
-                is_timed = random.random() < 0.4
-                point = "never" if is_timed else random.choice(points)
-                pid = await process.start(variant, point, random.randrange(1, 5), seed * 1000 + number)
-                talking = asyncio.create_task(talk.go_on(random.randrange(4, 12)))
-                code = await process.end_within(random.uniform(0.02, 0.3) if is_timed else 1.0, pid)
+        keep_audit(folder)
+        trouble(gateway)
+        yield Talk(gateway, people, Random(seed))
+
+
+def keep_audit(folder: Path) -> None:
+    """Let the database itself write down whenever an update becomes finished."""
+    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
+        connection.executescript(
+            "CREATE TABLE audit (n INTEGER PRIMARY KEY, what TEXT, epoch INTEGER, seq INTEGER);"
+            " CREATE TRIGGER audit_done AFTER UPDATE OF state ON inbox WHEN NEW.state = 1"
+            " BEGIN INSERT INTO audit (what, seq) VALUES ('done', NEW.seq); END;"
+        )
+
+
+async def find_await_points(tmp_path: Path) -> list[str]:
+    """Let a bot run undisturbed, and return where its tasks wait between the arrival of a message and its answer."""
+    folder = tmp_path / "record"
+    async with talking(folder, seed=SEED) as talk, victim(folder, talk.gateway.api_url, tmp_path / "log") as process:
+        pid = await process.start("sound", "record", 1, SEED)
+        for _ in range(5):
+            await talk.go_on(10)
+            await asyncio.sleep(0.2)
+        os.kill(pid, signal.SIGTERM)
+        assert await process.end() == 0, (tmp_path / "log").read_text()[-3000:]
+    return (folder / "points").read_text().splitlines()
+
+
+async def play(tmp_path: Path, variant: str, plan: Plan, *, seed: int, seconds: float) -> tuple[list[str], int]:
+    """Kill a bot again and again while people talk to it; return the complaints and how the last bot ended."""
+    folder = tmp_path / "data"
+    async with talking(folder, seed=seed) as talk:
+        async with victim(folder, talk.gateway.api_url, tmp_path / "log") as process:
+            for number, (point, count) in enumerate(plan):
+                pid = await process.start(variant, point, count, seed * 1000 + number)
+                going_on = asyncio.create_task(talk.go_on(talk.random.randrange(4, 12)))
+                code = await process.end_within(talk.random.uniform(0.02, 0.3) if point == TIMED else 1.0, pid)
                 assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
-                await talking
-            pid = await process.start(variant, "never", 1, seed)
+                await going_on
+            pid = await process.start(variant, TIMED, 1, seed)
             await talk.wait_until_done(seconds=seconds)
             complaints = await talk.complaints()
             os.kill(pid, signal.SIGTERM)
@@ -171,25 +231,105 @@ async def play(
         return complaints + journal_complaints(folder, variant), code
 
 
+async def play_takeover(tmp_path: Path, variant: str, *, seed: int, seconds: float) -> tuple[list[str], int, int]:
+    """Stop a bot, let another one take its journal over, and let the first go on; return how both ended, too."""
+    folder = tmp_path / "data"
+    log = tmp_path / "log"
+    async with (
+        talking(folder, seed=seed, allowance=1000) as talk,  # what the one sends the other does not count
+        victim(folder, talk.gateway.api_url, log) as first,
+        victim(folder, talk.gateway.api_url, tmp_path / "log of the other") as second,
+    ):
+        (folder / "go").touch()
+        old = await first.start(f"unlocked {variant}", "stop at handling", 5, seed)
+        await talk.go_on(30)
+        await stopped(old)
+        (folder / "go").unlink()
+        new = await second.start(f"unlocked {variant}", TIMED, 1, seed + 1)
+        await adopted(folder, 2)
+        os.kill(old, signal.SIGCONT)
+        await talk.go_on(30)
+        old_code = await first.end_within(2.0, old)
+        (folder / "go").touch()
+        await talk.wait_until_done(seconds=seconds)
+        complaints = await talk.complaints()
+        os.kill(new, signal.SIGTERM)
+        new_code = await second.end()
+    return complaints + journal_complaints(folder, variant), old_code, new_code
+
+
+async def stopped(pid: int) -> None:
+    """Wait until a process stands still."""
+    async with asyncio.timeout(20):
+        while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def adopted(folder: Path, times: int) -> None:
+    """Wait until a journal was taken over so many times."""
+    async with asyncio.timeout(20):
+        while count_audit(folder, "adopted") < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def count_audit(folder: Path, what: str) -> int:
+    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
+        return int(connection.execute("SELECT count(*) FROM audit WHERE what = ?", (what,)).fetchone()[0])
+
+
 def journal_complaints(folder: Path, variant: str) -> list[str]:
-    """What the journal itself shows: an update completed twice would have its replies twice."""
-    connection = sqlite3.connect(folder / "ilink.db")
-    try:
+    """What the journal itself shows: an update completed twice, or by a process that was taken over from."""
+    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
+        twice = connection.execute(
+            "SELECT seq, count(*) FROM audit WHERE what = 'done' GROUP BY seq HAVING count(*) > 1"
+        ).fetchall()
+        late = connection.execute(
+            "SELECT seq, epoch FROM audit WHERE what = 'finished' AND epoch <"
+            " (SELECT max(epoch) FROM audit AS adoption WHERE adoption.what = 'adopted' AND adoption.n < audit.n)"
+        ).fetchall()
         doubles = connection.execute(
             "SELECT json_extract(item, '$.text_item.text'), count(*) FROM outbox GROUP BY 1 HAVING count(*) > 1"
         ).fetchall()
         waiting = connection.execute("SELECT count(*) FROM inbox WHERE state = 0").fetchone()[0]
-    finally:
-        connection.close()
-    return [f"journaled {count} times: {text}" for text, count in doubles] + (
-        [f"{waiting} updates still wait"] if waiting and variant == "sound" else []
-    )
+    return [
+        *(f"journaled {count} times: {text}" for text, count in doubles),
+        *(f"completed {count} times: update {sequence}" for sequence, count in twice),
+        *(f"completed by a process that was taken over from: update {sequence}" for sequence, _ in late),
+        *([f"{waiting} updates still wait"] if waiting and variant == "sound" else []),
+    ]
 
 
 async def test_a_bot_that_is_killed_again_and_again_answers_everything_once_in_order(tmp_path: Path) -> None:
-    complaints, code = await play(tmp_path, "sound", kills=KILLS, seed=SEED, seconds=60)
+    plan = plan_of(Random(SEED), KILLS, POINTS)
+    complaints, code = await play(tmp_path, "sound", plan, seed=SEED, seconds=60)
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
     assert code == 0
+
+
+async def test_a_bot_that_is_killed_where_its_tasks_wait_answers_everything_once_in_order(tmp_path: Path) -> None:
+    """Every await point with `ILINK_LONG_TESTS`, a handful of them otherwise."""
+    points = await find_await_points(tmp_path)
+    for part in ("intake:take", "journal_sqlite:", "sqlite:write", "senders:", "handling:", "lanes:", "poller:"):
+        assert any(part in point for point in points), (part, points)
+    random = Random(SEED)
+    chosen = points if IS_LONG else random.sample(points, min(20, len(points)))
+    complaints, code = await play(
+        tmp_path, "sound", [(point, random.randrange(1, 4)) for point in chosen], seed=SEED, seconds=60
+    )
+    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert code == 0
+
+
+async def test_a_bot_that_was_stopped_and_taken_over_from_completes_nothing_and_ends(tmp_path: Path) -> None:
+    complaints, old_code, new_code = await play_takeover(tmp_path, "sound", seed=SEED, seconds=60)
+    assert complaints == []
+    assert (old_code, new_code) == (1, 0)
+    assert "took the journal of this account over" in (tmp_path / "log").read_text()
+
+
+async def test_the_check_finds_a_bot_without_a_fence(tmp_path: Path) -> None:
+    complaints, _, _ = await play_takeover(tmp_path, "no_fence", seed=SEED, seconds=3)
+    assert any("taken over from" in complaint for complaint in complaints)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +340,8 @@ async def test_the_check_finds_what_is_broken_on_purpose(tmp_path: Path, variant
     for attempt in range(4):
         folder = tmp_path / str(attempt)
         folder.mkdir()
-        complaints, _ = await play(folder, variant, kills=12, seed=SEED + attempt, seconds=3, points=(weak_point,))
+        plan = plan_of(Random(SEED + attempt), 12, [weak_point])
+        complaints, _ = await play(folder, variant, plan, seed=SEED + attempt, seconds=3)
         if complaints:
             return
     pytest.fail(f"nobody noticed that the bot is broken: {variant}")
