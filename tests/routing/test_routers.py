@@ -12,6 +12,7 @@ from routing_house import dispatch, message, taken_by
 from ilink import Bot, ConfigError, FileMessage, Invocation, Message, Next, Router, TextMessage, filters
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.routing.dispatch import Dispatch
+from ilink.bot.routing.rules import Probe
 
 RESTART = LanePolicy(mode="restart")
 
@@ -31,6 +32,26 @@ async def test_the_first_handler_that_takes_a_message_gets_it() -> None:
     router.on_text(filters.contains("c"))(answering("outer"))
     answers = [await dispatch(router, said) for said in ("abc", "ab", "a", "x")]
     assert answers == [["outer"], ["inner"], ["last"], []]
+
+
+@pytest.mark.parametrize("said", ["abc", "abd"])
+async def test_the_order_holds_whatever_the_filters_look_at(said: str) -> None:
+    conditions = [
+        filters.contains("bd"),
+        filters.startswith("abc"),
+        filters.contains("c"),
+        filters.startswith("a"),
+        filters.matches("ab."),
+        filters.where(lambda one: True),
+        filters.startswith("ab"),
+    ]
+    for first in range(len(conditions)):
+        router = Router()
+        rest = conditions[first:]
+        for condition in rest:
+            router.on_text(condition)(answering(condition.rule.words))
+        expected = next(one for one in rest if one.rule.test(Probe(message(said))) is not None)
+        assert await dispatch(router, said) == [expected.rule.words]
 
 
 async def test_conditions_of_a_router_hold_for_everything_in_it() -> None:
