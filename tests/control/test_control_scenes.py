@@ -123,6 +123,16 @@ MISTAKES = {
     "several people called 'alice'": changed(people=[{"name": "alice"}, {"name": "alice"}]),
     "messages[0].bot: there is no bot 'nobody'": changed(messages=[{"person": "alice", "bot": "nobody", "text": "x"}]),
     "messages[0].person: there is no person 'eve'": changed(messages=[{"person": "eve", "bot": "helper", "text": "x"}]),
+    "messages[1].person: there is no person 'mallory'": changed(
+        messages=[
+            {
+                "person": "alice",
+                "bot": "helper",
+                "items": [{"file": {"kind": "file", "data": base64.b64encode(b"stored before").decode()}}],
+            },
+            {"person": "mallory", "bot": "helper", "text": "x"},
+        ]
+    ),
     "messages[0]: a message has either": changed(messages=[{"person": "alice", "bot": "helper"}]),
     "messages[0].state: a message that goes out": changed(
         messages=[{"person": "alice", "bot": "helper", "direction": "out", "state": "acked", "text": "x"}]

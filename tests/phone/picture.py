@@ -14,7 +14,7 @@ from pathlib import Path
 
 from phone_house import House, ScriptedBot, Words, film, open_house
 from PIL import Image, ImageDraw, ImageOps
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from ilink.gateway.views import Quote
 
@@ -136,7 +136,11 @@ class Scene:
         elif view in PANELS:
             address += f"&panel={view}"
         page = await self.house.page(
-            at=address, viewport={"width": width, "height": height}, color_scheme=theme, locale=self.words.language
+            at=address,
+            viewport={"width": width, "height": height},
+            color_scheme=theme,
+            locale=self.words.language,
+            permissions=["camera"],
         )
         await page.locator(".entry").first.wait_for()
         await page.locator(".picture img").first.evaluate("picture => picture.decode()")
@@ -161,8 +165,7 @@ class Scene:
         elif view == "scan":
             await page.get_by_role("button", name=words("chat.back")).click()
             await page.evaluate("document.querySelector('person-phone').scan()")
-            video = page.locator(".scan-screen video")
-            await video.evaluate("video => new Promise((seen) => video.requestVideoFrameCallback(seen))")
+            await expect(page.locator(".scan-screen video")).to_have_js_property("readyState", 4)
 
 
 async def _hills() -> AsyncIterator[bytes]:

@@ -41,7 +41,7 @@ class Chats:
         records = await store.entries(bot.number, user_id=user_id, after=after, limit=limit)
         return await self.entries([one for one in records if before is None or one.n < before], bot)
 
-    async def list(self, *, user_id: str | None, limit: int) -> list[ChatView]:
+    async def lines(self, *, user_id: str | None, limit: int) -> list[ChatView]:
         """Return the chats of a person or of all, the one with the newest entry first."""
         views: list[ChatView] = []
         for line in await self._state.store.chat_lines(user_id=user_id, limit=limit):

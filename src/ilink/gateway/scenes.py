@@ -19,7 +19,7 @@ from ilink.gateway.media import MediaRoom
 from ilink.gateway.problems import InvalidRequestError
 from ilink.gateway.scene_file import SCENE_VERSION, Scene, SceneBot, SceneFile, SceneMessage, ScenePerson, SceneRead
 from ilink.gateway.state import GatewayState
-from ilink.gateway.transcripts import wire_message
+from ilink.gateway.transcripts import entry_state, wire_message
 from ilink.storage.gateway import BotRecord, ChatRecord, EntryRecord, PersonRecord, SavedState
 from ilink.wire.codec import is_array, is_object
 from ilink.wire.enums import ItemType, MessageState, MessageType
@@ -36,6 +36,8 @@ _WORDS = {
     int(ItemType.FILE): ("file", "file_item"),
     int(ItemType.VIDEO): ("video", "video_item"),
 }
+
+_NEVER_MS = 1 << 62
 
 _READ_STATES = ("stored", "handed_out", "acked")
 """The states of a person's message, in the order in which it goes through them."""
@@ -115,11 +117,7 @@ class Scenes:
             client_id=record.client_id,
             id=str(MESSAGE_ID_BASE + record.n),
         )
-        seq = record.seq or 0
-        if not record.is_outgoing:
-            message.state = "acked" if seq <= bot.acked_seq else "handed_out" if seq <= bot.handed_seq else "stored"
-        elif record.state in ("shown", "not_shown", "refused"):
-            message.state = record.state
+        message.state = entry_state(record, bot, now_ms=_NEVER_MS)  # one whose showing is delayed counts as shown
         message.why = UNSET if record.why is None else record.why
         message.cut = UNSET if record.cut is None else record.cut
         return message

@@ -461,7 +461,7 @@ class Gateway:
 
     async def chats(self, *, user_id: UserId | None = None, limit: int = 500) -> list[ChatView]:
         """Return the chats in which somebody has written, of one person or of all, newest first."""
-        return await self._chats.list(user_id=user_id, limit=limit)
+        return await self._chats.lines(user_id=user_id, limit=limit)
 
     async def mark_read(self, bot_id: AccountId, user_id: UserId, n: int) -> None:
         """Note that a person has seen a chat up to an entry; it never goes back.

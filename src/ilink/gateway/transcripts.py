@@ -18,7 +18,7 @@ from ilink.storage.gateway import EntryRecord
 from ilink.wire.codec import decode, decode_object, encode, is_array, is_object
 from ilink.wire.models import CdnMedia, MessageItem, given
 
-__all__ = ["MediaLookup", "entry_view", "item_view", "key_form", "wire_message"]
+__all__ = ["MediaLookup", "entry_state", "entry_view", "item_view", "key_form", "wire_message"]
 
 MediaLookup = Callable[[str], MediaView | None]
 """Finds what the gateway keeps under a download reference."""
@@ -48,7 +48,7 @@ def entry_view(record: EntryRecord, bot: Bot, *, now_ms: int, media: MediaLookup
         message_id=None if record.state == "refused" else str(MESSAGE_ID_BASE + record.n),
         client_id=record.client_id,
         at=as_datetime(record.at_ms),
-        state=_state(record, bot, now_ms),
+        state=entry_state(record, bot, now_ms=now_ms),
         why=record.why,
         items=[item_view(item, cut=record.cut, media=media) for item in (items if is_array(items) else [])],
         raw=raw,
@@ -124,7 +124,8 @@ def key_form(key: str) -> Literal["hex", "base64_raw", "base64_hex", "unreadable
     return "base64_hex" if len(blob) == 32 and _HEX.issuperset(blob.decode("latin-1")) else "unreadable"
 
 
-def _state(record: EntryRecord, bot: Bot, now_ms: int) -> EntryState:
+def entry_state(record: EntryRecord, bot: Bot, *, now_ms: int) -> EntryState:
+    """Return how far a message has come: a person's as the bot has read, a bot's as it was judged."""
     if record.is_outgoing:
         if record.shown_ms is not None and record.shown_ms > now_ms:
             return "stored"

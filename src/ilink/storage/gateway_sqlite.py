@@ -173,7 +173,7 @@ class SqliteGatewayStore:
         def work(db: sqlite3.Connection) -> int:
             query = "UPDATE bot SET generation = generation + 1 WHERE bot_id = ? RETURNING generation"
             (generation,) = db.execute(query, (bot_id,)).fetchone()
-            return generation
+            return int(generation)
 
         return await self._database.write(work)
 

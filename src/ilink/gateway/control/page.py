@@ -82,22 +82,20 @@ def _file(path: str) -> tuple[bytes, str, str]:
         file = file / part
     if not file.is_file():
         raise _missing(path)
-    return _read(file, mime_type, _age(file))
+    if not isinstance(file, Path):  # the package lies in an archive
+        return _with_tag(file.read_bytes(), mime_type)
+    facts = file.stat()
+    return _read(file, mime_type, (facts.st_mtime_ns, facts.st_size))
 
 
 @lru_cache(maxsize=256)
-def _read(file: Traversable, mime_type: str, _version: tuple[int, int]) -> tuple[bytes, str, str]:
+def _read(file: Path, mime_type: str, _version: tuple[int, int]) -> tuple[bytes, str, str]:
     """Read a file once for each of its versions: a page is many of them, and each load asks for all."""
-    content = file.read_bytes()
+    return _with_tag(file.read_bytes(), mime_type)
+
+
+def _with_tag(content: bytes, mime_type: str) -> tuple[bytes, str, str]:
     return content, mime_type, f'"{sha256(content).hexdigest()[:32]}"'
-
-
-def _age(file: Traversable) -> tuple[int, int]:
-    """Return what tells one version of a file from the next; in an archive there is only one."""
-    if not isinstance(file, Path):
-        return (0, 0)
-    facts = file.stat()
-    return (facts.st_mtime_ns, facts.st_size)
 
 
 def _missing(path: str) -> Refusal:
