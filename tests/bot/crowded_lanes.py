@@ -24,7 +24,7 @@ from ilink.storage.journal import Letter
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import UserId
 
-RAW = b"x" * 500
+RAW = b"x" * 2_000
 
 
 async def fill(database: object, first: int, conversations: int, messages: int) -> None:

@@ -88,8 +88,8 @@ async def test_a_lane_that_rests_for_long_keeps_nothing_in_memory(
 @pytest.mark.parametrize(
     ("conversations", "messages", "most"),
     [
-        pytest.param(50, 15_000, 8, id="few-long"),
-        pytest.param(12_000, 12_000, 24, id="many-short"),
+        pytest.param(10, 8_000, 16, id="few-long"),
+        pytest.param(10_500, 10_500, 45, id="many-short"),
         pytest.param(
             2_000,
             200_000,

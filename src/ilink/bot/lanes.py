@@ -367,7 +367,7 @@ class Lanes:
             return False
         first = page[0] if page else letter
         is_settled = first.sequence in lane.in_hand or first.is_parked
-        if _cancel_running(lane, letter) or first.sequence >= letter.sequence or is_settled:
+        if _cancel_running(lane, letter) or is_settled:
             return True
         lane.in_hand.add(first.sequence)
         if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
@@ -444,7 +444,7 @@ class Lanes:
             now_ms=self._clock.now_ms(),
             due_ms=handled.due_ms,
             expires_ms=handled.expires_ms,
-            others=[(other.sequence, other.claim) for other in letters[1:]],
+            others=_runs_of(letters[1:]) if len(letters) > 1 else (),
             ignored=ignored,
         )
         lane.storing.add_done_callback(lambda done: self._finished(lane, letters, handled, done))
@@ -453,7 +453,8 @@ class Lanes:
     def _finished(self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, done: Future[Completed]) -> None:
         """Take the journal's answer to the end of messages."""
         lane.unstored -= 1
-        lane.let_go(letters)
+        if lane.in_hand:
+            lane.let_go(letters)
         if done.cancelled():
             return
         sequence = letters[-1].sequence
@@ -513,7 +514,7 @@ class Lanes:
                 error=words,
                 due_ms=None if is_last else now_ms + int(pause * 1000),
                 now_ms=now_ms,
-                others=[(other.sequence, other.claim) for other in letters[1:]],
+                others=_runs_of(letters[1:]),
                 is_parked=parks,
             )
         except StoreError as store_error:
@@ -551,6 +552,10 @@ def _cancel_running(lane: LetterLane, letter: Letter) -> bool:
     if running is not None and running.letters[0].sequence < letter.sequence:
         running.cancel(_cancelled_by(letter))
     return running is not None
+
+
+def _runs_of(letters: Sequence[Letter]) -> list[tuple[int, int]]:
+    return [(letter.sequence, letter.claim) for letter in letters]
 
 
 def _cancelled_by(letter: Letter) -> str:

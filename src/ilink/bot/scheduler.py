@@ -201,13 +201,14 @@ class Scheduler(Generic[T, L]):
 
     def offer(self, items: Sequence[T]) -> None:
         """Take items that have just been stored, in their order; what does not fit is read when it is its turn."""
-        work = self._work
+        work, lanes, page = self._work, self._lanes, self._page
         for item in items:
-            lane = self._lane_with_room(work.conversation_of(item))
+            name = work.conversation_of(item)
+            lane = lanes.get(name) or self._open_with_room(name)
             if lane is None:
                 continue
             place = work.place_of(item)
-            if lane.has_more or len(lane.waiting) >= self._page or self._may_have_older(lane):
+            if lane.has_more or len(lane.waiting) >= page or self._may_have_older(lane):
                 lane.has_more = lane.is_behind = True
             elif place > lane.read_to:  # a page may have been read after it was stored
                 lane.waiting.append(item)
@@ -329,21 +330,18 @@ class Scheduler(Generic[T, L]):
         lane = self._lanes[conversation] = self._work.open_lane(conversation)
         return lane
 
-    def _lane_with_room(self, conversation: str) -> L | None:
-        """Return a lane; None when there are too many, and what is offered is found in the journal later."""
-        lane = self._lanes.get(conversation)
-        if lane is None:
-            if not self._has_room:
-                self._has_skipped = True
-                if self._backlog is None:
-                    self._backlog = ""
-                return None
-            lane = self._open(conversation)
-        return lane
+    def _open_with_room(self, conversation: str) -> L | None:
+        """Return a new lane; None when there are too many, and what is offered is found in the journal later."""
+        if self._has_room:
+            return self._open(conversation)
+        self._has_skipped = True
+        if self._backlog is None:
+            self._backlog = ""
+        return None
 
     def _may_have_older(self, lane: L) -> bool:
         """Whether the journal may hold older items of this lane that nobody has looked for yet."""
-        if lane.read_to or self._backlog is None:
+        if self._backlog is None or lane.read_to:
             return False
         return self._has_skipped or lane.conversation > self._backlog
 
