@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Policies,
         SessionState,
         State,
+        question,
     )
     from ilink.bot.access import Pairing
     from ilink.bot.rates import Rate
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         TransportError,
         WindowClosedError,
     )
+    from ilink.flows.markdown import tame_markdown
     from ilink.messages import (
         Accepted,
         AcceptedUnconfirmed,
@@ -187,9 +189,12 @@ __all__ = [
     "filters",
     "make_thumbnail",
     "media_references",
+    "question",
+    "tame_markdown",
 ]
 
 _HOMES = {
+    "tame_markdown": "ilink.flows.markdown",
     "Account": "ilink.wire.accounts",
     **dict.fromkeys(("AccountId", "ClientId", "Cursor", "MessageId", "Secret", "UserId"), "ilink.wire.ids"),
     **dict.fromkeys(
@@ -209,6 +214,7 @@ _HOMES = {
             "Policies",
             "SessionState",
             "State",
+            "question",
         ),
         "ilink.bot",
     ),

@@ -380,6 +380,23 @@ async def test_another_way_than_before_ends_the_form(
         assert await alice.says("hello") == ["other"]
 
 
+async def test_another_question_in_the_place_of_the_open_one_does_not_get_its_answer(
+    make_bot: Make, alice: Phone, caplog: pytest.LogCaptureFixture
+) -> None:
+    questions = ["Your name?", "Your password?"]
+    bot = make_bot()
+
+    @bot.on_command("odd")
+    async def odd(message: TextMessage, ctx: Context) -> None:
+        await message.reply("got " + await ctx.ask(questions[0]))
+
+    async with running(bot):
+        await alice.says("/odd")
+        questions.reverse()
+        assert await alice.says("Alice") == [ENGLISH.changed]
+    assert "its question 1 was 'Your name? (text)'" in caplog.text
+
+
 async def test_a_named_question_may_be_worded_anew(make_bot: Make, alice: Phone) -> None:
     words = ["How many?", "How many cups?"]
     bot = make_bot()

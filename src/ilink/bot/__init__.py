@@ -5,6 +5,7 @@ from __future__ import annotations
 from ilink.bot.bot import Bot
 from ilink.bot.context import Context
 from ilink.bot.conversation import ConversationPolicy, Words
+from ilink.bot.conversation_forms import question
 from ilink.bot.conversation_state import State
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import (
@@ -50,4 +51,5 @@ __all__ = [
     "StoreFailed",
     "StoreRecovered",
     "Words",
+    "question",
 ]

@@ -161,6 +161,22 @@ class Context:
         """Ask for yes or no, in Chinese or English; `ask` with `bool`."""
         return await self.ask(question, bool, timeout=timeout, name=name)
 
+    async def fill(self, form: type[T], *, timeout: float | None = POLICY_TIMEOUT) -> T:
+        """Ask for every field of a form, one after the other, and return it filled.
+
+        The user goes back to the question before with `back` or `返回`, skips one that has a default with `skip` or
+        `跳过`, and ends the form with `/cancel` or `取消`.
+
+        Args:
+            form: A dataclass with fields such as `cups: int = question("How many?", int)`.
+            timeout: Seconds that each question waits; as for `ask`.
+
+        Raises:
+            AskError: As for `ask`.
+            ConfigError: None of its fields is a question.
+        """
+        return await self._talk.fill(form, timeout=timeout)
+
     async def once(self, name: str, function: Callable[[], Awaitable[T]] | Callable[[], T]) -> T:
         """Call a function once for this message, however often the handler is run, and return its result.
 

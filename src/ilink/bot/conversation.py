@@ -247,6 +247,8 @@ class ConversationPolicy:
         tries: How many answers that cannot be read a question takes.
         cancel_commands: Texts that end a question, whatever it asks for.
         cancel_words: Texts that end a question, unless it takes them as an answer: an approval takes them as a no.
+        back_words: Texts that go back to the question before, in a form.
+        skip_words: Texts that skip a question of a form that has a default.
         commands: What a command is while a question is open: "overtake", it is handled and the question stays open; or
             "answer".
         english: What it says to people who are asked in English.
@@ -259,6 +261,8 @@ class ConversationPolicy:
     tries: int = 3
     cancel_commands: Sequence[str] = ("/cancel", "/取消")
     cancel_words: Sequence[str] = ("cancel", "取消", "退出", "算了")
+    back_words: Sequence[str] = ("back", "返回", "上一步")
+    skip_words: Sequence[str] = ("skip", "跳过", "略过")
     commands: Literal["overtake", "answer"] = "overtake"
     english: Words = field(default=ENGLISH, repr=False)
     chinese: Words = field(default=CHINESE, repr=False)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from ilink.bot.conversation import Answer, ConversationPolicy, Kept, OpenForm, Stored
+from ilink.bot.conversation_forms import fill_form
 from ilink.bot.conversation_questions import NotUnderstoodError, Reader
 from ilink.bot.conversation_results import KeepsResults, Results
 from ilink.bot.conversation_state import State, check_state_type, keep_state, read_state, state_name
@@ -175,6 +176,14 @@ class Talk:
             message = f"two states of one conversation are called {name}; give one of the types a `state_name`"
             raise StateError(message, state=name)
         return cast("State[T]", known)
+
+    async def fill(self, kind: type[T], *, timeout: float | None) -> T:
+        """Return a form, filled question by question; see `Context.fill`."""
+
+        async def ask(text: str, reader: Reader[Any], *, hint: str, name: str) -> object:
+            return await self.ask(text, reader, hint=hint, timeout=timeout, tries=None, default=NO_DEFAULT, name=name)
+
+        return await fill_form(kind, ask, self._policy)
 
     @property
     def is_suspended(self) -> bool:
