@@ -15,6 +15,7 @@ from outbox_house import House, house, quiet_bot
 
 from ilink import Accepted, ConfigError, Deferred, DeferredWhy, Receipt, StoreError, StoreLockedError
 from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
 
 OTHER = Path(__file__).parent / "other_process.py"
@@ -152,6 +153,12 @@ class TestProcesses:
         async with Accounts(home.folder) as accounts:
             with accounts.lock(home.account), pytest.raises(StoreLockedError), accounts.lock(home.account):
                 pass
+
+    async def test_the_journal_is_given_back_afterwards(self, home: House) -> None:
+        await home.bot().send(home.alice.user_id, "one", wait=20)
+        async with Accounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as journal:
+            adopted = await journal.adopt()
+        assert (adopted.epoch, adopted.was_open) == (2, False)
 
     async def test_files_go_through_the_process_that_runs_the_bot(self, home: House) -> None:
         async with quiet_bot(home):

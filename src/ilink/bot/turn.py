@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncIterable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, Protocol
-from uuid import UUID
 
 from ilink.bot.clock import Clock
 from ilink.bot.outbox.drafts import drafts_of, file_draft
@@ -266,8 +265,9 @@ class Turn:
     @property
     def run_id(self) -> str:
         """What ties the messages of this turn together, in every run the same (official 2.4.9: one UUID a turn)."""
-        digest = hashlib.sha256(f"{self._account}\0{self._letter.identity}".encode()).digest()
-        return str(UUID(bytes=digest[:16], version=4))
+        name = hashlib.sha256(f"{self._account}\0{self._letter.identity}".encode()).hexdigest()
+        # The shape of a random UUID, version 4.
+        return f"{name[:8]}-{name[8:12]}-4{name[13:16]}-a{name[17:20]}-{name[20:32]}"
 
     def _next_name(self) -> Callable[[int], str]:
         """Return what names the parts of the next answer."""

@@ -85,14 +85,14 @@ class Ledger:
         if (window := self._windows.get(user)) is not None:
             self._remember(self._windows, user, heard(window, self._clock.now_ms(), messages=messages))
 
-    def learn(self, outcome: Outcome) -> None:
+    def learn(self, outcome: Outcome, *, now_ms: int) -> None:
         """Take what an attempt to send taught; the journal learns the same from the outcome."""
         if not outcome.event:
             return
         self._changes += 1
         self._probed.discard(outcome.user)
         if (window := self._windows.get(outcome.user)) is not None:
-            self._remember(self._windows, outcome.user, after_outcome(window, outcome, self._clock.now_ms()))
+            self._remember(self._windows, outcome.user, after_outcome(window, outcome, now_ms))
 
     def begin_probe(self, user: UserId) -> bool:
         """Take the one probe of a window that is half open; False if another conversation of the user has it."""

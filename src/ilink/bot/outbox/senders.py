@@ -264,11 +264,13 @@ class Senders:
             verdict = judge_unknown(failures=lane.failures, policies=self._policies)
             return self._follow(lane, message, verdict, "the process died while it was being sent")
         if draft.expires_ms is not None and draft.expires_ms <= now_ms:
-            return self._leave_out(lane, message, "it waited too long to be sent")
+            self._leave_out(lane, message, "it waited too long to be sent")
+            return None
         if message.state is OutboxState.ASKED:
             return Pause(DeferredWhy.DECISION)
-        if draft.is_progress and self._makes_room(lane, window, now_ms):
-            return self._leave_out(lane, message, "left out: something more important is to be said")
+        if draft.is_progress and await self._makes_room(lane, window, now_ms):
+            self._leave_out(lane, message, "left out: something more important is to be said")
+            return None
         match gate(window, now_ms):
             case Gate.OPEN:
                 return await self._send_in_turn(lane, message)
@@ -335,10 +337,13 @@ class Senders:
         self._finish(lane, replace(message, state=state, message_id=receipt.message_id), event=WindowEvent.ACCEPTED)
         return None
 
-    def _makes_room(self, lane: OutLane, window: Window, now_ms: int) -> bool:
+    async def _makes_room(self, lane: OutLane, window: Window, now_ms: int) -> bool:
         """Tell whether a line of progress is left out: it is late already, or the last messages are for answers."""
-        is_late = len(lane.waiting) > 1 or lane.has_more
-        return is_late or self.is_quiet or gate(window, now_ms) is not Gate.OPEN or _left(window) <= _RESERVED
+        if self.is_quiet or gate(window, now_ms) is not Gate.OPEN or _left(window) <= _RESERVED:
+            return True
+        if len(lane.waiting) == 1 and lane.has_more:  # which only says that the journal may hold more
+            await self._scheduler.read_more(lane)
+        return len(lane.waiting) > 1
 
     def _leave_out(self, lane: OutLane, message: Outgoing, reason: str) -> None:
         """Finish a message that is not sent any more."""
@@ -422,8 +427,9 @@ class Senders:
             code=message.code,
             reason=message.reason,
         )
-        self._settling.hand_over(lane, outcome)
-        self.ledger.learn(outcome)
+        now_ms = self._clock.now_ms()
+        self._settling.hand_over(lane, outcome, now_ms=now_ms)
+        self.ledger.learn(outcome, now_ms=now_ms)
 
     def _stored(self, lane: OutLane, outcome: Outcome) -> None:
         if outcome.state.is_final and (name := lane.files.pop(outcome.out_sequence, None)) is not None:

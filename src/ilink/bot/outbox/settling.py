@@ -41,7 +41,7 @@ class Settling:
         self._on_stored = on_stored
         self._on_lost = on_lost
 
-    def hand_over(self, lane: OutLane, outcome: Outcome) -> None:
+    def hand_over(self, lane: OutLane, outcome: Outcome, *, now_ms: int) -> None:
         """Give an outcome to the journal."""
 
         def look(settling: Future[None]) -> None:
@@ -53,7 +53,7 @@ class Settling:
                 self._on_stored(lane, outcome)
 
         lane.unsettled[outcome.out_sequence] = outcome
-        lane.settling = self._journal.settle(outcome, now_ms=self._clock.now_ms())
+        lane.settling = self._journal.settle(outcome, now_ms=now_ms)
         lane.settling.add_done_callback(look)
 
     async def finish(self, lane: OutLane) -> None:
@@ -65,5 +65,5 @@ class Settling:
                 await self._clock.sleep(self._backoff)
                 lane.has_lost = False
                 for outcome in list(lane.unsettled.values()):
-                    self.hand_over(lane, outcome)
+                    self.hand_over(lane, outcome, now_ms=self._clock.now_ms())
         lane.has_lost = False
