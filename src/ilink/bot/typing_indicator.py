@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from asyncio import Task, TaskGroup
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ilink.bot.clock import Clock
@@ -18,6 +20,9 @@ _log = logging.getLogger(__name__)
 
 _REFRESH: Final = 5.0
 """Seconds after which the phone forgets the indicator (peer: weixin-bot)."""
+
+_TRIES: Final = 3
+"""How often in a row showing or hiding is tried."""
 
 _TICKET_SECONDS: Final = 600.0
 """How long a ticket is used; its life on the server was never measured, peers keep it for 60 s to 24 h."""
@@ -33,6 +38,21 @@ class ShowsTyping(Protocol):
     async def send_typing(self, user_id: UserId, typing_ticket: Secret, *, is_typing: bool = True) -> None:
         """Show or hide the indicator; see `Client.send_typing`."""
         ...
+
+
+@dataclass(slots=True)
+class _Shown:
+    """A user who is shown that an answer is being written.
+
+    Attributes:
+        task: What refreshes it.
+        blocks: How many blocks want it.
+        was_asked_for: Whether it may be shown, so that it has to be hidden.
+    """
+
+    task: Task[None]
+    blocks: int = 1
+    was_asked_for: bool = False
 
 
 class TypingIndicators:
@@ -58,7 +78,7 @@ class TypingIndicators:
         self._clock = clock
         self._tasks = tasks
         self._tickets: dict[UserId, tuple[float, Secret]] = {}
-        self._shown: dict[UserId, tuple[int, Task[None]]] = {}
+        self._shown: dict[UserId, _Shown] = {}
 
     def show(self, user: UserId) -> TypingIndicator:
         """Return a block during which a user sees that an answer is being written."""
@@ -66,35 +86,50 @@ class TypingIndicators:
 
     def cancel(self) -> None:
         """Stop refreshing at once; the phones forget the indicators by themselves."""
-        for _, task in self._shown.values():
-            task.cancel()
+        for shown in self._shown.values():
+            shown.task.cancel()
 
     def begin(self, user: UserId) -> None:
         """Take note of one more block for a user."""
-        count, task = self._shown.get(user, (0, None))
-        self._shown[user] = (count + 1, task or self._tasks.create_task(self._refresh(user)))
+        if (shown := self._shown.get(user)) is not None:
+            shown.blocks += 1
+            return
+        self._shown[user] = _Shown(self._tasks.create_task(self._refresh(user)))
 
     async def end(self, user: UserId) -> None:
-        """Take note of one block less; the last one hides the indicator."""
-        count, task = self._shown[user]
-        if count > 1:
-            self._shown[user] = (count - 1, task)
+        """Take note of one block less; the last one hides the indicator, also when its handler is being cancelled."""
+        shown = self._shown[user]
+        shown.blocks -= 1
+        if shown.blocks:
             return
         del self._shown[user]
-        task.cancel()
-        if user in self._tickets:
-            await self._tell(user, is_typing=False)
+        shown.task.cancel()
+        if shown.was_asked_for or user in self._tickets:
+            await asyncio.shield(self._tasks.create_task(self._hide(user)))
 
     async def _refresh(self, user: UserId) -> None:
-        while await self._tell(user, is_typing=True):
+        """Show the indicator again and again; a ticket that died is replaced, and a server that fails is left alone."""
+        failures = 0
+        while failures < _TRIES:
+            self._shown[user].was_asked_for = True
+            is_shown = await self._tell(user, is_typing=True)
+            if is_shown is None:
+                return
+            failures = 0 if is_shown else failures + 1
             await self._clock.sleep(_REFRESH)
 
-    async def _tell(self, user: UserId, *, is_typing: bool) -> bool:
-        """Show or hide; whatever goes wrong costs the indicator and nothing else."""
+    async def _hide(self, user: UserId) -> None:
+        """Hide the indicator; a ticket that died is replaced, because an indicator that is not hidden may stay."""
+        for _ in range(_TRIES):
+            if await self._tell(user, is_typing=False) is not False:
+                return
+
+    async def _tell(self, user: UserId, *, is_typing: bool) -> bool | None:
+        """Show or hide, and tell whether that worked; None without a ticket. What goes wrong costs nothing else."""
         try:
             ticket = await self._ticket(user)
             if ticket is None:
-                return False
+                return None
             await self._client().send_typing(user, ticket, is_typing=is_typing)
         except IlinkError as error:
             self._tickets.pop(user, None)
