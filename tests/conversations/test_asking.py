@@ -336,6 +336,35 @@ async def test_what_is_done_once_is_done_once(make_bot: Make, alice: Phone) -> N
     assert tries == [42, 42, 42]
 
 
+async def test_what_was_done_once_is_known_for_as_long_as_the_question_is_open(
+    make_bot: Make, alice: Phone, clock: HastyClock
+) -> None:
+    done: list[str] = []
+
+    def shop(bot: Bot) -> Bot:
+        @bot.on_command("buy")
+        async def buy(message: TextMessage, ctx: Context) -> None:
+            await ctx.once("pay", lambda: done.append("paid"))
+            await message.reply(await ctx.ask("Colour?", timeout=None))
+
+        return bot
+
+    async with running(shop(make_bot())):
+        await alice.says("/buy")
+    clock.ahead_ms += 5 * 86_400_000
+    async with running(shop(make_bot())):
+        assert await alice.says("red") == ["red"]
+    assert done == ["paid"]
+
+
+async def test_only_who_was_asked_answers_in_a_group(make_bot: Make, server: Server, alice: Phone) -> None:
+    bob = Phone(server, BOB)
+    async with running(ordering(make_bot())):
+        await alice.says("/order", hears=2, group_id="g")
+        assert await bob.says("1", group_id="g") == ["echo 1"]
+        assert await alice.says("2", hears=2, group_id="g") == ["coffee, good.", "How many?"]
+
+
 async def test_a_result_that_json_cannot_hold_is_refused(make_bot: Make, alice: Phone) -> None:
     bot = make_bot()
     refusals: list[str] = []
