@@ -18,22 +18,20 @@ from typing import Final, Literal, Self
 
 from ilink.errors import StoreError
 from ilink.gateway.admission import Admission
-from ilink.gateway.bots import Bot, Bots, FreshMail
+from ilink.gateway.bots import Bot, Bots
 from ilink.gateway.chats import Chats
 from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
 from ilink.gateway.faults import FaultBook
-from ilink.gateway.holds import Ending, Hold, Waiting
-from ilink.gateway.ids import MESSAGE_ID_BASE, IdSource
-from ilink.gateway.knobs import Knobs, Readings
+from ilink.gateway.holds import Waiting
+from ilink.gateway.ids import IdSource
+from ilink.gateway.knobs import Knobs
 from ilink.gateway.linter import Linter, inspect_media
-from ilink.gateway.mail import inbound_message, text_items
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.polls import Polls
-from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
-from ilink.gateway.quotes import quote_of
+from ilink.gateway.problems import InvalidRequestError, UnknownThingError
 from ilink.gateway.scene_file import Scene
 from ilink.gateway.scenes import Scenes
 from ilink.gateway.sends import Sends
@@ -60,15 +58,14 @@ from ilink.gateway.views import (
     WireEntry,
 )
 from ilink.gateway.wire_log import Exchange, WireLog
-from ilink.storage.gateway import ChatRecord, EntryRecord, MailDraft, MailRecord, PersonRecord
+from ilink.gateway.writing import Writing
+from ilink.storage.gateway import ChatRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
 
 _NAME_CHARACTERS: Final = 64
-_KNOWN_PEOPLE: Final = 100_000
-"""How many people are remembered to exist, which saves a look into the store for each of their messages."""
 _BEGINNING_OF_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """The clock, and whatever expires after it, stays within the years that dates can have."""
@@ -115,8 +112,6 @@ class Gateway:
         self._events = EventStream()
         self._wire = WireLog()
         self._linter = Linter()
-        self._entry_watchers: dict[int, set[Hold]] = {}
-        self._known_people: set[str] = set()
         self._media: MediaRoom | None = None
         self._store: SqliteGatewayStore | None = None
 
@@ -388,19 +383,7 @@ class Gateway:
             ConflictError: `bind.owner_only` is on and the person is not the bot's owner.
             InvalidRequestError: Neither or both of text and items were given.
         """
-        if (text is None) == (items is None):
-            message = "give either a text or items"
-            raise InvalidRequestError(message)
-        bot = await self._writable_bot(bot_id, user_id)
-        now_ms = self._state.clock.now_ms()
-        content = text_items(text or "", now_ms) if items is None else [dict(item) for item in items]
-        if quote is not None:
-            await self._add_quote(content, quote, self._state.knobs_about(bot, user_id))
-        draft = self._draft(bot, user_id, content, dict(fields or {}), now_ms)
-        stored = await self._state.store.append(draft)
-        self._polls.deliver(bot, FreshMail(now_ms, MailRecord(stored.seq, stored.wire)))
-        self._tell_entry(bot, user_id, stored.n)
-        return Posted(message_id=str(MESSAGE_ID_BASE + stored.n), seq=stored.seq, n=stored.n)
+        return await self._writing.post(user_id, bot_id, text=text, items=items, quote=quote, fields=fields)
 
     async def post_media(
         self,
@@ -428,11 +411,7 @@ class Gateway:
             UnknownThingError, ConflictError: As for `post_message`; nothing was read.
             InvalidRequestError: It is larger than `cdn.max_bytes`, or a WAV file that cannot be converted.
         """
-        bot = await self._writable_bot(bot_id, user_id)
-        transcript = text or "" if kind == "voice" else ""
-        item = await self.media.add_inbound(bot.number, kind, chunks, user_id=user_id, name=name, transcript=transcript)
-        before = text_items(text, self._state.clock.now_ms()) if text and not transcript else []
-        return await self.post_message(user_id, bot_id, items=[*before, item], quote=quote)
+        return await self._writing.post_file(user_id, bot_id, kind, chunks, name=name, text=text, quote=quote)
 
     async def transcript(
         self,
@@ -456,7 +435,7 @@ class Gateway:
             UnknownThingError: There is no such bot or person.
         """
         bot = await self._bots.get(bot_id)
-        await self._require_person(user_id)
+        await self._writing.require_person(user_id)
         return await self._chats.page(bot, user_id, after=after, before=before, limit=limit)
 
     async def chats(self, *, user_id: UserId | None = None, limit: int = 500) -> list[ChatView]:
@@ -470,7 +449,7 @@ class Gateway:
             UnknownThingError: There is no such bot or person.
         """
         bot = await self._bots.get(bot_id)
-        await self._require_person(user_id)
+        await self._writing.require_person(user_id)
         await self._chats.mark_read(bot, user_id, n)
 
     async def wait_entries(
@@ -492,8 +471,8 @@ class Gateway:
         """
         bot = await self._bots.get(bot_id)
         if user_id is not None:
-            await self._require_person(user_id)
-        records = await self._wait_records(bot, user_id, after, count, direction, timeout)
+            await self._writing.require_person(user_id)
+        records = await self._writing.wait(bot, user_id, after, count, direction, timeout)
         return await self._chats.entries(records, bot)
 
     async def wait_code(self, *, timeout: float = 10.0) -> CodeView | None:
@@ -510,7 +489,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is none.
         """
-        record = await self._record(message_id)
+        record = await self._writing.record(message_id)
         bot = next((bot for bot in await self._bots.all() if bot.number == record.bot), None)
         if bot is None:
             raise UnknownThingError("message", message_id)
@@ -663,7 +642,7 @@ class Gateway:
 
     def _forget(self) -> None:
         """Forget what is kept in memory of a state that is no more."""
-        self._known_people.clear()
+        self._writing.forget()
         self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
         self._bots.forget()
         self._codes.forget()
@@ -743,6 +722,7 @@ class Gateway:
         self._codes = Codes(self._state, self._bots)
         self._polls = Polls(self._state, self._bots)
         self._typing = TypingState(self._state)
+        self._writing = Writing(self._state, bots=self._bots, polls=self._polls, media=lambda: self.media)
         self._door = BotDoor(
             self._state,
             bots=self._bots,
@@ -751,7 +731,7 @@ class Gateway:
             sends=Sends(self._state),
             typing=self._typing,
             uploads=Uploads(self._state),
-            on_entry=self._wake_watchers,
+            on_entry=self._writing.wake,
             inspect=lambda bot, items: inspect_media(self.media, bot.number, items),
         )
 
@@ -763,105 +743,9 @@ class Gateway:
         self._state.publish("clock", {"now": view.now.isoformat(), "frozen": view.frozen})
         return view
 
-    async def _writable_bot(self, bot_id: AccountId, user_id: UserId) -> Bot:
-        """Return the bot that a person writes to, if both exist and the person may."""
-        bot = await self._bots.get(bot_id)
-        await self._require_person(user_id)
-        if self._state.knobs_about(bot, user_id).flag("bind.owner_only") and user_id != bot.owner_user_id:
-            message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
-            raise ConflictError(message)
-        return bot
-
     async def _owner_of(self, number: int) -> str | None:
         bot = await self._bots.numbered(number)
         return None if bot is None else bot.owner_user_id
-
-    async def _require_person(self, user_id: str) -> None:
-        if user_id in self._known_people:
-            return
-        if await self._state.store.person(user_id) is None:
-            raise UnknownThingError("person", user_id)
-        if len(self._known_people) < _KNOWN_PEOPLE:
-            self._known_people.add(user_id)
-
-    async def _record(self, message_id: str) -> EntryRecord:
-        is_number = message_id.isascii() and message_id.isdigit() and len(message_id) < 20
-        n = int(message_id) - MESSAGE_ID_BASE if is_number else 0
-        record = await self._state.store.entry(n) if 0 < n < MESSAGE_ID_BASE else None
-        if record is None or record.state == "refused":
-            raise UnknownThingError("message", message_id)
-        return record
-
-    async def _add_quote(self, content: list[dict[str, object]], quote: Quote, knobs: Readings) -> None:
-        if not content:
-            message = "a quote needs an item to stand on"
-            raise InvalidRequestError(message)
-        record = await self._record(quote.message_id)
-        content[0] = {**content[0], "ref_msg": quote_of(record, partial=quote.partial, knobs=knobs)}
-
-    def _draft(
-        self, bot: Bot, user_id: str, content: list[dict[str, object]], fields: dict[str, object], now_ms: int
-    ) -> MailDraft:
-        client_id = self._state.ids.bytes("client_id", 8).hex()
-        context_token = self._state.ids.context_token()
-        if self._state.knobs_about(bot, user_id).flag("groups.enabled"):
-            fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}
-
-        def build(n: int, seq: int) -> bytes:
-            return inbound_message(
-                n=n,
-                seq=seq,
-                user_id=user_id,
-                bot_id=bot.bot_id,
-                bot_number=bot.number,
-                client_id=client_id,
-                context_token=context_token,
-                at_ms=now_ms,
-                items=content,
-                fields=fields,
-            )
-
-        return MailDraft(
-            bot=bot.number,
-            user_id=user_id,
-            client_id=client_id,
-            at_ms=now_ms,
-            context_token=context_token,
-            build=build,
-        )
-
-    def _tell_entry(self, bot: Bot, user_id: str, n: int) -> None:
-        data: dict[str, object] = {"bot_id": bot.bot_id, "user_id": user_id, "n": n, "direction": "in"}
-        self._state.publish("message", {**data, "state": "stored"})
-        self._wake_watchers(bot)
-
-    def _wake_watchers(self, bot: Bot) -> None:
-        for hold in self._entry_watchers.get(bot.number, ()):
-            hold.end(Ending.NEWS)
-
-    async def _wait_records(
-        self, bot: Bot, user_id: str | None, after: int, count: int, direction: Direction | None, seconds: float
-    ) -> list[EntryRecord]:
-        """Look, and look again at every new entry of the bot; who waits is registered before it looks."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        is_outgoing = None if direction is None else direction == "out"
-        watchers = self._entry_watchers.setdefault(bot.number, set())
-        while True:
-            hold = Hold()
-            watchers.add(hold)
-            try:
-                records = await self._state.store.entries(
-                    bot.number, user_id=user_id, after=after, limit=1000, is_outgoing=is_outgoing
-                )
-                left = deadline - loop.time()
-                if len(records) >= count or left <= 0:
-                    return records
-                await self._state.waiting.wait_real(hold, left)
-                if hold.ending is Ending.STOPPING:
-                    return records
-            finally:
-                watchers.discard(hold)
 
     def _window(self, bot: Bot, chat: ChatRecord) -> WindowView:
         knobs = self._state.knobs_about(bot, chat.user_id)
