@@ -145,7 +145,10 @@ class Scene:
         await page.locator(".entry").first.wait_for()
         await page.locator(".picture img").first.evaluate("picture => picture.decode()")
         await self._arrange(page, view)
-        await page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
+        await page.evaluate(
+            "Promise.allSettled(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < 9e9)"
+            ".map((one) => one.finished))"
+        )
         await page.wait_for_timeout(300)
         path = folder / f"{view}-{self.words.language}-{theme}.png"
         await page.screenshot(path=path, animations="disabled")
