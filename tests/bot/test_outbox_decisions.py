@@ -11,6 +11,7 @@ from bot_house import FAST, HastyClock, Server, running, sign_in
 from outbox_house import House, house, quiet_bot
 
 from ilink import Accepted, Bot, ConfigError, Deferred, DeferredWhy, Message, OnUnknown, Unknown
+from ilink.bot.clock import WallClock
 from ilink.bot.outbox.postbox import OutboxEntry
 from ilink.storage.accounts import Accounts
 from ilink.storage.journal import OutboxState, Outcome
@@ -86,7 +87,7 @@ async def test_a_message_that_does_not_ask_is_not_decided_about(home: House, act
 
 async def test_decisions_of_other_processes_are_noticed(home: House) -> None:
     home.gateway.fault("sendmessage", reset="before", times=2)
-    async with quiet_bot(home, ASK) as bot:
+    async with quiet_bot(home, ASK, clock=WallClock()) as bot:  # no hasty clock: they are not found by and by
         first = await bot.send(home.alice.user_id, "one")
         second = await bot.send(home.alice.user_id, "two")
         await home.until_state(first.client_id, OutboxState.ASKED)

@@ -14,6 +14,7 @@ import pytest
 from outbox_house import House, house, quiet_bot
 
 from ilink import Accepted, ConfigError, Deferred, DeferredWhy, Receipt, StoreError, StoreLockedError
+from ilink.bot.clock import WallClock
 from ilink.storage.accounts import Accounts, local_database
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
@@ -85,7 +86,7 @@ class TestThreads:
 
 class TestProcesses:
     async def test_the_process_that_runs_the_bot_sends_what_another_one_says(self, home: House) -> None:
-        async with quiet_bot(home) as bot:
+        async with quiet_bot(home, clock=WallClock()) as bot:  # no hasty clock: it is noticed, not found by and by
             assert await other_process(home, "from outside") == "Accepted"
             assert isinstance(await bot.send(home.alice.user_id, "from inside", wait=20), Accepted)
         assert await home.shown() == ["from outside", "from inside"]

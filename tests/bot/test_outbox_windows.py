@@ -85,7 +85,10 @@ class TestWaiting:
             await hear(server)
             server.send_faults.append(CLOSED)
             sent = await bot.send("a", "one")
-            await until_deferred(bot, sent.client_id, DeferredWhy.WINDOW)
+            lanes = bot._runner._senders._scheduler  # type: ignore[union-attr]
+            async with asyncio.timeout(10):
+                while (lane := lanes.find("u:a")) is None or lane.pause is None:  # noqa: ASYNC110  # it tells nobody
+                    await asyncio.sleep(0.001)
             await hear(server)
             assert isinstance(await bot.outbox.receipt(sent.client_id, wait=10), Accepted)
 
