@@ -189,6 +189,23 @@ async def test_inner_routers_replace_what_outer_ones_provide() -> None:
     assert seen == ["outer", "inner"]
 
 
+async def test_an_error_handler_sees_what_its_own_router_sees() -> None:
+    outer, inner = Router(), Router()
+    outer.provide(str | None, lambda: "outer")  # type: ignore[arg-type]
+    inner.provide(str | None, lambda: "inner")  # type: ignore[arg-type]
+
+    @outer.on_error()
+    async def sorry(error: Exception, message: Message, name: str | None) -> None:
+        await message.reply(str(name))
+
+    @inner.on_text()
+    async def fail(message: TextMessage) -> None:
+        raise ValueError
+
+    outer.include(inner)
+    assert await dispatch(outer, "x") == ["outer"]
+
+
 async def test_a_provider_sees_what_stands_around_it_and_not_what_stands_inside() -> None:
     outer, inner = Router(), Router()
     outer.provide(Repository, Repository)

@@ -376,7 +376,7 @@ def test_waiting_filters_behind_policies_or_of_other_kinds_do_not_matter() -> No
     router = Router()
     router.on_file(_slow)(answering(""))
     router.on_text(filters.contains("a"), policy=RESTART)(answering(""))
-    router.on_text(_slow)(answering(""))
+    router.on_text(filters.contains("b"), _slow)(answering(""))
     built = Dispatch(router)
     assert (built.plan(message("a")), built.plan(message("b"))) == (RESTART, None)
 
