@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from functools import cache
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 import msgspec
 import msgspec.inspect as shapes
@@ -16,6 +15,9 @@ from ilink.errors import ConfigError, StateError
 __all__ = ["State", "check_state_type", "keep_state", "read_state", "state_name"]
 
 T = TypeVar("T")
+
+_checked: Final[set[type[object]]] = set()
+"""Types that are known to be good; a program has few."""
 
 
 class State(Generic[T]):
@@ -60,7 +62,6 @@ def state_name(kind: type[object]) -> str:
     return name if isinstance(name, str) else kind.__qualname__.rpartition(".<locals>.")[2]
 
 
-@cache
 def check_state_type(kind: type[object]) -> None:
     """Refuse a type whose values could not be kept, before any message comes.
 
@@ -68,6 +69,8 @@ def check_state_type(kind: type[object]) -> None:
         ConfigError: It is no dataclass or Struct, has a field without default, or one that JSON has no place for; the
             message names the field.
     """
+    if kind in _checked:
+        return
     if not (dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)):
         message = f"{_shown(kind)} cannot be the state of a conversation: use a dataclass or a msgspec Struct"
         raise ConfigError(message)
@@ -89,6 +92,7 @@ def check_state_type(kind: type[object]) -> None:
                 " conversation has nothing to begin with; give it one"
             )
             raise ConfigError(message)
+    _checked.add(kind)
 
 
 def keep_state(state: State[Any], *, now_ms: int) -> KeptState:

@@ -22,7 +22,8 @@ from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
 from ilink.bot.turn import Outlet, Turn
 from ilink.errors import AskError, ConversationChangedError, HandlerError
-from ilink.messages.incoming import AnyMessage, Message, known_quote, read_message, read_update
+from ilink.messages.incoming import AnyMessage, Message, read_message, read_update
+from ilink.messages.quotes import known_quote
 from ilink.storage.history import History
 from ilink.storage.journal import Letter
 from ilink.wire.ids import AccountId

@@ -93,8 +93,8 @@ class JobKeeper:
             if definition.plan is not None:
                 await self._plan(definition, stored.get(definition.name))
         for job in stored.values():
-            definition = self._jobs.find(job.name)
-            if job.is_declared and job.next_ms is not None and (definition is None or definition.plan is None):
+            known = self._jobs.find(job.name)
+            if job.is_declared and job.next_ms is not None and (known is None or known.plan is None):
                 _log.info("the job %s is not declared any more, so it is not done any more", job.name)
                 await self._agenda.put_job(msgspec.structs.replace(job, next_ms=None))
 

@@ -84,8 +84,7 @@ class Daily:
         """Return the next moment after one, later than now."""
         after = max(moment_ms, now_ms)
         today = _to_datetime(after).astimezone(self.zone).date()
-        # A day before, because the skipped hour of a change may push a moment past midnight; eight find any weekday.
-        days = (today + timedelta(days=number) for number in range(-1, 9))
+        days = (today + timedelta(days=number) for number in range(9))
         moments = (to_ms(self._moment(day)) for day in days if not self.weekdays or day.weekday() in self.weekdays)
         return next((moment for moment in moments if moment > after), None)
 

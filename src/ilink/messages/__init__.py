@@ -9,7 +9,6 @@ from ilink.messages.incoming import (
     ImageMessage,
     Message,
     OtherMessage,
-    Quote,
     TextMessage,
     VideoMessage,
     VoiceMessage,
@@ -33,6 +32,7 @@ from ilink.messages.media import (
     media_references,
 )
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
+from ilink.messages.quotes import KnownQuote, Quote
 from ilink.messages.receipts import (
     Accepted,
     AcceptedUnconfirmed,
@@ -61,6 +61,7 @@ __all__ = [
     "IncomingVideo",
     "IncomingVoice",
     "Item",
+    "KnownQuote",
     "MediaKind",
     "MediaReference",
     "Message",

@@ -29,25 +29,23 @@ from ilink.messages.items import (
     read_items,
 )
 from ilink.messages.media import MediaKind, MediaMover, UploadSource
+from ilink.messages.quotes import KnownQuote, Quote, text_of
 from ilink.messages.receipts import Receipt
 from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, MessageId, Secret, UserId
-from ilink.wire.models import MessageItem, PartialText, QuotedMessage, WeixinMessage, given, read_id
-from ilink.wire.quotes import find_quote, quoted_message_id, select_quoted_text
+from ilink.wire.models import WeixinMessage, given, read_id
+from ilink.wire.quotes import find_quote, quoted_message_id
 
 __all__ = [
     "AnyMessage",
     "FileMessage",
     "ImageMessage",
-    "KnownQuote",
     "Message",
     "OtherMessage",
-    "Quote",
     "TextMessage",
     "Turn",
     "VideoMessage",
     "VoiceMessage",
-    "known_quote",
     "read_message",
     "read_moment",
     "read_update",
@@ -91,75 +89,6 @@ class Turn(Protocol):
     def media(self) -> MediaMover:
         """What fetches the files of the message."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownQuote:
-    """A quoted message as the journal knows it.
-
-    Attributes:
-        items: All its parts.
-        is_ours: Whether the bot said it.
-        at: When it was received, or accepted by the server; aware, in UTC.
-    """
-
-    items: tuple[MessageItem, ...] = field(repr=False)
-    is_ours: bool
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """What a message refers to, as far as it is known.
-
-    What phones send of it changed over time: its content, its id with a type, and now its id alone (observed: ocw#222,
-    official 2.4.9). So it is looked up in the journal, which knows what was said for `Policies.keep_seconds`.
-
-    Attributes:
-        message_id: The quoted message; None on phones that send only its content.
-        title: A summary the phone made; often empty.
-        item: The quoted part itself, where the phone sent it or the journal knows it; else None.
-        partial: Which of its words were selected; None for all of it.
-        known: The quoted message as the journal knows it; None when it does not, such as one from long ago.
-    """
-
-    message_id: MessageId | None
-    title: str
-    item: Item | None
-    partial: PartialText | None
-    known: KnownQuote | None = None
-    _turn: Turn | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def is_known(self) -> bool:
-        """Whether its content is known, from the phone or from the journal; when not, `text` is empty."""
-        return self.known is not None or self.item is not None or bool(self.title)
-
-    @property
-    def is_ours(self) -> bool | None:
-        """Whether the bot said it; None when that is not known."""
-        return None if self.known is None else self.known.is_ours
-
-    @property
-    def text(self) -> str:
-        """The quoted words: those that were selected, if the phone said which, else all of them."""
-        whole = self.whole_text
-        return whole if self.partial is None else select_quoted_text(whole, self.partial)
-
-    @property
-    def whole_text(self) -> str:
-        """All text of the quoted message, whatever was selected."""
-        if self.known is not None:
-            parts = (read_item(item) for item in self.known.items)
-            return _text(tuple(part for part in parts if part is not None))
-        return self.item.text if isinstance(self.item, TextItem) else self.title
-
-    @property
-    def all_media(self) -> tuple[IncomingMedia, ...]:
-        """The files of the quoted message that the journal knows, to be fetched like those of any message."""
-        items = () if self.known is None else self.known.items
-        quotes = [MessageItem(ref_msg=QuotedMessage(message_item=item)) for item in items]
-        return find_media(WeixinMessage(item_list=quotes), None if self._turn is None else self._turn.media)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -499,7 +428,7 @@ def read_message(
         account=account,
         user=UserId(given(wire.from_user_id, "")),
         id=read_id(wire.message_id),
-        text=_text(items),
+        text=text_of(items),
         items=items,
         sequence=sequence,
         attempt=attempt,
@@ -511,18 +440,6 @@ def read_message(
     )
 
 
-def known_quote(raw: bytes, *, is_ours: bool, at_ms: int) -> KnownQuote | None:
-    """Return what is known of a message by its bytes, an update or one item of ours; None when they tell nothing."""
-    try:
-        if is_ours:
-            items: tuple[MessageItem, ...] = (decode(raw, MessageItem).value,) if raw else ()
-        else:
-            items = tuple(given(decode(raw, WeixinMessage).value.item_list, []))
-    except RemoteProtocolError:
-        return None
-    return KnownQuote(items=items, is_ours=is_ours, at=_EPOCH + timedelta(milliseconds=at_ms)) if items else None
-
-
 def _kind(items: tuple[Item, ...]) -> type[AnyMessage]:
     has_text = False
     for item in items:
@@ -531,13 +448,6 @@ def _kind(items: tuple[Item, ...]) -> type[AnyMessage]:
         elif (kind := _KINDS.get(type(item))) is not None:
             return kind
     return TextMessage if has_text else OtherMessage
-
-
-def _text(items: tuple[Item, ...]) -> str:
-    if len(items) == 1 and isinstance(items[0], TextItem):
-        return items[0].text
-    lines = [item.text for item in items if isinstance(item, TextItem)]
-    return "\n".join(lines) if lines else next((item.transcript for item in items if isinstance(item, VoiceItem)), "")
 
 
 def read_moment(milliseconds: int | None) -> datetime | None:

@@ -31,11 +31,11 @@ from ilink.messages.incoming import (
     ImageMessage,
     Message,
     OtherMessage,
-    Quote,
     TextMessage,
     VideoMessage,
     VoiceMessage,
 )
+from ilink.messages.quotes import Quote
 from ilink.wire.ids import normalize_user_id
 
 __all__ = [

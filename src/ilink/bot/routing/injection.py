@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal, get_args, get_origin
 
 from ilink.bot.routing.places import Place
 from ilink.bot.routing.signatures import MISSING, Signature, Unresolved
-from ilink.messages.incoming import Message, Quote
+from ilink.messages.incoming import Message
+from ilink.messages.quotes import Quote
 from ilink.wire.ids import AccountId, UserId
 
 if TYPE_CHECKING:
