@@ -424,6 +424,22 @@ def test_unused_providers_are_checked_as_well() -> None:
         router.check()
 
 
+async def asks_for_what_is_defined_below(message: TextMessage, later: DefinedBelow) -> None:
+    await message.reply(type(later).__name__)
+
+
+_registered_early = Router()
+_registered_early.on_text()(asks_for_what_is_defined_below)
+
+
+class DefinedBelow: ...
+
+
+async def test_what_is_defined_below_a_handler_is_found_when_the_router_is_built() -> None:
+    _registered_early.provide(DefinedBelow, DefinedBelow)
+    assert await dispatch(_registered_early, "x") == ["DefinedBelow"]
+
+
 async def test_local_classes_are_found_by_annotation() -> None:
     class Local: ...
 

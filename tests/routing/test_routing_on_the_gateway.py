@@ -185,6 +185,24 @@ async def test_an_error_handler_that_fails_leaves_the_message_to_be_tried_again(
     assert server.heard("alice") == ["second time"]
 
 
+async def test_an_error_that_no_error_handler_is_for_is_tried_again(server: Server, make_bot: Make) -> None:
+    bot = make_bot()
+
+    @bot.on_text()
+    async def fail(message: TextMessage) -> None:
+        if message.attempt == 1:
+            raise ValueError
+        await message.reply("second time")
+
+    @bot.on_error(KeyError)
+    async def other(error: KeyError, message: Message) -> None: ...
+
+    async with running(bot):
+        server.says("alice", "one")
+        await server.until(lambda: bool(server.heard("alice")))
+    assert server.heard("alice") == ["second time"]
+
+
 async def test_a_handler_out_of_time_can_be_apologised_for(server: Server, make_bot: Make) -> None:
 
     bot = make_bot(policies=replace(FAST, handler_seconds=0.05))
