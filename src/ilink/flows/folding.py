@@ -125,13 +125,10 @@ def _is_whole(text: str, place: int, inside: list[tuple[int, int, str]]) -> bool
     """Tell whether something stands around a place that is not torn apart: a code block or a table."""
     if any(first <= place <= last for first, last, _ in inside):
         return True
-    line_start = text.rfind("\n", 0, place) + 1
-    opens_code = text[line_start:place].lstrip().startswith(("```", "~~~"))
     before = text[:place].rstrip("\n").rpartition("\n")[2].lstrip()
     is_paragraph = text[:place].endswith("\n\n")
     after = text[place:].lstrip(" ")
-    in_table = before.startswith("|") and not is_paragraph and (after.startswith("|") or not after)
-    return opens_code or in_table
+    return before.startswith("|") and not is_paragraph and (after.startswith("|") or not after)
 
 
 def _cut_anywhere(text: str, rules: FoldRules, room: int) -> tuple[list[str], str] | None:
