@@ -265,6 +265,8 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
         while is_unlocked and not (folder / "go").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         doom.at("handling")
+        if message.text.startswith("go on"):
+            return
         if message.text.endswith("7"):
             await message.reply(f"got {message.text}", wait=0)
         if random.random() < 0.1:

@@ -179,6 +179,18 @@ class TestSuspects:
         assert server.sent[-1].context_token.reveal() == "T2"
 
 
+async def test_a_batch_in_the_wrong_order_is_answered_in_the_order_it_was_said(server: Server, make_bot: Make) -> None:
+    said = [
+        text_update(2 * number + (user == "b"), user, f"{user}{number}") for number in range(5) for user in ("a", "b")
+    ]
+    server.hands_out(*reversed(said))
+    bot = make_bot()
+    echo(bot)
+    async with running(bot):
+        await server.until(lambda: len(server.sent) == 10)
+    assert [server.heard(user) for user in ("a", "b")] == [[f"{user}{n}" for n in range(5)] for user in ("a", "b")]
+
+
 class TestOnTheGateway:
     @pytest.mark.parametrize(
         ("kind", "omitted"),

@@ -32,7 +32,8 @@ from ilink.flows.polling import Backoff
 
 folder, url, stop_seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 haste = Backoff(first=0.05, ceiling=0.1, floor=0.0)
-bot = Bot(data=folder, base_url=url, policies=Policies(handler_backoff=haste, send_backoff=haste, stop_seconds=stop_seconds))
+policies = Policies(handler_backoff=haste, send_backoff=haste, stop_seconds=stop_seconds)
+bot = Bot(data=folder, base_url=url, policies=policies)
 connect = ilink.storage.sqlite.Database._connect
 
 def impatient(self, **options):
@@ -225,13 +226,13 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
         pytest.skip("only root mounts disks")
-    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False)  # noqa: S603
+    mounted = subprocess.run([mount, "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False)
     if mounted.returncode:
         pytest.skip("no disk can be mounted here")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 async def test_a_full_disk_delays_answers_and_loses_none(tiny_disk: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import signal
@@ -18,6 +19,7 @@ from random import Random
 from types import FrameType
 
 from ilink.bot.access import Gate, Pairing
+from ilink.bot.backlog import Backlog, BacklogHandler
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.duplicates import Duplicate
@@ -145,6 +147,7 @@ class Bot(Router, DeclaresJobs):
         self._clock: Clock = clock or WallClock()
         self._random = random or Random()  # noqa: S311  # jitter, and ids that need to be new, not secret
         self._state_hooks: list[Callable[[SessionState], None]] = []
+        self._backlog_handler: BacklogHandler | None = None
         self._incident_hooks: list[Callable[[Incident], None]] = []
         self._incidents: Counter[type[Incident]] = Counter()
         self._duplicate_hooks: list[Callable[[Duplicate], None]] = []
@@ -186,6 +189,22 @@ class Bot(Router, DeclaresJobs):
         """
         self._unknown_hooks.append(hook)
         return hook
+
+    def on_backlog(self, function: BacklogHandler) -> BacklogHandler:
+        """Decorate what handles the messages that were sent while the bot was down, with `backlog="summarise"`.
+
+        It gets those of one person in one conversation together, in order, a hundred at most, and answers with
+        `messages[-1].reply(...)`: one answer, not forty. They are done together when it succeeds, and run again
+        together when it fails, like any message. Which messages are old is in `Policies.backlog_seconds`.
+
+        Raises:
+            ConfigError: It is no `async def`, or there is one already.
+        """
+        if not inspect.iscoroutinefunction(function) or self._backlog_handler is not None:
+            message = "@bot.on_backlog takes one `async def` function, and there is one for a bot"
+            raise ConfigError(message)
+        self._backlog_handler = function
+        return function
 
     def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
         """Call a function with everything that came twice, and what became of it; `counts` has the sums.
@@ -384,6 +403,7 @@ class Bot(Router, DeclaresJobs):
         Cancellation: stops at once. Messages whose handlers did not finish are handled by the next run.
         """
         dispatch = Dispatch(self, language=self._language, has_help=self._has_help)
+        Backlog(self._policies, self._backlog_handler)  # what does not go together is refused before anything begins
         if not dispatch and not self._jobs:
             message = "the bot has no handler; decorate a function with @bot.on_text()"
             raise ConfigError(message)
@@ -458,6 +478,7 @@ class Bot(Router, DeclaresJobs):
                     dispatch=dispatch,
                     access=self._access,
                     policies=self._policies,
+                    backlog=Backlog(self._policies, self._backlog_handler),
                     clock=self._clock,
                     random=self._random,
                     on_state=self._note_state,

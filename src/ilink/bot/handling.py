@@ -11,6 +11,7 @@ from dataclasses import replace as with_values
 from msgspec.structs import replace
 
 from ilink.bot.access import Gate
+from ilink.bot.backlog import SUMMARY, Backlog, BacklogHandler
 from ilink.bot.conversation import ConversationPolicy, OpenForm, Stored, is_same_handler
 from ilink.bot.conversation_book import ASK_MARK, Book
 from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
@@ -45,6 +46,7 @@ class Handling:
         conversations: How questions are asked.
         jobs: The jobs of the account.
         history: What was said, to find what messages refer to.
+        backlog: Which messages are summarised, and by whom.
         gate: What a message passes first; None for nothing.
     """
 
@@ -59,6 +61,7 @@ class Handling:
         conversations: ConversationPolicy,
         jobs: JobKeeper,
         history: History,
+        backlog: Backlog,
         gate: Gate | None = None,
     ) -> None:
         self._account = account
@@ -69,13 +72,22 @@ class Handling:
         self._conversations = conversations
         self._jobs = jobs
         self._history = history
+        self._backlog = backlog
         self._gate = gate
+
+    @property
+    def has_plans(self) -> bool:
+        """Whether any message may go through its lane otherwise than one after the other."""
+        return self._dispatch.has_policies or self._backlog.handler is not None
 
     def plan(self, letter: Letter) -> LanePolicy | None:
         """Return how a message goes through its lane; None for one after the other, as answers to questions do."""
+        is_ours = letter.identity.startswith((ASK_MARK, JOB_MARK))
+        if not is_ours and self._backlog.is_summarised(letter) and not self._book.may_wait(letter.conversation):
+            return SUMMARY
         if not self._dispatch.has_policies:
             return None
-        message = None if letter.identity.startswith((ASK_MARK, JOB_MARK)) else self._read(letter, None)
+        message = None if is_ours else self._read(letter, None)
         policy = None if message is None else self._dispatch.plan(message)
         if policy is not None and not policy.overtakes and self._book.may_wait(letter.conversation):
             return None
@@ -101,6 +113,8 @@ class Handling:
         message = await self._with_quote(message, letter.conversation)
         if self._gate is not None and not await self._gate.admit(message):
             return Handled(drafts=turn.drafts)
+        if not forms and self._backlog.handler is not None and self._backlog.is_summarised(letter):
+            return await self._summarise(self._backlog.handler, message, turn)
         match = await self._dispatch.find(message)
         if forms and forms[-1].user == letter.user and not self._overtakes(match, message):
             return await self._resume(forms[-1], Incoming(letter=letter, message=message))
@@ -108,6 +122,15 @@ class Handling:
             self._note_unhandled(message)
             return Handled()
         return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn))
+
+    async def _summarise(self, handler: BacklogHandler, message: Message, turn: Turn) -> Handled:
+        """Hand old messages over together."""
+        try:
+            async with asyncio.timeout(self._policies.handler_seconds):
+                await handler(message.merged)
+        except Exception as error:
+            raise self._failed(getattr(handler, "__qualname__", repr(handler)), message, error) from error
+        return _handled(turn, None)
 
     def _read_as_one(self, letter: Letter, following: Sequence[Letter], turn: Turn) -> AnyMessage | None:
         """Return the last of several messages, with the others."""

@@ -7,6 +7,7 @@ from asyncio import Event
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ilink.bot.backlog import Backlog
 from ilink.bot.clock import Clock
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import Incident, StoreFailed, StoreRecovered
@@ -15,7 +16,7 @@ from ilink.client.answers import Batch
 from ilink.errors import StoreError
 from ilink.flows.suspects import Likeness, Said, Suspects
 from ilink.messages.identity import content_of, identify, in_order, is_named
-from ilink.messages.incoming import read_moment, read_update
+from ilink.messages.incoming import read_update
 from ilink.storage.journal import Arrival, InboxState, Ingested, Journal, Letter
 from ilink.wire.enums import MessageType
 from ilink.wire.ids import Secret, UserId
@@ -69,6 +70,7 @@ class Intake:
         access: Who is listened to.
         policies: What happens to what is old, and how long a failing store is left alone.
         clock: Source of time.
+        backlog: What becomes of old messages.
         on_incident: Called when the store fails, and when it works again.
     """
 
@@ -80,6 +82,7 @@ class Intake:
         access: Access,
         policies: Policies,
         clock: Clock,
+        backlog: Backlog,
         on_incident: Callable[[Incident], None],
     ) -> None:
         self._journal = journal
@@ -87,6 +90,7 @@ class Intake:
         self._access = access
         self._policies = policies
         self._clock = clock
+        self._backlog = backlog
         self._on_incident = on_incident
         self._suspects = Suspects(window_ms=int(policies.suspect_seconds * 1000))
 
@@ -102,13 +106,14 @@ class Intake:
             if wire is not None and letter.user and is_named(letter.identity):
                 self._suspects.remember(_said(letter.raw, wire, letter.identity, letter.received_ms))
 
-    async def take(self, batch: Batch, *, generation: int, stop: Event) -> Taken:
+    async def take(self, batch: Batch, *, generation: int, stop: Event, is_live: bool = False) -> Taken:
         """Store a batch and the cursor behind it in one step; a store that fails is tried again until it works.
 
         Args:
             batch: What a poll brought.
             generation: Of the login that polled.
             stop: When it is set, a failing store is not tried again.
+            is_live: Whether the poll waited for it, so that the newest message was sent just now.
 
         Raises:
             StoreError: The store failed and the bot is to stop; the server hands the batch out again, or the cursor
@@ -117,6 +122,9 @@ class Intake:
         updates = in_order([(raw, read_update(raw)) for raw in batch.updates])
         identities = identify(updates, cursor=batch.cursor)
         now_ms = self._clock.now_ms()
+        newest_ms = max((given(wire.create_time_ms, 0) or 0 for _, wire in updates if wire is not None), default=0)
+        if newest_ms:
+            self._backlog.learn(newest_ms, now_ms, is_live=is_live)
         arrivals = [
             self._arrival(raw, wire, identity, now_ms)
             for (raw, wire), identity in zip(updates, identities, strict=True)
@@ -159,7 +167,7 @@ class Intake:
         token = given(wire.context_token, "")
         is_own = given(wire.message_type, MessageType.USER) == MessageType.BOT
         likeness = None if is_own else self._likeness(raw, wire, identity, now_ms)
-        refusal = self._refusal(user, wire, is_own=is_own)
+        refusal = self._refusal(user, wire, now_ms, is_own=is_own)
         is_twin = likeness is not None and self._is_dropped(likeness)
         if refusal is None and likeness is not None and is_twin:
             refusal = f"it says the same as {likeness.identity}, which came {likeness.after_ms} ms before"
@@ -196,20 +204,13 @@ class Intake:
             case _:
                 return False
 
-    def _refusal(self, user: UserId, wire: WeixinMessage, *, is_own: bool) -> str | None:
+    def _refusal(self, user: UserId, wire: WeixinMessage, now_ms: int, *, is_own: bool) -> str | None:
         """Return why a message is not handled; None when it is."""
         if is_own:
             return "it is the bot's own"
         if not self._access(user, self._owner):
             return "its sender is not listened to"
-        sent_at = read_moment(given(wire.create_time_ms, None))
-        if sent_at is None or self._policies.backlog == "process":
-            return None
-        age = self._clock.now_ms() / 1000 - sent_at.timestamp()
-        if age < self._policies.backlog_seconds:
-            return None
-        is_kept = callable(self._policies.backlog) and self._policies.backlog(sent_at)
-        return None if is_kept else f"it was sent {age:.0f} s before it came"
+        return self._backlog.refusal(given(wire.create_time_ms, 0) or None, now_ms)
 
 
 def _said(raw: bytes, wire: WeixinMessage, identity: str, received_ms: int) -> Said:

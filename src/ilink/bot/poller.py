@@ -17,6 +17,7 @@ from ilink.bot.waiting import unless_set
 from ilink.client.answers import Batch
 from ilink.errors import IlinkError, StaleTokenError, StoreError, StoreLockedError
 from ilink.flows.polling import (
+    FAST,
     PollAfter,
     PollState,
     PollStep,
@@ -204,7 +205,7 @@ class Poller:
         held = self._clock.monotonic() - began
         if batch.is_cut and was_unanswered(held, self._hint_ms):
             self._note_abandoned(held)
-        if not await self._take(batch, stop):
+        if not await self._take(batch, stop, is_live=held >= FAST):
             message = "this account was signed in again or out; this token is not used any more"
             return Stop(StaleTokenError(message, endpoint="getupdates"))
         self._on_answer(batch)
@@ -251,11 +252,11 @@ class Poller:
         _log.warning("a poll had no answer for %.0f s and was given up; polling anew", held)
         self._on_incident(PollAbandoned(held))
 
-    async def _take(self, batch: Batch, stop: Event) -> bool:
+    async def _take(self, batch: Batch, stop: Event, *, is_live: bool) -> bool:
         """Store what came, and hand it on; an idle poll writes nothing. False when a newer login took over."""
         self._hint_ms = batch.hint_ms
         if batch.updates:
-            return await self._store(batch, stop)
+            return await self._store(batch, stop, is_live=is_live)
         if batch.cursor != self._stored_cursor:
             now = self._clock.monotonic()
             if self._cursor == self._stored_cursor:
@@ -265,8 +266,8 @@ class Poller:
                 await self.store_cursor()
         return True
 
-    async def _store(self, batch: Batch, stop: Event) -> bool:
-        taken = await self._intake.take(batch, generation=self._generation, stop=stop)
+    async def _store(self, batch: Batch, stop: Event, *, is_live: bool) -> bool:
+        taken = await self._intake.take(batch, generation=self._generation, stop=stop, is_live=is_live)
         self._on_taken(taken)
         if not taken.has_moved:
             await self._check_owner()

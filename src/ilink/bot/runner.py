@@ -12,6 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 from ilink.bot.access import Gate
 from ilink.bot.alarm import Alarm
+from ilink.bot.backlog import Backlog
 from ilink.bot.clock import Clock, SteadyClock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.conversation_book import Book
@@ -83,6 +84,7 @@ class Runner:
         dispatch: Which function handles which message.
         access: Who is listened to.
         policies: What happens when something does not work.
+        backlog: What becomes of old messages.
         clock: Source of time.
         random: Source of jitter and ids.
         on_state: Called when the state changes.
@@ -108,6 +110,7 @@ class Runner:
         dispatch: Dispatch,
         access: Access,
         policies: Policies,
+        backlog: Backlog,
         clock: Clock,
         random: Random,
         on_state: Callable[[SessionState], None],
@@ -128,6 +131,7 @@ class Runner:
         self._dispatch = dispatch
         self._access = access
         self._policies = policies
+        self._backlog = backlog
         self._clock = SteadyClock(clock)
         self._watch = Watch(clock, on_gap=self._note_gap, on_look=self._look)
         self._random = random
@@ -306,6 +310,7 @@ class Runner:
             access=self._access,
             policies=self._policies,
             clock=self._clock,
+            backlog=self._backlog,
             on_incident=self._on_incident,
         )
         await intake.recall()
@@ -374,6 +379,7 @@ class Runner:
             conversations=self._conversations,
             jobs=self._jobs,
             history=self._history,
+            backlog=self._backlog,
             gate=self._gate,
         )
         self._lanes = Lanes(
@@ -387,7 +393,7 @@ class Runner:
             on_dead=self._on_dead,
             on_due=self._alarm.note,
             on_parked=self._note_parked,
-            plan=handling.plan if self._dispatch.has_policies else None,
+            plan=handling.plan if handling.has_plans else None,
         )
         self._typing = TypingIndicators(
             lambda: self._working(self._client), senders.ledger.context_token, clock=self._clock, tasks=tasks

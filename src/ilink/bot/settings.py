@@ -28,9 +28,10 @@ Access = Callable[[UserId, UserId | None], bool]
 """Tells for a user and the account's owner whether the user is listened to."""
 
 
-Backlog = Literal["process", "skip"] | Callable[[datetime], bool]
-"""What happens to messages that were sent while the bot was down: they are handled, or not, or a function of the time
-they were sent at decides; a message without that time is handled."""
+OnBacklog = Literal["process", "skip", "summarise"] | Callable[[datetime], bool]
+"""What happens to messages that were sent while the bot was down: they are handled, or not, or those of a conversation
+are handled together by `@bot.on_backlog`, or a function of the time they were sent at decides whether they are. A
+message without that time is handled."""
 
 OnFailure = Literal["dead-letter", "park"]
 """What happens to a message whose handler failed too often."""
@@ -74,9 +75,11 @@ class Policies:
         text_bytes: The most bytes of UTF-8 in one message; longer texts are split.
         conversations: How many conversations are worked on at the same time.
         sends: To how many conversations messages are sent at the same time.
-        backlog: What happens to messages that were sent long before they came: "process", "skip", or a function that
-            tells by the time they were sent whether they are handled.
-        backlog_seconds: How old a message is that counts as one of these.
+        backlog: What happens to messages that were sent long before they came: "process", "skip", "summarise", which
+            hands those of a conversation to `@bot.on_backlog` together, or a function that tells by the time they were
+            sent whether they are handled.
+        backlog_seconds: How old a message is that counts as one of these. Where the clocks of this machine and of the
+            server differ, the difference is taken off as soon as it shows.
         on_suspect: What happens to a message that says the same as one shortly before it, under another id.
         suspect_seconds: How shortly before.
         rate: How many messages of one person are handled; None for all of them.
@@ -101,7 +104,7 @@ class Policies:
     text_bytes: int = DEFAULT_LIMIT
     conversations: int = 2_000
     sends: int = 200
-    backlog: Backlog = "process"
+    backlog: OnBacklog = "process"
     backlog_seconds: float = 600.0
     on_suspect: OnSuspect = OnSuspect.JUDGE
     suspect_seconds: float = 10.0
