@@ -295,7 +295,9 @@ class Bot(Router, DeclaresJobs):
         Cancellation: the message may be stored, and is sent then.
         """
         return await self._door(
-            lambda postbox: postbox.send_media(normalize_user_id(user), source, kind, caption=caption, name=name, wait=wait)
+            lambda postbox: postbox.send_media(
+                normalize_user_id(user), source, kind, caption=caption, name=name, wait=wait
+            )
         )
 
     def send_from_thread(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
@@ -421,7 +423,7 @@ class Bot(Router, DeclaresJobs):
                 successor = await self._serve_account(stored, accounts, dispatch, previous)
 
     async def replay(self, sequence: int) -> bool:
-        """Let a message be handled again that was given up or holds its conversation up; `ilink journal replay` does so.
+        """Let a message be handled again that was given up or holds its conversation up: `ilink journal replay`.
 
         Args:
             sequence: Its place, as `on_dead_letter` and `LaneParked` have it.
@@ -519,7 +521,9 @@ class Bot(Router, DeclaresJobs):
                 clock=self._clock,
                 random=self._random,
             )
-            yield Postbox(journal, delivery, files=files, policies=self._policies, clock=self._clock, random=self._random)
+            yield Postbox(
+                journal, delivery, files=files, policies=self._policies, clock=self._clock, random=self._random
+            )
 
     def _spool(self) -> Spool:
         return Spool(self._folder / "spool", most_bytes=self._policies.spool_bytes)

@@ -386,10 +386,9 @@ class SqliteJournal:
     async def read_recent(self, *, since_ms: int, limit: int = 1_000) -> list[Letter]:
         """Return the updates that came after a moment, oldest first; see `Journal`."""
         # Rows of all accounts share the sequence, so only its end is looked at.
-        found = await self._read_letters(
+        return await self._read_letters(
             "seq > (SELECT ifnull(max(seq), 0) FROM inbox) - ? AND received_ms >= ? ORDER BY seq", (limit, since_ms)
         )
-        return found
 
     async def replay(self, sequences: Sequence[int]) -> list[str]:
         """Let dead and parked letters be handled again as if they had never failed; return their conversations."""

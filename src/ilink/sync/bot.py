@@ -32,9 +32,11 @@ from ilink.storage.accounts import StoredAccount
 from ilink.storage.journal import Counts, Letter
 from ilink.sync.portal import Portal, open_portal
 from ilink.sync.routing import Router
-from ilink.sync.twins import Context, Job, Outbox
+from ilink.sync.twins import Context, Job, Message, Outbox
 
 __all__ = ["Bot"]
+
+BacklogHandler = Callable[[list[Message]], object]
 
 F = TypeVar("F", bound=Callable[[Job], object])
 T = TypeVar("T")
@@ -154,6 +156,11 @@ class Bot(Router):
     def on_unknown(self, hook: Callable[[OutboxEntry], None]) -> Callable[[OutboxEntry], None]:
         """Call a function with every message of which nobody knows whether it arrived; it must not block."""
         return self._bot.on_unknown(hook)
+
+    def on_backlog(self, function: BacklogHandler) -> BacklogHandler:
+        """Decorate what handles the messages that were sent while the bot was down; see `ilink.Bot.on_backlog`."""
+        self._bot.on_backlog(self._threads.asynchronous(function, what="backlog handler"))
+        return function
 
     def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
         """Call a function with everything that came twice; in the event loop, so it must not block."""

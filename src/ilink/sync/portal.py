@@ -45,20 +45,15 @@ class Portal:
             CancelledError: The portal is closed, or what it belongs to was cancelled.
         """
         self._check_thread()
-
-        async def run() -> T:
-            return await work()
-
-        coroutine = run()
+        call = _Call(work)
+        coroutine = call.run()
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        except RuntimeError as error:  # the loop has ended
-            coroutine.close()
-            raise CancelledError from error
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        except BaseException:  # Ctrl-C may come at any point of this
+            if self._loop.is_closed():
+                coroutine.close()
+                raise CancelledError from None
+            self._loop.call_soon_threadsafe(call.give_up)
             raise
 
     def do(self, work: Callable[[], T]) -> T:
@@ -101,6 +96,27 @@ class Portal:
         if own is self._loop:
             message = "this runs in the event loop that would have to answer; call it from a plain handler or thread"
             raise ConfigError(message)
+
+
+class _Call(Generic[T]):
+    """One call, which whoever waits for it may give up, before it has begun too."""
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[object] | None = None
+        self._is_given_up = False
+
+    async def run(self) -> T:
+        if self._is_given_up:
+            raise CancelledError
+        self._task = asyncio.current_task()
+        return await self._work()
+
+    def give_up(self) -> None:
+        """Cancel what is still running, in the loop."""
+        self._is_given_up = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class _Visit(Generic[T]):

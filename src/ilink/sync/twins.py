@@ -22,9 +22,9 @@ from ilink.bot.outbox.outbox import Outbox as AsyncOutbox
 from ilink.bot.outbox.postbox import OutboxEntry
 from ilink.flows.window import Forecast
 from ilink.messages import attachments, incoming
-from ilink.messages.incoming import KnownQuote, Quote
 from ilink.messages.items import Item
 from ilink.messages.media import MAX_BYTES, MediaKind, MediaReference, SavedMedia, UploadSource
+from ilink.messages.quotes import KnownQuote, Quote
 from ilink.messages.receipts import Receipt
 from ilink.sync.portal import Portal, slowly
 from ilink.wire.ids import AccountId, MessageId, Secret, UserId
@@ -646,6 +646,10 @@ def twin_of(value: object, portal: Portal) -> object:
     """Return the twin of what has one, and anything else as it is."""
     if isinstance(value, incoming.Message):
         return _message(value, portal)
+    if isinstance(value, Sequence):
+        several: Sequence[object] = value
+        if several and isinstance(several[0], incoming.Message):
+            return [twin_of(one, portal) for one in several]
     if isinstance(value, AsyncContext):
         return Context(value, portal)
     if isinstance(value, AsyncJob):

@@ -49,11 +49,6 @@ class Dispatch:
 
     @property
     def has_policies(self) -> bool:
-        """Whether any handler has a policy for its lane."""
-        return self._built.has_policies
-
-    @property
-    def has_policies(self) -> bool:
         """Whether any handler has a policy for its lane; without one nothing has to be planned."""
         return self._built.has_policies
 
