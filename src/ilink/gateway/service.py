@@ -10,33 +10,34 @@ Bots come in through `gateway.door`. The methods here raise `UnknownThingError`,
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from ilink.errors import StoreError
 from ilink.gateway.admission import Admission
 from ilink.gateway.bots import Bot, Bots
 from ilink.gateway.chats import Chats
-from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
 from ilink.gateway.faults import FaultBook
-from ilink.gateway.holds import Waiting
-from ilink.gateway.ids import IdSource
 from ilink.gateway.knobs import Knobs
 from ilink.gateway.linter import Linter, inspect_media
+from ilink.gateway.mailboxes import Mailboxes
 from ilink.gateway.media import MediaRoom, MediaWord
+from ilink.gateway.opening import open_state
+from ilink.gateway.people import People
 from ilink.gateway.polls import Polls
-from ilink.gateway.problems import InvalidRequestError, UnknownThingError
+from ilink.gateway.problems import UnknownThingError
+from ilink.gateway.restarts import Restarts
 from ilink.gateway.scene_file import Scene
 from ilink.gateway.scenes import Scenes
 from ilink.gateway.sends import Sends
-from ilink.gateway.settings import Settings, take_up_knobs
+from ilink.gateway.settings import Settings
 from ilink.gateway.state import GatewayState
+from ilink.gateway.timekeeping import Timekeeping
 from ilink.gateway.typing_state import TypingState
 from ilink.gateway.uploads import Uploads
 from ilink.gateway.views import (
@@ -45,34 +46,21 @@ from ilink.gateway.views import (
     ClockView,
     CodeView,
     ConfigView,
-    ContextTokenView,
     Direction,
     Entry,
     MailboxView,
     PersonView,
     Posted,
     Quote,
-    TicketView,
     TypingView,
-    WindowView,
     WireEntry,
 )
 from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.gateway.writing import Writing
-from ilink.storage.gateway import ChatRecord, PersonRecord
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
-
-_NAME_CHARACTERS: Final = 64
-_BEGINNING_OF_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_END: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""The clock, and whatever expires after it, stays within the years that dates can have."""
-_SHOWN_PENDING: Final = 100
-_SHOWN_TOKENS: Final = 20
-_BEGINNING: Final = 8
-"""How many characters of a token or ticket are shown: those that all of them share."""
 
 
 class Gateway:
@@ -206,19 +194,11 @@ class Gateway:
         Raises:
             InvalidRequestError: The name is empty or longer than 64 characters.
         """
-        if not 0 < len(name.strip()) <= _NAME_CHARACTERS:
-            message = f"a name has 1 to {_NAME_CHARACTERS} characters, not {len(name)}"
-            raise InvalidRequestError(message)
-        user_id = self._state.ids.person()
-        await self._state.store.add_person(
-            PersonRecord(user_id=user_id, name=name.strip(), created_ms=self._state.clock.now_ms())
-        )
-        self._state.publish("person", {"user_id": user_id})
-        return PersonView(user_id=user_id, name=name.strip())
+        return await self._people.add(name)
 
     async def people(self) -> list[PersonView]:
         """Return all people, oldest first."""
-        return [PersonView(user_id=one.user_id, name=one.name) for one in await self._state.store.people()]
+        return await self._people.all()
 
     async def codes(self) -> list[CodeView]:
         """Return the login codes that are remembered, newest first."""
@@ -302,36 +282,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is no such bot.
         """
-        bot = await self._bots.get(bot_id)
-        store = self._state.store
-        depth, pending = await store.pending(bot.number, after_seq=bot.acked_seq, limit=_SHOWN_PENDING)
-        tokens = await store.context_tokens(bot.number, limit=_SHOWN_TOKENS)
-        tickets = await store.tickets(bot.number, limit=_SHOWN_TOKENS)
-        view = self._bots.view(bot)
-        return MailboxView(
-            bot_id=bot.bot_id,
-            generation=bot.generation,
-            head_seq=view.head_seq,
-            handed_seq=view.handed_seq,
-            acked_seq=view.acked_seq,
-            waiting_polls=view.waiting_polls,
-            depth=depth,
-            pending=await self._chats.entries(pending, bot),
-            windows=[self._window(bot, chat) for chat in await store.chats(bot.number)],
-            context_tokens=[
-                ContextTokenView(
-                    user_id=one.user_id,
-                    beginning=one.token[:_BEGINNING],
-                    issued_at=as_datetime(one.issued_ms),
-                    is_used=one.is_used,
-                )
-                for one in tokens
-            ],
-            typing_tickets=[
-                TicketView(user_id=one.user_id, beginning=one.ticket[:_BEGINNING], issued_at=as_datetime(one.issued_ms))
-                for one in tickets
-            ],
-        )
+        return await self._mailboxes.view(bot_id)
 
     async def expire_bot(self, bot_id: AccountId) -> None:
         """Make a bot's token stale: it answers -14 from now on, held polls included.
@@ -435,7 +386,7 @@ class Gateway:
             UnknownThingError: There is no such bot or person.
         """
         bot = await self._bots.get(bot_id)
-        await self._writing.require_person(user_id)
+        await self._people.require(user_id)
         return await self._chats.page(bot, user_id, after=after, before=before, limit=limit)
 
     async def chats(self, *, user_id: UserId | None = None, limit: int = 500) -> list[ChatView]:
@@ -449,7 +400,7 @@ class Gateway:
             UnknownThingError: There is no such bot or person.
         """
         bot = await self._bots.get(bot_id)
-        await self._writing.require_person(user_id)
+        await self._people.require(user_id)
         await self._chats.mark_read(bot, user_id, n)
 
     async def wait_entries(
@@ -471,7 +422,7 @@ class Gateway:
         """
         bot = await self._bots.get(bot_id)
         if user_id is not None:
-            await self._writing.require_person(user_id)
+            await self._people.require(user_id)
         records = await self._writing.wait(bot, user_id, after, count, direction, timeout)
         return await self._chats.entries(records, bot)
 
@@ -542,7 +493,7 @@ class Gateway:
 
     def clock(self) -> ClockView:
         """Return the gateway's own time."""
-        return ClockView(now=self._state.now, frozen=self._state.clock.is_frozen)
+        return self._time.view()
 
     async def advance_clock(self, seconds: float) -> ClockView:
         """Move the time forward; whatever waits for a moment that has come is woken.
@@ -550,22 +501,11 @@ class Gateway:
         Raises:
             InvalidRequestError: The number is negative or no finite number, or leads beyond the year 9000.
         """
-        if seconds > (_END - self._state.now).total_seconds():
-            message = f"the clock goes no further than the year {_END.year}; a reset brings it back to now"
-            raise InvalidRequestError(message)
-        try:
-            self._state.clock.advance(seconds)
-        except ValueError as error:
-            raise InvalidRequestError(str(error)) from error
-        return await self._clock_changed()
+        return await self._time.advance(seconds)
 
     async def freeze_clock(self, *, frozen: bool) -> ClockView:
         """Stop the time, held polls' included, or let it run on from where it stands."""
-        if frozen:
-            self._state.clock.freeze()
-        else:
-            self._state.clock.unfreeze()
-        return await self._clock_changed()
+        return await self._time.freeze(frozen=frozen)
 
     async def reset(self, seed: int | None = None, *, now: datetime | None = None) -> None:
         """Forget people, codes, bots, messages, faults, wire and events; ids, tokens and keys follow from the seed.
@@ -581,19 +521,7 @@ class Gateway:
         Raises:
             InvalidRequestError: The moment is before 1970 or after 9000; nothing was forgotten.
         """
-        if now is not None and not _BEGINNING_OF_TIME <= now <= _END:
-            message = f"now: the clock shows times from {_BEGINNING_OF_TIME.year} to {_END.year}, not {now.isoformat()}"
-            raise InvalidRequestError(message)
-        self._state.waiting.release()
-        self._bots.forget()
-        await self._state.store.clear()
-        await self.media.clear()
-        await self._begin(IdSource(seed), incarnation=0)
-        await self._settings.drop()
-        self._state.clock.reset(None if now is None else now.timestamp())
-        await self._state.store.put_meta({"clock_ahead": "0"})
-        self._forget()
-        self._state.publish("reset", {"seed": seed})
+        await self._restarts.reset(seed, now=now)
 
     async def scene(self) -> Scene:
         """Return people, bots, chats, files and knobs as a scene, which `load_scene` takes again."""
@@ -609,40 +537,11 @@ class Gateway:
             InvalidRequestError: Something in the scene cannot be, and the message says where; nothing was replaced.
             KnobError: A knob's name or value is wrong; likewise.
         """
-        Knobs().change(profile=scene.profile or None, knobs=scene.knobs)
-        old = await self.media.names()
-        incarnation = int((await self._state.store.meta()).get("incarnation", "0")) + 1
-        state = await self._scenes.prepare(scene)
-        self._state.waiting.release()
-        self._bots.forget()
-        await self._state.store.restore(state)
-        await self.media.drop(old)
-        # Ids are drawn anew: with a seed the old ones would come again, and the scene may hold them.
-        await self._begin(IdSource(self._state.ids.seed, incarnation=incarnation), incarnation=incarnation)
-        await self._settings.drop()
-        self._forget()
-        if scene.profile or scene.knobs:
-            await self.configure(profile=scene.profile or None, knobs=scene.knobs)
-        newest_ms = max((entry.at_ms for entry in state.entries), default=0)
-        if newest_ms > self._state.clock.now_ms():
-            await self.advance_clock((newest_ms - self._state.clock.now_ms()) / 1000)
-        self._state.publish("reset", {"seed": self._state.ids.seed})
-
-    async def _begin(self, ids: IdSource, *, incarnation: int) -> None:
-        """Draw from another source of ids from now on; cursors from before are foreign."""
-        self._state.ids = ids
-        self._state.cursor_key = ids.bytes("cursor", 32)
-        await self._state.store.put_meta(
-            {
-                "seed": "" if ids.seed is None else str(ids.seed),
-                "incarnation": str(incarnation),
-                "cursor_key": self._state.cursor_key.hex(),
-            }
-        )
+        await self._restarts.load(scene)
 
     def _forget(self) -> None:
         """Forget what is kept in memory of a state that is no more."""
-        self._writing.forget()
+        self._people.forget()
         self._state.waiting.release()  # who came while the store was cleared waits for a bot that is no more
         self._bots.forget()
         self._codes.forget()
@@ -674,31 +573,14 @@ class Gateway:
     async def _open(self, store: SqliteGatewayStore) -> None:
         """Take up what is stored: keys, seed, knobs, time and codes."""
         meta = await store.meta()
-        ids = self._ids(meta)
-        cursor_key = bytes.fromhex(meta["cursor_key"]) if "cursor_key" in meta else ids.bytes("cursor", 32)
-        clock = Clock()
-        clock.advance(float(meta.get("clock_ahead", "0")))
-        take_up_knobs(self._knobs, meta, *self._first_config)
-        self._state = GatewayState(
-            store=store,
-            clock=clock,
-            ids=ids,
+        self._state = await open_state(
+            store,
+            meta=meta,
+            seed=self._seed,
             knobs=self._knobs,
+            first_config=self._first_config,
             events=self._events,
-            waiting=Waiting(clock),
-            cursor_key=cursor_key,
-            api_url=self._urls[0],
-            cdn_url=self._urls[1],
-        )
-        incarnation = str(int(meta.get("incarnation", "-1")) + 1)
-        await store.put_meta(
-            {
-                "cursor_key": cursor_key.hex(),
-                "seed": "" if ids.seed is None else str(ids.seed),
-                "incarnation": incarnation,
-                "profile": self._knobs.profile,
-                "knobs": json.dumps(self._knobs.values),
-            }
+            urls=self._urls,
         )
         self._build()
         self._settings.load(meta)
@@ -706,14 +588,22 @@ class Gateway:
         self._media = await MediaRoom(
             self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous
         ).__aenter__()
-        self._chats = Chats(self._state, self._bots, self._media)
-        self._scenes = Scenes(self._state, self._bots, self._media)
+        self._furnish(self._media)
 
-    def _ids(self, meta: Mapping[str, str]) -> IdSource:
-        """Return the source of ids: seeded by the argument, else as before the restart, else unpredictable."""
-        stored = meta.get("seed")
-        seed = self._seed if self._seed is not None else int(stored) if stored else None
-        return IdSource(seed, incarnation=int(meta.get("incarnation", "-1")) + 1)
+    def _furnish(self, media: MediaRoom) -> None:
+        """Build what needs the blobs, which open last."""
+        self._chats = Chats(self._state, self._bots, media)
+        self._mailboxes = Mailboxes(self._state, self._bots, self._chats)
+        self._scenes = Scenes(self._state, self._bots, media)
+        self._restarts = Restarts(
+            self._state,
+            bots=self._bots,
+            media=media,
+            scenes=self._scenes,
+            settings=self._settings,
+            time=self._time,
+            forget=self._forget,
+        )
 
     def _build(self) -> None:
         self._faults = FaultBook(self._state)
@@ -722,7 +612,11 @@ class Gateway:
         self._codes = Codes(self._state, self._bots)
         self._polls = Polls(self._state, self._bots)
         self._typing = TypingState(self._state)
-        self._writing = Writing(self._state, bots=self._bots, polls=self._polls, media=lambda: self.media)
+        self._people = People(self._state)
+        self._time = Timekeeping(self._state)
+        self._writing = Writing(
+            self._state, bots=self._bots, people=self._people, polls=self._polls, media=lambda: self.media
+        )
         self._door = BotDoor(
             self._state,
             bots=self._bots,
@@ -735,27 +629,6 @@ class Gateway:
             inspect=lambda bot, items: inspect_media(self.media, bot.number, items),
         )
 
-    async def _clock_changed(self) -> ClockView:
-        """Store how far ahead of real time the gateway is, so that a restart does not go back in time."""
-        view = self.clock()
-        ahead = max(0.0, self._state.clock.now() - Clock().now())
-        await self._state.store.put_meta({"clock_ahead": f"{ahead:.3f}"})
-        self._state.publish("clock", {"now": view.now.isoformat(), "frozen": view.frozen})
-        return view
-
     async def _owner_of(self, number: int) -> str | None:
         bot = await self._bots.numbered(number)
         return None if bot is None else bot.owner_user_id
-
-    def _window(self, bot: Bot, chat: ChatRecord) -> WindowView:
-        knobs = self._state.knobs_about(bot, chat.user_id)
-        closes_ms = chat.last_inbound_ms + knobs.whole("quota.window_s") * 1000
-        left = max(0, knobs.whole("quota.per_inbound") - chat.sends)
-        return WindowView(
-            user_id=chat.user_id,
-            is_open=left > 0 and self._state.clock.now_ms() <= closes_ms,
-            last_inbound_at=as_datetime(chat.last_inbound_ms),
-            closes_at=as_datetime(closes_ms),
-            sends=chat.sends,
-            sends_left=left,
-        )

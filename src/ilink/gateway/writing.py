@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final
 
 from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.holds import Ending, Hold
@@ -12,6 +11,7 @@ from ilink.gateway.ids import MESSAGE_ID_BASE
 from ilink.gateway.knobs import Readings
 from ilink.gateway.mail import inbound_message, text_items
 from ilink.gateway.media import MediaRoom, MediaWord
+from ilink.gateway.people import People
 from ilink.gateway.polls import Polls
 from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownThingError
 from ilink.gateway.quotes import quote_of
@@ -22,9 +22,6 @@ from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Writing"]
 
-_KNOWN_PEOPLE: Final = 100_000
-"""How many people are remembered to exist, which saves a look into the store for each of their messages."""
-
 
 class Writing:
     """What people say to the bots of one gateway.
@@ -32,21 +29,20 @@ class Writing:
     Args:
         state: What the rules share.
         bots: The bots.
+        people: The people.
         polls: Who is told of new messages.
         media: Returns the room of the blobs, which opens last.
     """
 
-    def __init__(self, state: GatewayState, *, bots: Bots, polls: Polls, media: Callable[[], MediaRoom]) -> None:
+    def __init__(
+        self, state: GatewayState, *, bots: Bots, people: People, polls: Polls, media: Callable[[], MediaRoom]
+    ) -> None:
         self._state = state
         self._bots = bots
+        self._people = people
         self._polls = polls
         self._media = media
         self._entry_watchers: dict[int, set[Hold]] = {}
-        self._known_people: set[str] = set()
-
-    def forget(self) -> None:
-        """Forget who exists."""
-        self._known_people.clear()
 
     async def post(
         self,
@@ -93,19 +89,6 @@ class Writing:
         before = text_items(text, self._state.clock.now_ms()) if text and not transcript else []
         return await self.post(user_id, bot_id, items=[*before, item], quote=quote)
 
-    async def require_person(self, user_id: str) -> None:
-        """Refuse a person who is none.
-
-        Raises:
-            UnknownThingError: There is none.
-        """
-        if user_id in self._known_people:
-            return
-        if await self._state.store.person(user_id) is None:
-            raise UnknownThingError("person", user_id)
-        if len(self._known_people) < _KNOWN_PEOPLE:
-            self._known_people.add(user_id)
-
     async def record(self, message_id: str) -> EntryRecord:
         """Return the message with an id.
 
@@ -151,7 +134,7 @@ class Writing:
     async def _writable_bot(self, bot_id: AccountId, user_id: UserId) -> Bot:
         """Return the bot that a person writes to, if both exist and the person may."""
         bot = await self._bots.get(bot_id)
-        await self.require_person(user_id)
+        await self._people.require(user_id)
         if self._state.knobs_about(bot, user_id).flag("bind.owner_only") and user_id != bot.owner_user_id:
             message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
             raise ConflictError(message)
