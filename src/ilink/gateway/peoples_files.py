@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Literal
 from urllib.parse import quote
@@ -12,8 +13,8 @@ from ilink.gateway.inbound import InboundFile, Sight, as_item, as_recording
 from ilink.gateway.plain import MAX_VOICE_BYTES
 from ilink.gateway.problems import InvalidRequestError
 from ilink.gateway.state import GatewayState
-from ilink.storage.blobs import BlobStore
-from ilink.storage.files import Batches, Bytes
+from ilink.storage.blobs import BlobStore, BlobWriter
+from ilink.storage.files import Batches, Bytes, in_thread
 from ilink.storage.media import MediaRecord, MediaRecords
 from ilink.wire.cipher import Encryptor, ciphertext_size
 from ilink.wire.enums import MediaType
@@ -93,22 +94,17 @@ class PeoplesFiles:
         self, bot: int, kind: MediaWord, key: MediaKey, chunks: AsyncIterator[Bytes], *, name: str, sight: Sight | None
     ) -> MediaRecord:
         media_id = self._state.ids.bytes("media", 16).hex()
-        encryptor, measure = Encryptor(key), Measure(None)
-
-        def take(*batch: Bytes) -> None:
-            measure.take(*batch)
-            if sight is not None:
-                sight.take(*batch)
-
+        sealing = _Sealing(key, sight)
         async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
-            async with Batches(take) as batches:
+            async with Batches(sealing.take) as batches:
                 async for chunk in chunks:
                     await batches.put(chunk)
-                    await writer.write(bytes(encryptor.update(chunk)))
+                    await _write(writer, sealing)
                 await batches.drain()
-            await writer.write(bytes(encryptor.finish()))
+            await in_thread(sealing.finish)
+            await _write(writer, sealing)
             await writer.commit()
-        facts = measure.close(name)
+        facts = sealing.measure.close(name)
         record = MediaRecord(
             media_id=media_id,
             param=new_param(self._state),
@@ -134,6 +130,39 @@ class PeoplesFiles:
         """Return a complete link, which on the real server carries a taskid (peer: dsh-bridge)."""
         task = self._state.ids.bytes("task", 4).hex()
         return f"{self._state.cdn_url}/download?encrypted_query_param={quote(record.param, safe='')}&taskid={task}"
+
+
+class _Sealing:
+    """Encrypts a file and finds out what it is, a batch at a time in a thread, while others are received and stored.
+
+    Attributes:
+        measure: What is found out.
+        sealed: What is encrypted and not stored yet, in order; filled in the thread and emptied in the event loop.
+    """
+
+    def __init__(self, key: MediaKey, sight: Sight | None) -> None:
+        self._encryptor = Encryptor(key)
+        self._sight = sight
+        self.measure = Measure(None)
+        self.sealed: deque[bytes] = deque()
+
+    def take(self, *batch: Bytes) -> None:
+        """Work on a batch."""
+        self.measure.take(*batch)
+        if self._sight is not None:
+            self._sight.take(*batch)
+        for chunk in batch:
+            self.sealed.append(bytes(self._encryptor.update(chunk)))
+
+    def finish(self) -> None:
+        """Add the last block."""
+        self.sealed.append(bytes(self._encryptor.finish()))
+
+
+async def _write(writer: BlobWriter, sealing: _Sealing) -> None:
+    """Store what is encrypted."""
+    while sealing.sealed:
+        await writer.write(sealing.sealed.popleft())
 
 
 def _play_length(small: SmallPicture | None, unit: str) -> int | None:
