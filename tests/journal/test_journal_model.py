@@ -12,13 +12,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from journal_house import BOT, OpenJournal, arrival, draft, sqlite_journals
+from msgspec.structs import replace
 
-from ilink.storage.journal import InboxState, Journal, OutboxState, Outcome, WindowEvent
+from ilink.storage.journal import Arrival, Completed, InboxState, Journal, OutboxState, Outcome, WindowEvent
+from ilink.wire.codec import encode
 from ilink.wire.ids import ClientId, Cursor, MessageId, UserId
 
 USERS = ("alice", "bob")
+TOKENS = ("", "old", "new")
+KINDS = ("plain", "plain", "twin", "dropped twin")
 users = st.sampled_from(USERS)
-names = st.integers(0, 25).map(lambda number: f"m:{number}")
+names = st.integers(0, 9).map(lambda number: f"m:{number}")
 
 
 @dataclass
@@ -32,6 +36,9 @@ class Update:
     is_running: bool = False
     state: InboxState = InboxState.WAITING
     is_parked: bool = False
+    received: int = 0
+    resembles: str | None = None
+    first_token: str | None = None
 
     @property
     def may_run(self) -> bool:
@@ -49,6 +56,7 @@ class Message:
     is_doubtful: bool = False
     attempts: int = 0
     item: bytes = b"{}"
+    finished: int | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -63,6 +71,8 @@ class Model:
     tokens: dict[str, str] = field(default_factory=dict)
     sent: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
+    suspects: int = 0
+    suspects_dropped: int = 0
     cursor: str = ""
     is_open: bool = False
 
@@ -118,30 +128,109 @@ class JournalMachine(RuleBasedStateMachine):
                     message.is_doubtful = True
         self.model.is_open = True
 
-    @rule(batch=st.lists(st.tuples(names, users, st.booleans()), max_size=6))
-    def ingest(self, batch: list[tuple[str, str, bool]]) -> None:
+    @rule(
+        batch=st.lists(st.tuples(names, users, st.sampled_from(TOKENS), st.sampled_from(KINDS)), max_size=6),
+        is_late=st.booleans(),
+        is_older_login=st.booleans(),
+    )
+    def ingest(self, batch: list[tuple[str, str, str, str]], is_late: bool, is_older_login: bool) -> None:
+        """Store a batch, also as a process that was taken over from: what it heard counts, its cursor does not."""
         self.number += 1
-        arrivals = [
-            arrival(f"{name}:{user}", user, token=f"t{self.number}-{n}" if has_token else None)
-            for n, (name, user, has_token) in enumerate(batch)
-        ]
+        is_late = is_late and self.stale is not None
+        journal = self.stale if is_late and self.stale is not None else self.journal
+        arrivals = [self._arrival(n, *one) for n, one in enumerate(batch)]
         cursor = f"c{self.number}"
+        generation = 0 if is_older_login else 1
         result = self.runner.run(
-            self.journal.ingest(arrivals, cursor=Cursor(cursor), generation=1, hint_ms=None, now_ms=self.number)
+            journal.ingest(arrivals, cursor=Cursor(cursor), generation=generation, hint_ms=None, now_ms=self.number)
         )
-        assert result.has_moved
-        self.model.cursor = cursor
-        known = {update.identity for update in self.model.updates}
-        for one, sequence in zip(arrivals, result.sequences, strict=True):
-            if one.context_token is not None:
-                self.model.tokens[one.user] = one.context_token.reveal()
+        assert result.has_moved == (not is_late and not is_older_login)
+        if result.has_moved:
+            self.model.cursor = cursor
+        before = {update.identity: update for update in self.model.updates}
+        known = set(before)
+        for place, (one, sequence) in enumerate(zip(arrivals, result.sequences, strict=True)):
+            token = None if one.context_token is None else one.context_token.reveal()
+            first = before.get(one.identity)
+            is_outdated = first is not None and token is not None and token == first.first_token
+            assert (place in result.outdated) == is_outdated
+            if token is not None and not is_outdated:
+                self.model.tokens[one.user] = token
             assert (sequence is None) == (one.identity in known)
             if sequence is None:
                 self.model.duplicates += 1
             else:
                 known.add(one.identity)
-                self.model.updates.append(Update(one.identity, one.user, sequence))
-                self.model.sent[one.user] = 0
+                self._add(one, sequence, token)
+
+    def _arrival(self, place: int, name: str, user: str, token: str, kind: str) -> Arrival:
+        text = {"": None, "old": "old"}.get(token, f"t{self.number}-{place}")
+        one = arrival(
+            f"{name}:{user}", user, token=text, raw=b"{}" if text is None else encode({"context_token": text})
+        )
+        if kind == "plain":
+            return one
+        state = InboxState.IGNORED if kind == "dropped twin" else InboxState.WAITING
+        return replace(one, resembles="m:0", state=state, opens=kind != "dropped twin")
+
+    def _add(self, one: Arrival, sequence: int, token: str | None) -> None:
+        self.model.updates.append(
+            Update(
+                one.identity,
+                one.user,
+                sequence,
+                state=one.state,
+                received=self.number,
+                resembles=one.resembles,
+                first_token=token,
+            )
+        )
+        if one.opens:
+            self.model.sent[one.user] = 0
+        if one.resembles is not None:
+            self.model.suspects += one.state is InboxState.WAITING
+            self.model.suspects_dropped += one.state is InboxState.IGNORED
+
+    @rule(data=st.data(), what=st.sampled_from(["complete", "fail"]))
+    def act_after_the_end(self, data: st.DataObject, what: str) -> None:
+        """Whoever was taken over from finishes nothing, however right the rest is."""
+        waiting = self.model.waiting()
+        if self.stale is None or not waiting:
+            return
+        assert not self.runner.run(self.stale.is_ours())
+        update = data.draw(st.sampled_from(waiting))
+        if what == "complete":
+            answer = self.runner.run(self._complete_by(self.stale, update))
+            assert not answer.is_accepted
+            assert answer.outgoing == ()
+        else:
+            work = self.stale.fail(update.sequence, update.claim, error="no", due_ms=None, now_ms=self.number)
+            assert self.runner.run(work) is None
+
+    async def _complete_by(self, journal: Journal, update: Update) -> Completed:
+        drafts = [draft(f"late {update.identity}", update.user)]
+        return await journal.complete(update.sequence, update.claim, drafts=drafts, state=b"late", now_ms=self.number)
+
+    @rule(age=st.integers(0, 8))
+    def prune(self, age: int) -> None:
+        before = self.number - age
+        updates = [
+            update
+            for update in self.model.updates
+            if update.state in (InboxState.DONE, InboxState.IGNORED) and update.received < before
+        ]
+        messages = [
+            name for name, one in self.model.outbox.items() if one.finished is not None and one.finished < before
+        ]
+        assert self.runner.run(self.journal.prune(before)) == len(updates) + len(messages)
+        self.model.updates = [update for update in self.model.updates if not any(update is one for one in updates)]
+        for name in messages:
+            del self.model.outbox[name]
+
+    @rule(gap_ms=st.integers(-1000, 1000))
+    def note_a_clock_that_was_set(self, gap_ms: int) -> None:
+        """It moves times, and nothing else: what waits, waits."""
+        self.runner.run(self.journal.note_clock_gap(min(gap_ms, 0)))
 
     @rule(data=st.data(), is_stale=st.booleans(), replies=st.integers(0, 3), has_state=st.booleans())
     def complete(self, data: st.DataObject, is_stale: bool, replies: int, has_state: bool) -> None:
@@ -319,14 +408,22 @@ class JournalMachine(RuleBasedStateMachine):
         self._start()
 
     @invariant()
+    def messages_are_finished_once(self) -> None:
+        for message in self.model.outbox.values():
+            if message.state.is_final and message.finished is None:
+                message.finished = self.number
+
+    @invariant()
     def waiting_updates_are_those_of_the_model_in_order(self) -> None:
         for user in USERS:
             letters = self.runner.run(self.journal.read_waiting(f"u:{user}", limit=1000))
             expected = [
-                (one.sequence, one.identity, one.claim, one.attempts, one.interrupted)
+                (one.sequence, one.identity, one.claim, one.attempts, one.interrupted, one.resembles)
                 for one in self.model.waiting(user)
             ]
-            actual = [(one.sequence, one.identity, one.claim, one.attempts, one.interrupted) for one in letters]
+            actual = [
+                (one.sequence, one.identity, one.claim, one.attempts, one.interrupted, one.resembles) for one in letters
+            ]
             assert actual == expected
 
     @invariant()
@@ -353,6 +450,12 @@ class JournalMachine(RuleBasedStateMachine):
             parked,
             self.model.duplicates,
         )
+        assert (counts.suspects, counts.suspects_dropped) == (self.model.suspects, self.model.suspects_dropped)
+        assert self.runner.run(self.journal.is_ours())
+        recent = self.runner.run(self.journal.read_recent(since_ms=self.number))
+        assert [letter.sequence for letter in recent] == [
+            update.sequence for update in self.model.updates if update.received >= self.number
+        ]
         windows = self.runner.run(self.journal.read_windows([UserId(user) for user in USERS]))
         assert {user: window.sent for user, window in windows.items()} == self.model.sent
         for user in USERS:
@@ -363,5 +466,5 @@ class JournalMachine(RuleBasedStateMachine):
 
 TestJournalModel = JournalMachine.TestCase
 TestJournalModel.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
