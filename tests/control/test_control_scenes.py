@@ -57,6 +57,9 @@ async def test_what_was_saved_is_there_again_after_a_reset(api, friend, alice) -
     await send_picture(api, friend, alice)
     await api.post(f"/_sim/chats/{friend.bot_id}/{alice}/read", {"n": 2})
     await api("PUT", "/_sim/config", json={"knobs": {"poll.hold_ms": 1234}})
+    await api("PUT", "/_sim/config", json={"bot_id": friend.bot_id, "profile": "quota_hard"})
+    await api("PUT", "/_sim/config", json={"user_id": alice, "knobs": {"quota.per_inbound": 3}})
+    overrides = (await api.get("/_sim/config")).body["overrides"]
     before = await transcript(api, friend.bot_id, alice)
     chats = (await api.get("/_sim/chats")).body["chats"]
     saved = await api.get("/_sim/scene")
@@ -73,6 +76,22 @@ async def test_what_was_saved_is_there_again_after_a_reset(api, friend, alice) -
     assert [(one["read_to"], one["unread"]) for one in again] == [(one["read_to"], one["unread"]) for one in chats]
     config = (await api.get("/_sim/config")).body
     assert (config["profile"], config["knobs"]["poll.hold_ms"]) == ("observed", 1234)
+    assert config["overrides"] == overrides
+    of_both = (await api.get(f"/_sim/config?bot_id={friend.bot_id}&user_id={alice}")).body
+    assert (of_both["profile"], of_both["knobs"]["quota.per_inbound"]) == ("quota_hard", 3)
+
+
+async def test_knobs_of_single_bots_and_people_are_those_of_the_scene(api, friend, alice) -> None:
+    await api("PUT", "/_sim/config", json={"user_id": alice, "knobs": {"quota.per_inbound": 3}})
+    overrides = [{"person": "bob", "knobs": {"quota.per_inbound": 2}}, {"bot": "helper", "profile": "quota_hard"}]
+    assert (await load(api, changed(overrides=overrides))).status == 204
+    people = {one["name"]: one["user_id"] for one in (await api.get("/_sim/people")).body["people"]}
+    (bot,) = (await api.get("/_sim/bots")).body["bots"]
+    found = (await api.get("/_sim/config")).body["overrides"]
+    assert [(one["bot_id"], one["user_id"]) for one in found] == [(bot["bot_id"], None), (None, people["bob"])]
+    assert (found[0]["profile"], found[1]["knobs"]) == ("quota_hard", {"quota.per_inbound": 2})
+    assert (await load(api, SMALL)).status == 204
+    assert (await api.get("/_sim/config")).body["overrides"] == []
 
 
 async def test_a_program_goes_on_after_its_scene_was_loaded(api, friend, alice) -> None:
@@ -161,6 +180,15 @@ MISTAKES = {
     "bots[0].token: the token of this bot begins": changed(bots=[{"name": "helper", "owner": "alice", "token": "x"}]),
     "read[0].message": changed(read=[{"person": "bob", "bot": "helper", "message": 0}]),
     "no.such.knob": changed(knobs={"no.such.knob": 1}),
+    "overrides[0].bot: there is no bot 'nobody'": changed(overrides=[{"bot": "nobody", "knobs": {}}]),
+    "overrides[0].person: there is no person 'eve'": changed(overrides=[{"person": "eve", "knobs": {}}]),
+    "overrides[0]: knobs differ for a `bot` or for a `person`": changed(
+        overrides=[{"bot": "helper", "person": "alice", "knobs": {}}]
+    ),
+    "overrides[0]: there is no knob 'no.such.one'": changed(overrides=[{"bot": "helper", "knobs": {"no.such.one": 1}}]),
+    "overrides[1]: ": changed(
+        overrides=[{"person": "bob", "knobs": {}}, {"person": "alice", "knobs": {"poll.hold_ms": "x"}}]
+    ),
     "there is no profile 'nice'": changed(profile="nice"),
 }
 

@@ -68,14 +68,14 @@ class Restarts:
         Knobs().change(profile=scene.profile or None, knobs=scene.knobs)
         old = await self._media.names()
         incarnation = int((await self._state.store.meta()).get("incarnation", "0")) + 1
-        state = await self._scenes.prepare(scene)
+        state, overrides = await self._scenes.prepare(scene)
         self._state.waiting.release()
         self._bots.forget()
         await self._state.store.restore(state)
         await self._media.drop(old)
         # Ids are drawn anew: with a seed the old ones would come again, and the scene may hold them.
         await self._begin(IdSource(self._state.ids.seed, incarnation=incarnation), incarnation=incarnation)
-        await self._settings.drop()
+        await self._settings.put(overrides)
         self._forget()
         if scene.profile or scene.knobs:
             await self._settings.change(profile=scene.profile or None, knobs=scene.knobs)

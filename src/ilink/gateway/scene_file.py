@@ -28,6 +28,7 @@ __all__ = [
     "SceneBot",
     "SceneFile",
     "SceneMessage",
+    "SceneOverride",
     "ScenePerson",
     "SceneRead",
 ]
@@ -101,6 +102,15 @@ class SceneRead(_Part):
     message: Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
+class SceneOverride(_Part):
+    """What differs for one bot or one person: a profile, then single knobs."""
+
+    person: _Id | UnsetType = UNSET
+    bot: _Id | UnsetType = UNSET
+    profile: str | UnsetType = UNSET
+    knobs: dict[str, KnobValue] = {}
+
+
 class Scene(_Part):
     """The whole file."""
 
@@ -111,4 +121,5 @@ class Scene(_Part):
     read: list[SceneRead] = []
     profile: str | UnsetType = UNSET
     knobs: dict[str, KnobValue] = {}
+    overrides: list[SceneOverride] = []
     saved_at: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET

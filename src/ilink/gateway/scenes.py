@@ -14,10 +14,20 @@ from ilink.gateway.bots import Bot, Bots
 from ilink.gateway.clock import as_datetime
 from ilink.gateway.ids import MESSAGE_ID_BASE
 from ilink.gateway.knob_table import profile_values
+from ilink.gateway.knobs import Knobs, Override, Scope
 from ilink.gateway.mail import inbound_message, text_items
 from ilink.gateway.media import MediaRoom
-from ilink.gateway.problems import InvalidRequestError
-from ilink.gateway.scene_file import SCENE_VERSION, Scene, SceneBot, SceneFile, SceneMessage, ScenePerson, SceneRead
+from ilink.gateway.problems import InvalidRequestError, KnobError
+from ilink.gateway.scene_file import (
+    SCENE_VERSION,
+    Scene,
+    SceneBot,
+    SceneFile,
+    SceneMessage,
+    SceneOverride,
+    ScenePerson,
+    SceneRead,
+)
 from ilink.gateway.state import GatewayState
 from ilink.gateway.transcripts import entry_state, wire_message
 from ilink.storage.gateway import BotRecord, ChatRecord, EntryRecord, PersonRecord, SavedState
@@ -66,6 +76,7 @@ class Scenes:
             saved_at=state.now,
             profile=state.knobs.profile,
             knobs={name: value for name, value in state.knobs.values.items() if value != usual[name]},
+            overrides=[_scene_override(override) for override in state.knobs.overrides],
             people=[ScenePerson(name=one.name, id=one.user_id) for one in await state.store.people()],
             bots=[_scene_bot(bot) for bot in bots],
             messages=[await self._message(record, names[record.bot], room) for record in records],
@@ -76,8 +87,11 @@ class Scenes:
             ],
         )
 
-    async def prepare(self, scene: Scene) -> SavedState:
-        """Check a scene, store its files, and return what takes the place of everything in the store.
+    async def prepare(self, scene: Scene) -> tuple[SavedState, list[Override]]:
+        """Check a scene and store its files.
+
+        Returns:
+            What takes the place of everything in the store, and the knobs that differ for its bots and people.
 
         Raises:
             InvalidRequestError: Something in it cannot be, and the message says where. Nothing was replaced, and no
@@ -87,6 +101,7 @@ class Scenes:
         draft = _Draft(self._state)
         draft.add_people(scene.people)
         draft.add_bots(scene.bots)
+        overrides = draft.overrides(scene.overrides)
         try:
             for place, message in enumerate(scene.messages):
                 await self._add(draft, place, message)
@@ -94,7 +109,7 @@ class Scenes:
         except BaseException:
             await self._media.drop(await self._media.names() - known)
             raise
-        return draft.done()
+        return draft.done(), overrides
 
     async def _entries(self, bot: Bot) -> list[EntryRecord]:
         records: list[EntryRecord] = []
@@ -237,6 +252,26 @@ class _Draft:
                 raise InvalidRequestError(f"{where}.name: {one.name!r} is there twice")
             owner = self.person(one.owner, where, "owner")
             self._bots[bot_id] = _Mailbox(len(self._bots) + 1, one, bot_id, owner, self._token_hash(one, bot_id, where))
+
+    def overrides(self, overrides: list[SceneOverride]) -> list[Override]:
+        """Return what differs for bots and people who are there already."""
+        knobs = Knobs()
+        for place, one in enumerate(overrides):
+            where = f"overrides[{place}]"
+            profile = None if one.profile is UNSET else one.profile
+            try:
+                knobs.put_override(knobs.changed_override(self._scope(one, where), profile=profile, knobs=one.knobs))
+            except KnobError as error:
+                raise InvalidRequestError(f"{where}: {error}") from error
+        return knobs.overrides
+
+    def _scope(self, one: SceneOverride, where: str) -> Scope:
+        if one.bot is not UNSET and one.person is UNSET:
+            bot = self.bot(one.bot, where)
+            return Scope("bot", bot.bot_id, bot.number)
+        if one.person is not UNSET and one.bot is UNSET:
+            return Scope("person", self.person(one.person, where))
+        raise InvalidRequestError(f"{where}: knobs differ for a `bot` or for a `person`: name one of the two")
 
     def person(self, name: str, where: str, what: str = "person") -> str:
         """Return the id of a person who is named by id or by name."""
@@ -391,6 +426,16 @@ def _scene_bot(bot: Bot) -> SceneBot:
         generation=bot.generation,
         token_hash=bot.token_hash.hex(),
     )
+
+
+def _scene_override(override: Override) -> SceneOverride:
+    one = SceneOverride(knobs=dict(override.knobs))
+    one.profile = UNSET if override.profile is None else override.profile
+    if override.scope.kind == "bot":
+        one.bot = override.scope.id
+    else:
+        one.person = override.scope.id
+    return one
 
 
 def _sent_message(user_id: str, client_id: str, items: list[dict[str, object]]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from ilink.gateway.knob_table import KNOBS, KnobValue, ScopeKind
@@ -94,6 +94,13 @@ class Settings:
             self._state.knobs.drop_overrides()
         else:
             self._state.knobs.drop_override(await self._scope(bot_id, user_id))
+        await self._store()
+
+    async def put(self, overrides: Iterable[Override]) -> None:
+        """Let knobs differ for bots and people as these say, and for nobody else."""
+        self._state.knobs.drop_overrides()
+        for override in overrides:
+            self._state.knobs.put_override(override)
         await self._store()
 
     def load(self, meta: Mapping[str, str]) -> None:

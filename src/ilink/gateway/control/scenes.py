@@ -21,7 +21,7 @@ _MOST_BYTES: Final = 48 << 20
 
 @calls.call("GET", "/_sim/scene")
 async def save_scene(control: ControlState) -> Scene | Response:
-    """Return people, bots, chats, files and knobs as one file, which `PUT` takes again.
+    """Return people, bots, chats, files and knobs, also those of single bots and people, as one file for `PUT`.
 
     Tokens are not in it, only their hashes, so that a program that runs goes on. Files are, up to 24 MiB in all; those
     beyond are left out. Login codes, faults, the wire and typing tickets are not part of a scene.
@@ -38,6 +38,7 @@ async def load_scene(control: ControlState, body: Scene) -> None:
     """Put a scene in the place of everything; what is wrong with one is said with its place, and nothing is replaced.
 
     A scene is JSON with `"ilink_scene": 1` and lists of `people`, `bots` and `messages`, which name each other by id or
-    by name, and may be written by hand. Knobs are as it says; one without any leaves them.
+    by name, and may be written by hand. The gateway's knobs are as it says, and one without any leaves them;
+    knobs differ for the bots and people in its `overrides`, and for nobody else.
     """
     await control.gateway.load_scene(body)
