@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,23 +51,39 @@ class OutboxTable:
     def insert(self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int) -> dict[ClientId, Outgoing]:
         """Store messages, and return the new ones; those with known client ids are left as they are."""
         stored: dict[ClientId, Outgoing] = {}
-        if not drafts:
-            return stored
-        (newest,) = connection.execute("SELECT ifnull(max(out_seq), 0) FROM outbox").fetchone()
         for chunk in chunks(drafts):
-            rows = [draft_row(self._account, draft, now_ms) for draft in chunk]
-            inserted = connection.execute(
-                f"INSERT INTO outbox ({DRAFT}) VALUES {marks(DRAFT_COLUMNS, len(chunk))} ON CONFLICT DO NOTHING",
-                flat(rows),
-            )
-            if inserted.rowcount == len(chunk) and inserted.lastrowid is not None:
-                first = inserted.lastrowid - len(chunk) + 1
-                for number, draft in enumerate(chunk):
-                    stored[draft.client_id] = Outgoing(out_sequence=first + number, draft=draft, created_ms=now_ms)
-            else:
-                for known in self.find(connection, [draft.client_id for draft in chunk]):
-                    if known.out_sequence > newest:
-                        stored[known.draft.client_id] = known
+            try:
+                stored |= self._insert_new(connection, chunk, now_ms)
+            except sqlite3.IntegrityError:  # some are known, which is rare, and none of the others was stored
+                stored |= self._insert_unknown(connection, chunk, now_ms)
+        return stored
+
+    def _insert_new(
+        self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
+    ) -> dict[ClientId, Outgoing]:
+        inserted = connection.execute(
+            f"INSERT INTO outbox ({DRAFT}) VALUES {marks(DRAFT_COLUMNS, len(drafts))}",
+            flat(draft_row(self._account, draft, now_ms) for draft in drafts),
+        )
+        assert inserted.lastrowid is not None
+        first = inserted.lastrowid - len(drafts) + 1
+        return {
+            draft.client_id: Outgoing(out_sequence=first + number, draft=draft, created_ms=now_ms)
+            for number, draft in enumerate(drafts)
+        }
+
+    def _insert_unknown(
+        self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
+    ) -> dict[ClientId, Outgoing]:
+        """Store those messages one by one whose names are not known yet, the first of each name."""
+        unknown: dict[ClientId, Draft] = {}
+        for draft in drafts:
+            unknown.setdefault(draft.client_id, draft)
+        for known in self.find(connection, list(unknown)):
+            del unknown[known.draft.client_id]
+        stored: dict[ClientId, Outgoing] = {}
+        for draft in unknown.values():
+            stored |= self._insert_new(connection, [draft], now_ms)
         return stored
 
     def find(self, connection: sqlite3.Connection, client_ids: Sequence[ClientId]) -> list[Outgoing]:
@@ -150,14 +166,20 @@ class OutboxTable:
         )
         return self.find(connection, [client_id])[0] if changed.rowcount else None
 
-    def settle(self, connection: sqlite3.Connection, settlements: Sequence[Settlement], *, is_owner: bool) -> None:
+    def settle(
+        self,
+        connection: sqlite3.Connection,
+        settlements: Sequence[Settlement],
+        is_owner: Callable[[sqlite3.Connection], bool],
+    ) -> None:
         """Store outcomes; one of a message that is finished already changes nothing of it.
 
         From somebody who does not own the journal only last words are taken: that a message was accepted stays true,
         but what happens to one that waits is not theirs to say.
         """
-        if not is_owner:
-            settlements = [settlement for settlement in settlements if settlement.outcome.state.is_final]
+        final = [settlement for settlement in settlements if settlement.outcome.state.is_final]
+        if len(final) < len(settlements) and not is_owner(connection):
+            settlements = final
         newest = {settlement.outcome.out_sequence: settlement for settlement in settlements}
         rows = [_outcome_row(settlement) for settlement in newest.values()]
         for chunk in chunks(rows):

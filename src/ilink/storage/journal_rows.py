@@ -32,8 +32,8 @@ __all__ = [
 T = TypeVar("T")
 Row = tuple[object, ...]
 
-_CHUNKS: Final = (64, 16, 4, 1)
-"""Rows in one statement: few sizes, so that prepared statements are found again."""
+_CHUNKS: Final = (64, 32, 24, 20, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
+"""Rows in one statement: few sizes, so that prepared statements are found again, and any batch takes one or two."""
 
 LETTER: Final = (
     "seq, conversation, user_id, identity, raw, claim, attempts, interrupted, due_ms, received_ms, state, error,"

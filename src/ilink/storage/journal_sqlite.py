@@ -34,10 +34,12 @@ from ilink.storage.journal import (
 from ilink.storage.journal_outbox import OutboxTable, Settlement
 from ilink.storage.journal_rows import (
     LETTER,
+    WINDOW,
     chunks,
     flat,
     marks,
     to_letter,
+    to_windows,
 )
 from ilink.storage.sqlite import Database
 from ilink.wire.codec import decode
@@ -53,6 +55,7 @@ _GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
 """As its index has it."""
 
 _numbers: Final = msgspec.json.Decoder(list[int])
+_names: Final = msgspec.json.Decoder(list[str])
 
 _LINGER: Final = 0.005
 """Seconds an outcome waits for others to share a commit with: nobody waits for it."""
@@ -98,6 +101,11 @@ class SqliteJournal:
         self._is_lingering = False
         self._is_closing = False
         self._is_closed = False
+
+    @property
+    def account(self) -> AccountId:
+        """Whose journal it is."""
+        return self._account
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -186,7 +194,7 @@ class SqliteJournal:
         """Store a batch in one step; see `Journal`."""
 
         def work(connection: sqlite3.Connection) -> Ingested:
-            known = self._known_identities(connection, arrivals)
+            known, windows = self._look_up(connection, arrivals)
             fresh: dict[str, Arrival] = {}
             for arrival in arrivals:
                 if arrival.identity not in known:
@@ -196,7 +204,7 @@ class SqliteJournal:
             self._store_context_tokens(
                 connection, [arrival for n, arrival in enumerate(arrivals) if n not in outdated], now_ms
             )
-            self._open_windows(connection, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
+            self._open_windows(connection, windows, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
             self._count_repeats(connection, len(arrivals) - len(fresh), fresh.values())
             return Ingested(
                 sequences=tuple(sequences.pop(arrival.identity, None) for arrival in arrivals),
@@ -511,9 +519,7 @@ class SqliteJournal:
                 for addition in additions
             ]
             if settlements:
-                self._outbox.settle(
-                    connection, [settlement for settlement, _ in settlements], is_owner=self._is_owner(connection)
-                )
+                self._outbox.settle(connection, [settlement for settlement, _ in settlements], self._is_owner)
             return completed, added
 
         try:
@@ -537,8 +543,6 @@ class SqliteJournal:
 
         Its updates still wait, for this run, in our epoch; a second completion of one of them is refused.
         """
-        if not self._is_owner(connection):
-            return [False] * len(completions)
         waiting = self._find_waiting(connection, list({run for completion in completions for run in completion.runs}))
         taken: list[bool] = []
         done: list[int] = []
@@ -559,15 +563,16 @@ class SqliteJournal:
         return taken
 
     def _find_waiting(self, connection: sqlite3.Connection, runs: list[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Return those runs that may finish their updates."""
+        """Return those runs that may finish their updates; none when the journal is not ours any more."""
         waiting: set[tuple[int, int]] = set()
         for chunk in chunks(runs):
             sequences, claims = connection.execute(
                 f"WITH run (seq, claim) AS (VALUES {marks(2, len(chunk))})"
                 " SELECT json_group_array(inbox.seq), json_group_array(inbox.claim)"
                 " FROM run CROSS JOIN inbox ON inbox.seq = run.seq AND inbox.claim = run.claim"
-                " WHERE inbox.state = 0 AND inbox.is_parked = 0 AND inbox.account_id = ?",
-                (*flat(chunk), self._account),
+                " WHERE inbox.state = 0 AND inbox.is_parked = 0 AND inbox.account_id = ?"
+                " AND EXISTS (SELECT 1 FROM journals WHERE account_id = ? AND epoch = ?)",
+                (*flat(chunk), self._account, self._account, self._epoch),
             ).fetchone()
             waiting.update(zip(_numbers.decode(sequences), _numbers.decode(claims), strict=True))
         return waiting
@@ -596,16 +601,29 @@ class SqliteJournal:
             for completion, is_taken in zip(completions, taken, strict=True)
         ]
 
-    def _known_identities(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> set[str]:
+    def _look_up(
+        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]
+    ) -> tuple[set[str], dict[UserId, Window]]:
+        """Return which identities were stored before, and what is known about sending to those who wrote."""
         known: set[str] = set()
-        for chunk in chunks([(arrival.identity,) for arrival in arrivals]):
-            (found,) = connection.execute(
-                "SELECT json_group_array(identity) FROM inbox"
-                f" WHERE account_id = ? AND identity IN ({marks(1, len(chunk))})",
-                (self._account, *flat(chunk)),
+        windows: dict[UserId, Window] = {}
+        for chunk in chunks(arrivals):
+            places = marks(1, len(chunk))
+            identities, found = connection.execute(
+                "SELECT (SELECT json_group_array(identity) FROM inbox"
+                f" WHERE account_id = ? AND identity IN ({places})),"
+                f" (SELECT json_group_array(json_array({WINDOW})) FROM windows"
+                f" WHERE account_id = ? AND user_id IN ({places}))",
+                (
+                    self._account,
+                    *[arrival.identity for arrival in chunk],
+                    self._account,
+                    *[arrival.user for arrival in chunk],
+                ),
             ).fetchone()
-            known.update(msgspec.json.decode(found, type=list[str]))
-        return known
+            known.update(_names.decode(identities))
+            windows.update(to_windows(found))
+        return known, windows
 
     def _insert_arrivals(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> dict[str, int]:
         sequences: dict[str, int] = {}
@@ -647,15 +665,15 @@ class SqliteJournal:
                 flat(chunk),
             )
 
-    def _open_windows(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> None:
+    def _open_windows(
+        self, connection: sqlite3.Connection, known: Mapping[UserId, Window], arrivals: list[Arrival], now_ms: int
+    ) -> None:
         counts: dict[UserId, int] = {}
         for arrival in arrivals:
             if arrival.user:
                 counts[arrival.user] = counts.get(arrival.user, 0) + 1
-        windows = self._outbox.load_windows(connection, list(counts))
-        for user, messages in counts.items():
-            windows[user] = heard(windows.get(user, Window()), now_ms, messages=messages)
-        self._outbox.store_windows(connection, windows)
+        opened = {user: heard(known.get(user, Window()), now_ms, messages=count) for user, count in counts.items()}
+        self._outbox.store_windows(connection, opened)
 
     def _find_outdated(
         self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], known: set[str]
