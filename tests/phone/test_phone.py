@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from phone_house import House, Words
+from phone_house import House, Words, film, open_house
 from playwright.async_api import Page, Route, expect
 
 from ilink.gateway.views import Quote
@@ -145,6 +145,33 @@ async def test_people_sit_side_by_side_and_unread_messages_are_counted(house: Ho
     await expect(row).to_be_focused()
     await expect(row).not_to_contain_text("unread")
     await expect(page).to_have_title("ilink phone")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+async def test_of_a_crowd_the_bar_shows_few_and_a_search_finds_the_others(house: House, language: str) -> None:
+    words = Words(language)
+    for number in range(1, 61):
+        await house.gateway.person(f"person {number:02}")
+    last = await house.gateway.person("Zoë")
+    page = await house.page(at="?person=person 02", locale=language)
+    bar = page.locator(".people .person")
+    await expect(bar).to_have_count(24)
+    await expect(bar.first).to_contain_text("person 02")
+    assert await violations(page) == []
+    bot = await house.bot_of(last.user_id)
+    await house.gateway.rules.post_message(last.user_id, bot.bot_id, text="hi")
+    await bot.say(await bot.hear(), "hello")
+    await expect(bar.nth(1)).to_contain_text("Zoë")
+    await expect(bar).to_have_count(24)
+    search = page.get_by_role("searchbox", name=words("people.search", count=61))
+    await search.fill("SON 4")
+    await expect(bar).to_have_count(10)
+    await search.fill("nobody at all")
+    await expect(page.get_by_text(words("people.nobody"))).to_be_visible()
+    await search.fill("zoë")
+    await expect(bar).to_have_count(1)
+    await search.press("Enter")
+    await expect(page.locator(f'person-phone[data-user-id="{last.user_id}"]')).to_be_visible()
 
 
 async def test_a_refused_send_shows_with_its_reason(house: House) -> None:
@@ -382,6 +409,49 @@ async def test_axe_finds_nothing(house: House, scheme: str, width: int, language
     assert await violations(page) == []
     await page.get_by_role("button", name=words("people.new"), exact=True).click()
     assert await violations(page) == []
+
+
+MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_axe_finds_nothing_on_what_lies_over_a_chat(
+    tmp_path: Path, scheme: str, width: int, language: str
+) -> None:
+    words = Words(language)
+    camera = tmp_path / "camera.y4m"
+    film(camera, "https://example.org/no-code-of-a-bot")
+    async with open_house(*MICROPHONE, f"--use-file-for-fake-video-capture={camera}") as house:
+        alice = await house.gateway.person("alice")
+        bot = await house.bot_of(alice.user_id)
+        page = await house.page(
+            at=f"?person=alice&bot={bot.bot_id}",
+            color_scheme=scheme,
+            viewport={"width": width, "height": 800},
+            reduced_motion="reduce",
+            locale=language,
+            permissions=["camera", "microphone"],
+        )
+        file = {"name": "dot.png", "mimeType": "image/png", "buffer": DOT}
+        await page.locator("input[type=file]").set_input_files(file)
+        await expect(page.locator(".attachments")).to_contain_text("dot.png")
+        assert await violations(page) == []
+        await page.get_by_role("button", name=words("chat.send"), exact=True).click()
+        await page.locator(".picture").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("dot.png")
+        assert await violations(page) == []
+        await page.keyboard.press("Escape")
+        await page.get_by_role("button", name=words("chat.record"), exact=True).click()
+        await expect(page.locator(".recording .seconds")).to_have_text("0:01")
+        assert await violations(page) == []
+        await page.get_by_role("button", name=words("chat.record.cancel")).click()
+        await page.get_by_role("button", name=words("chat.back")).click()
+        await page.get_by_role("button", name=words("chats.scan")).click()
+        await expect(page.locator("scan-screen .finder i")).to_be_visible()
+        assert await violations(page) == []
+        assert (house.complaints, house.strangers) == ([], [])
 
 
 async def violations(page: Page) -> list[str]:

@@ -43,7 +43,7 @@ export const api = {
     form.set("file", file);
     return call("POST", `/_sim/people/${part(userId)}/messages`, form);
   },
-  chats: async () => (await get("/_sim/chats")).chats,
+  chats: async (which) => (await get("/_sim/chats", which)).chats,
   transcript: async (botId, userId, page) =>
     (await get(`/_sim/chats/${part(botId)}/${part(userId)}/transcript`, page)).messages,
   markRead: (botId, userId, n) => post(`/_sim/chats/${part(botId)}/${part(userId)}/read`, { n }),

@@ -13,6 +13,9 @@ import { Wire } from "./wire.js";
 /** Milliseconds until a gateway that did not answer is asked again. */
 const CATCH_UP = 1000;
 
+/** So many chats are in a list of them, the newest ones. */
+const MOST_LINES = 500;
+
 /** What the panel beside the phones can show. */
 export const PANELS = ["bots", "wire", "mischief", "share"];
 
@@ -39,6 +42,12 @@ class Store extends EventTarget {
   isFrozen = false;
 
   #chats = new Map();
+  #personById = new Map();
+  #botById = new Map();
+  /** Unread messages by person; null when something may have changed. */
+  #unreadByPerson = null;
+  /** Whether the list of chats had room for all of them. */
+  #hasAllLines = true;
   #open = readMemory();
   #room = 1;
   #clockOffset = 0;
@@ -75,6 +84,7 @@ class Store extends EventTarget {
 
   /** Tell the views, once per frame however much happens. */
   changed() {
+    this.#unreadByPerson = null;
     if (this.#isChangeComing) return;
     this.#isChangeComing = true;
     const tell = () => {
@@ -93,11 +103,11 @@ class Store extends EventTarget {
   }
 
   person(userId) {
-    return this.people.find((person) => person.user_id === userId) ?? null;
+    return this.#personById.get(userId) ?? null;
   }
 
   bot(botId) {
-    return this.bots.find((bot) => bot.bot_id === botId) ?? null;
+    return this.#botById.get(botId) ?? null;
   }
 
   /** What a bot is called: the protocol gives it no name, so it is its owner's. */
@@ -126,7 +136,15 @@ class Store extends EventTarget {
   }
 
   unreadOf(userId) {
-    return this.bots.reduce((sum, bot) => sum + this.chat(userId, bot.bot_id).unread, 0);
+    return this.unread.get(userId) ?? 0;
+  }
+
+  /** How many messages are unread, by person; who has read everything is not in it. */
+  get unread() {
+    if (this.#unreadByPerson) return this.#unreadByPerson;
+    const sums = new Map();
+    for (const { userId, unread } of this.#chats.values()) if (unread > 0) sums.set(userId, (sums.get(userId) ?? 0) + unread);
+    return (this.#unreadByPerson = sums);
   }
 
   /** The bot whose chat is open on a person's phone, or null while it shows the list. */
@@ -149,6 +167,7 @@ class Store extends EventTarget {
     this.activePerson = userId;
     if (!this.phones.includes(userId)) this.phones = [...this.phones, userId].slice(-this.#room);
     this.#readOpenChat(userId);
+    if (!this.#hasAllLines) this.guarded(() => this.#loadLinesOf(userId));
     this.#placesChanged();
   }
 
@@ -423,11 +442,13 @@ class Store extends EventTarget {
 
   async #loadPeople() {
     this.people = await api.people();
+    this.#personById = new Map(this.people.map((person) => [person.user_id, person]));
     this.changed();
   }
 
   async #loadBots() {
     this.bots = await api.bots();
+    this.#botById = new Map(this.bots.map((bot) => [bot.bot_id, bot]));
     for (const chat of this.#chats.values()) {
       const bot = this.bot(chat.botId);
       if (bot) chat.follow(bot);
@@ -444,7 +465,19 @@ class Store extends EventTarget {
   }
 
   async #loadLines() {
-    for (const line of await api.chats()) this.chat(line.user_id, line.bot_id).line = line;
+    const lines = await api.chats();
+    this.#hasAllLines = lines.length < MOST_LINES;
+    this.#take(lines);
+    if (!this.#hasAllLines) for (const userId of this.phones) await this.#loadLinesOf(userId);
+  }
+
+  /** A crowd has more chats than a list of all of them holds; those of a phone are asked for by themselves. */
+  async #loadLinesOf(userId) {
+    this.#take(await api.chats({ user_id: userId }));
+  }
+
+  #take(lines) {
+    for (const line of lines) this.chat(line.user_id, line.bot_id).line = line;
     this.changed();
   }
 
@@ -523,7 +556,10 @@ class Store extends EventTarget {
       if (!chat?.isLoaded || !chat.last) continue;
       const key = chatKey(userId, botId);
       const { n } = chat.last;
-      if (chat.line) chat.line = { ...chat.line, unread: 0 };
+      if (chat.unread > 0) {
+        chat.line = { ...chat.line, unread: 0 };
+        this.#unreadByPerson = null;
+      }
       if (n <= Math.max(chat.readTo, this.#beingRead.get(key) ?? 0)) continue;
       this.#beingRead.set(key, n);
       this.guarded(() => api.markRead(botId, userId, n));

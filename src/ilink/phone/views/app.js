@@ -2,11 +2,11 @@ import { html, nothing } from "../vendor/lit/index.js";
 import { repeat } from "../vendor/lit/directives/repeat.js";
 import { LANGUAGES, language, t } from "../language.js";
 import { store } from "../store.js";
-import { personAvatar } from "./avatar.js";
 import { icon } from "./icons.js";
 import { View } from "./view.js";
 import { scanPicture } from "./scanning.js";
 import "./entry-dialog.js";
+import "./people-bar.js";
 import "./person-dialog.js";
 import "./phone.js";
 import "./panel.js";
@@ -41,7 +41,7 @@ class App extends View {
   }
 
   updated() {
-    const unread = store.people.reduce((sum, person) => sum + store.unreadOf(person.user_id), 0);
+    const unread = [...store.unread.values()].reduce((sum, count) => sum + count, 0);
     document.title = unread > 0 ? `(${unread}) ${t("app.title")}` : t("app.title");
   }
 
@@ -49,7 +49,7 @@ class App extends View {
     return html`
       <header class="topbar">
         <h1 class="brand"><img src="icon.svg" alt="" width="28" height="28" /><span>ilink</span></h1>
-        ${this.#people()}
+        <people-bar></people-bar>
         <div class="tools">
           ${this.#link()}
           ${this.#panelButton("bots", "bot")} ${this.#panelButton("wire", "wire")}
@@ -68,43 +68,6 @@ class App extends View {
       <entry-dialog></entry-dialog>
       <picture-viewer></picture-viewer>
       <div class="notices" role="alert">${repeat(store.notices, (notice) => notice.id, notice)}</div>
-    `;
-  }
-
-  #people() {
-    if (store.people.length === 0) return html`<div class="people"></div>`;
-    return html`
-      <nav class="people" aria-label=${t("people.title")}>
-        <ul>
-          ${repeat(store.people, (person) => person.user_id, (person) => this.#person(person))}
-          <li>
-            <button class="new-person" @click=${() => this.querySelector("person-dialog").open()}>
-              ${icon("plus")}<span>${t("people.new")}</span>
-            </button>
-          </li>
-        </ul>
-      </nav>
-    `;
-  }
-
-  #person(person) {
-    const unread = store.unreadOf(person.user_id);
-    const isOpen = store.phones.includes(person.user_id);
-    return html`
-      <li>
-        <button
-          class="person"
-          aria-pressed=${isOpen}
-          title=${t("people.open", { name: person.name })}
-          @click=${() => store.openPhone(person.user_id)}
-        >
-          ${personAvatar(person)}<span class="name">${person.name}</span>
-          ${unread > 0
-            ? html`<span class="badge"><span aria-hidden="true">${unread}</span>
-                <span class="unseen">${t("chats.unread", { count: unread })}</span></span>`
-            : nothing}
-        </button>
-      </li>
     `;
   }
 
