@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from ilink.gateway.memory import collect_seldom, keep_freed_memory
+from ilink.gateway.memory import keep_freed_memory
+from ilink.process import collecting_seldom
 
 LONG = "ILINK_LONG_TESTS"
 
@@ -111,12 +112,11 @@ def test_memory_setting_is_safe_to_ask_for() -> None:
     assert keep_freed_memory() in (True, False)
 
 
-def test_cycles_are_looked_for_seldom_and_still_found() -> None:
+def test_cycles_are_looked_for_seldom_and_still_found_until_the_program_is_done() -> None:
     before = gc.get_threshold()
-    try:
-        collect_seldom()
+    with collecting_seldom():
         assert gc.isenabled()
         assert gc.get_threshold() > before
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)
+        assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0

@@ -42,6 +42,7 @@ from ilink.errors import ConfigError, LoginError
 from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
+from ilink.process import collecting_seldom
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
 from ilink.storage.agenda_sqlite import SqliteAgenda
 from ilink.storage.history import SqliteHistory
@@ -389,7 +390,7 @@ class Bot(Router, DeclaresJobs):
         if started is not None:
             started.append(self)
             return
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with collecting_seldom(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(self._serve_until_signalled(login or self._sign_in_at_terminal))
 
     async def serve(self, *, login: Login | None = None) -> None:

@@ -1,13 +1,12 @@
-"""How the gateway's process treats memory: what it keeps of the freed, and how often it looks for lost cycles."""
+"""How the gateway's process treats memory that it freed."""
 
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from typing import Final
 
-__all__ = ["collect_seldom", "keep_freed_memory"]
+__all__ = ["keep_freed_memory"]
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
@@ -15,20 +14,6 @@ _MMAP_THRESHOLD: Final = -3
 
 _KEPT_BYTES: Final = 8 << 20
 _LARGE_BYTES: Final = 4 << 20
-
-_SELDOM: Final = (50_000, 20, 100)
-"""Objects made since the last look at the youngest, and looks at one generation before one at the next."""
-
-
-def collect_seldom() -> None:
-    """Look for lost cycles seldom, and never among what was there before.
-
-    By default Python looks at every 700 new objects. While ten thousand polls wait, which have a hundred objects each,
-    that is half of the time it takes to answer all of them. It is for programs, as `keep_freed_memory` is.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_SELDOM)
 
 
 def keep_freed_memory() -> bool:

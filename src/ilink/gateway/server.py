@@ -34,9 +34,10 @@ from ilink.gateway.control.guard import Guard, is_loopback
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.http import CdnDoor, ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
-from ilink.gateway.memory import collect_seldom, keep_freed_memory
+from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
 from ilink.gateway.tunnels import TunnelProxy
+from ilink.process import collecting_seldom
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
 
@@ -184,8 +185,8 @@ async def _serve(options: ServerOptions, announce: Callable[[GatewayServer], Non
             sys.stdout.flush()
         if announce is not None:
             announce(server)
-        collect_seldom()
-        await stopping.wait()
+        with collecting_seldom():
+            await stopping.wait()
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

@@ -1,0 +1,31 @@
+"""What suits a program of ours, and not a library in somebody else's: to look for lost cycles seldom."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+__all__ = ["collecting_seldom"]
+
+_SELDOM: Final = (50_000, 20, 100)
+"""Objects made since the last look at the youngest, and looks at one generation before one at the next."""
+
+
+@contextmanager
+def collecting_seldom() -> Generator[None]:
+    """Look for lost cycles seldom until the block ends, and never among what was there before.
+
+    By default Python looks at every 700 new objects. While ten thousand polls wait, which have a hundred objects each,
+    that is half of the time it takes to answer all of them; a busy bot spends a twentieth of its time on it.
+    """
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
