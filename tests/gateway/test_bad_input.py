@@ -213,3 +213,21 @@ async def test_no_json_makes_an_endpoint_fail(house: House, bot: BotClient, endp
     answer = await bot.begin(endpoint, body).answer()
     assert answer.status == 200
     assert type(answer.json["ret"]) is int
+
+
+@pytest.mark.parametrize("field", ["rawsize", "filesize", "thumb_rawsize", "thumb_filesize"])
+@pytest.mark.parametrize("size", [2**63, 10**30])
+async def test_an_announced_size_beyond_64_bits_is_refused(
+    house: House, bot: BotClient, alice: str, field: str, size: int
+) -> None:
+    body = {
+        "filekey": "k",
+        "media_type": 1,
+        "to_user_id": alice,
+        "rawsize": 14,
+        "rawfilemd5": "0" * 32,
+        "filesize": 16,
+        "no_need_thumb": False,
+        "aeskey": "0" * 32,
+    }
+    assert await bot.call("getuploadurl", {**body, field: size}) == {"ret": -2, "errmsg": f"{field} invalid"}

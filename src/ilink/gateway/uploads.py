@@ -23,6 +23,8 @@ _HEX_32: Final = re.compile(r"[0-9A-Fa-f]{32}")
 _KEY_FINDINGS: Final = {"aeskey": ("aeskey_not_hex",)}
 _FILEKEY_CHARACTERS: Final = 128
 _PARAM_BYTES: Final = 48
+_MOST_BYTES: Final = 2**63 - 1
+"""What fits into the store; no file is as large, whatever `cdn.max_bytes` says."""
 
 
 class Uploads:
@@ -60,6 +62,14 @@ class Uploads:
         for field, size in (("rawsize", request.rawsize), ("filesize", request.filesize)):
             if given(size, -1) < 0:
                 return required(knobs, field)
+        for field, size in (
+            ("rawsize", request.rawsize),
+            ("filesize", request.filesize),
+            ("thumb_rawsize", request.thumb_rawsize),
+            ("thumb_filesize", request.thumb_filesize),
+        ):
+            if given(size, 0) > _MOST_BYTES:
+                return refuse(knobs, PARAMETER_ERROR, f"{field} invalid")
         if await self._state.store.person(given(request.to_user_id, "")) is None:
             return refuse(knobs, INVALID_ARGUMENTS, "invalid arguments")
         return None
