@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -13,8 +14,10 @@ import resource
 import signal
 import socket
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ from ilink.gateway.listeners import Listener
 HEAD_SECONDS = 0.4
 BODY_SECONDS = 0.3
 CONNECTIONS = int(os.environ.get("ILINK_TEST_CONNECTIONS", "10000"))
+HOSTILE_REQUESTS = 2_000
 PING = b"GET /ilink/bot/get_qrcode_status?qrcode= HTTP/1.1\r\nHost: x\r\n\r\n"
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -78,6 +82,7 @@ async def served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
         await house.gateway.post_message(bot.user_id, bot.bot_id, text="hello")
         await bot.poll()
         await asyncio.gather(*(house.gateway.mailbox(bot.bot_id) for _ in range(16)))
+        await asyncio.gather(*(house.gateway.media.names() for _ in range(16)))
         listener = Listener.bind("127.0.0.1:0")
         app = ProtocolApp(house.gateway, cdn=CdnApp(house.gateway.media))
         await listener.start(
@@ -311,6 +316,45 @@ async def test_thousands_of_silent_connections_keep_nobody_from_being_served(ser
     finally:
         for connection in silent:
             connection.close()
+
+
+HOSTILE = (
+    lambda n: request(SEND, b"[" * 900, "Content-Length: 900", f"Authorization: Bearer guess-{n}"),
+    lambda n: request("/ilink/bot/getupdates", b"{}", "Content-Length: 2", f"Authorization: Bearer {n}@im.bot:{n}"),
+    lambda n: request(f"/ilink/bot/{n}", b"x", "Content-Length: 1", f"X-Odd-{n}: {n}"),
+    lambda n: request(f"/ilink/bot/get_qrcode_status?qrcode=guess{n}&verify_code={n}", method="GET"),
+    lambda n: request(f"/c2c/upload?encrypted_query_param=guess{n}&filekey={n}", b"\0" * 600, "Content-Length: 600"),
+    lambda n: request(f"/c2c/download?encrypted_query_param=guess{n}", b"", f"Range: bytes={n}-", method="GET"),
+    lambda n: request("/ilink/bot/getuploadurl", b'{"filekey":1}', "Content-Length: 13"),
+)
+"""Requests that differ each time, by what could be remembered of them."""
+
+
+async def attack(served: Served, numbers: range) -> None:
+    """Send hostile requests over a few connections, with nonsense on others between them."""
+    for first in range(numbers.start, numbers.stop, 100):
+        many = [HOSTILE[n % len(HOSTILE)](n) for n in range(first, first + 100)]
+        answers = await served.answer(*many, PING.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        assert answers.count(b"HTTP/1.1 ") == 101
+        await served.answer(random.Random(first).randbytes(3000), half_close=True)
+
+
+async def test_thousands_of_hostile_requests_leave_no_memory_behind(served: Served) -> None:
+    """Fifteen bytes that stay behind for each would show; what is kept on purpose has bounds, and is left out."""
+    await served.house.knobs(poll__error_delay_ms=0, qr__hold_ms=0)
+    tracemalloc.start()
+    try:
+        held = []
+        for round_ in range(3):
+            await attack(served, range(round_ * HOSTILE_REQUESTS, (round_ + 1) * HOSTILE_REQUESTS))
+            served.house.gateway.wire.clear()
+            served.house.gateway.events.clear()
+            gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    # What is made once shows in one round, and a leak in every one.
+    assert min(later - earlier for earlier, later in pairwise(held)) < 15 * HOSTILE_REQUESTS, held
 
 
 LAUNCHER = """
