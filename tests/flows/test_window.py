@@ -89,11 +89,21 @@ def test_a_probe_never_goes_out_after_the_24_hours() -> None:
 
 
 def test_an_early_refusal_teaches_a_smaller_allowance_and_success_a_larger_one() -> None:
-    window = heard(refused(after_sends(6), NOON), NOON + 1)
-    assert window.allowance == 6
-    assert forecast(window, NOON + 1).left == 6
+    taught = refused(after_sends(6), NOON)
+    assert taught.allowance == 6
+    window = heard(taught, NOON + 1)
+    assert forecast(window, NOON + 1).left == 7
     assert forecast(window, NOON + 1).confidence is Confidence.LEARNED
     assert after_sends(8, window).allowance == 8
+
+
+def test_an_allowance_that_was_learned_too_low_grows_back_while_the_user_writes() -> None:
+    window = refused(after_sends(1), NOON)
+    seen: list[int] = []
+    for minute in range(12):
+        window = heard(window, NOON + minute)
+        seen.append(window.allowance)
+    assert seen == [2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]
 
 
 def test_a_refusal_before_anything_was_sent_teaches_nothing() -> None:
