@@ -121,6 +121,8 @@ class Handling:
         if match is None:
             self._note_unhandled(message)
             return Handled()
+        if match.route.is_plain and not match.route.error_handlers:
+            return await self._run_alone(match, message, turn)
         return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn))
 
     async def _summarise(self, handler: BacklogHandler, message: Message, turn: Turn) -> Handled:
@@ -211,6 +213,14 @@ class Handling:
             return await self._give_up(form, cause, turn)
         talk = self._talk(match.route.name, cause, turn, form=form, incoming=incoming)
         return await self._converse(match, message, turn, talk)
+
+    async def _run_alone(self, match: Match, message: Message, turn: Turn) -> Handled:
+        """Run a handler that gets nothing but its message, and so has no way to ask or to keep anything."""
+        try:
+            await self._run(match, message, turn)
+        except Exception as error:
+            raise self._failed(match.route.name, message, error) from error
+        return Handled(drafts=turn.drafts)
 
     async def _converse(self, match: Match, message: Message, turn: Turn, talk: Talk) -> Handled:
         """Run a handler as a part of its conversation; return what it said and what is kept."""

@@ -273,4 +273,6 @@ class Poller:
             await self._check_owner()
             return False
         self._cursor = self._stored_cursor = batch.cursor
+        # Handlers come first: what they say is on its way to the disk while the next poll is written.
+        await asyncio.sleep(0)
         return True

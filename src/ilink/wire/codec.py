@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import types
-from dataclasses import dataclass
 from functools import cache
 from typing import Final, Generic, TypeVar, Union, get_args, get_origin
 
@@ -30,8 +29,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueErr
 _WHOLE_NUMBER: Final = re.compile(r"\s*[+-]?[0-9]{1,39}\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded(Generic[M]):
+class Decoded(Struct, Generic[M], frozen=True):
     """A value as read, the bytes it was read from, and the paths of fields that could not be read."""
 
     value: M
