@@ -236,6 +236,37 @@ async def test_knobs_are_set_with_their_evidence_beside_them(house: House) -> No
     await expect(page.locator("[data-knob]")).to_have_count(1)
 
 
+@LANGUAGES
+async def test_knobs_of_one_bot_and_of_one_person_differ_from_everybodys(house: House, language: str) -> None:
+    words = Words(language)
+    alice, bob = await house.gateway.person("alice"), await house.gateway.person("bob")
+    bot = await house.bot_of(alice.user_id)
+    page = await house.page(at="?panel=mischief", locale=language)
+    whose = page.get_by_role("combobox", name=words("knobs.whose"), exact=True)
+    await whose.select_option(bob.user_id)
+    await expect(page.locator("[data-different]")).to_have_text(words("knobs.whose.same"))
+    await expect(page.locator('[data-knob="qr.ttl_s"]')).to_have_count(0)
+    allowance = page.locator('[data-knob="quota.per_inbound"]')
+    await allowance.get_by_role("textbox").fill("3")
+    await allowance.get_by_role("textbox").press("Enter")
+    await expect(page.locator("[data-different]")).to_have_text(words("knobs.whose.different"))
+    await expect(allowance).to_have_attribute("data-changed", "")
+    config = house.gateway.rules.config()
+    assert [(one.user_id, one.knobs) for one in config.overrides] == [(bob.user_id, {"quota.per_inbound": 3})]
+    assert config.knobs["quota.per_inbound"] == 10
+    await whose.select_option(bot.bot_id)
+    await expect(allowance.get_by_role("textbox")).to_have_value("10")
+    await page.get_by_role("combobox", name=words("knobs.profile"), exact=True).select_option("quota_hard")
+    await expect(page.locator("[data-different]")).to_have_text(words("knobs.whose.different"))
+    assert {one.profile for one in house.gateway.rules.config().overrides} == {None, "quota_hard"}
+    await page.get_by_role("button", name=words("knobs.whose.drop")).click()
+    await expect(page.locator("[data-different]")).to_have_text(words("knobs.whose.same"))
+    assert [one.user_id for one in house.gateway.rules.config().overrides] == [bob.user_id]
+    await whose.select_option("")
+    await expect(allowance.get_by_role("textbox")).to_have_value("10")
+    await expect(page.locator('[data-knob="qr.ttl_s"]')).to_have_count(1)
+
+
 async def test_the_wire_is_filtered_linked_and_copied(house: House, tmp_path: Path) -> None:
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)

@@ -56,8 +56,9 @@ export const api = {
   removeFaults: () => call("DELETE", "/_sim/faults"),
   clock: () => get("/_sim/clock"),
   setClock: (change) => post("/_sim/clock", change),
-  config: () => get("/_sim/config"),
+  config: (whose) => get("/_sim/config", whose),
   setConfig: (change) => call("PUT", "/_sim/config", change),
+  dropConfig: (whose) => call("DELETE", `/_sim/config?${new URLSearchParams(whose)}`),
   tables: () => get("/_sim/tables"),
   /** Takes the text of a file, to be read by the gateway alone. */
   loadScene: (text) => call("PUT", SCENE, text),

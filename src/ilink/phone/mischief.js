@@ -23,6 +23,10 @@ export class Mischief {
   faults = [];
   /** `{profile, knobs, overrides}`, or null before it was asked for. */
   config = null;
+  /** Whose knobs the panel shows and sets: `{bot_id}`, `{user_id}`, or `{}` for the whole gateway's. */
+  whose = {};
+  /** The knobs as they are for those, like `config`. */
+  theirs = null;
   /** What there is to set: `{knobs, profiles, actions}`, or null before it was asked for. */
   tables = null;
 
@@ -67,10 +71,23 @@ export class Mischief {
     return this.#store.attempt(() => api.setClock(change));
   }
 
+  /** Set knobs for the whole gateway, or for the bot or person whose knobs are shown. */
   async setConfig(change) {
-    const isDone = await this.#store.attempt(() => api.setConfig(change));
+    const isDone = await this.#store.attempt(() => api.setConfig({ ...change, ...this.whose }));
     await this.#configRefresher.run();
     return isDone;
+  }
+
+  /** Show and set the knobs of somebody. */
+  async choose(whose) {
+    this.whose = whose;
+    await this.#configRefresher.run();
+  }
+
+  /** Let nothing differ any more for the bot or person whose knobs are shown. */
+  async dropConfig() {
+    await this.#store.attempt(() => api.dropConfig(this.whose));
+    await this.#configRefresher.run();
   }
 
   async #loadFaults() {
@@ -79,8 +96,13 @@ export class Mischief {
   }
 
   async #loadConfig() {
-    const [config, tables] = await Promise.all([api.config(), this.tables ?? api.tables()]);
+    const { bot_id: botId, user_id: userId } = this.whose;
+    // A reset may have taken away whose knobs these were.
+    if ((botId && !this.#store.bot(botId)) || (userId && !this.#store.person(userId))) this.whose = {};
+    const isForAll = Object.keys(this.whose).length === 0;
+    const [config, theirs, tables] = await Promise.all([api.config(), isForAll ? null : api.config(this.whose), this.tables ?? api.tables()]);
     this.config = config;
+    this.theirs = theirs ?? config;
     this.tables = tables;
     this.#store.changed();
   }

@@ -18,13 +18,14 @@ calls = CallTable()
 
 
 class KnobRow(Struct, kw_only=True):
-    """A knob: what it may be set to, and what it does and what is known of it."""
+    """A knob: what it may be set to, for whom beside the whole gateway, and what it does and what is known of it."""
 
     name: str
     kind: Literal["integer", "number", "flag", "choice", "rate"]
     default: KnobValue
     choices: tuple[str, ...]
     is_optional: bool
+    scopes: tuple[Literal["bot", "person"], ...]
     allowed: str
     evidence: str
 
@@ -66,6 +67,7 @@ def _knob(knob: Knob) -> KnobRow:
         default=knob.default,
         choices=knob.choices,
         is_optional=knob.is_optional,
+        scopes=knob.scopes,
         allowed=knob.allowed,
         evidence=knob.evidence,
     )

@@ -1,5 +1,4 @@
 import { html, nothing } from "../vendor/lit/index.js";
-import { live } from "../vendor/lit/directives/live.js";
 import { repeat } from "../vendor/lit/directives/repeat.js";
 import { t } from "../language.js";
 import { PRESETS } from "../mischief.js";
@@ -7,20 +6,14 @@ import { store } from "../store.js";
 import { fullTime } from "../times.js";
 import { icon } from "./icons.js";
 import "./fault-form.js";
+import "./knobs-section.js";
 import { View } from "./view.js";
 
 const HOUR = 3600;
 
 /** What goes wrong on purpose, the time, and the switches of the gateway. */
 class MischiefPanel extends View {
-  static properties = { search: { state: true } };
-
   #tick = null;
-
-  constructor() {
-    super();
-    this.search = "";
-  }
 
   connectedCallback() {
     super.connectedCallback();
@@ -33,7 +26,7 @@ class MischiefPanel extends View {
   }
 
   render() {
-    return html`<div class="mischief">${this.#clock()} ${this.#presets()} ${this.#faults()} ${this.#form()} ${this.#knobs()}</div>`;
+    return html`<div class="mischief">${this.#clock()} ${this.#presets()} ${this.#faults()} ${this.#form()} <knobs-section></knobs-section></div>`;
   }
 
   #clock() {
@@ -113,77 +106,6 @@ class MischiefPanel extends View {
       </section>
     `;
   }
-
-  #knobs() {
-    const { config, tables } = store.mischief;
-    if (!config || !tables) return nothing;
-    const wanted = this.search.trim().toLowerCase();
-    const base = { ...Object.fromEntries(tables.knobs.map((knob) => [knob.name, knob.default])), ...tables.profiles[config.profile] };
-    const found = tables.knobs.filter((knob) => !wanted || `${knob.name} ${knob.evidence}`.toLowerCase().includes(wanted));
-    return html`
-      <section aria-labelledby="knobs-title">
-        <h3 id="knobs-title">${icon("tool")}${t("knobs.title")}</h3>
-        <p class="quiet">${t("knobs.text")}</p>
-        <div class="filters">
-          <label><span class="unseen">${t("knobs.profile")}</span>
-            <select class="profile" .value=${live(config.profile)} @change=${(event) => store.mischief.setConfig({ profile: event.target.value })}>
-              ${Object.keys(tables.profiles).map((name) => html`<option value=${name} ?selected=${name === config.profile}>${name}</option>`)}
-            </select>
-          </label>
-          <label class="grow"><span class="unseen">${t("knobs.search")}</span>
-            <input type="search" placeholder=${t("knobs.search")} .value=${live(this.search)} @input=${(event) => (this.search = event.target.value)} />
-          </label>
-        </div>
-        <ul class="knobs">${repeat(found, (knob) => knob.name, (knob) => knobView(knob, config.knobs[knob.name], base[knob.name]))}</ul>
-      </section>
-    `;
-  }
-}
-
-function knobView(knob, value, usual) {
-  return html`
-    <li data-knob=${knob.name} ?data-changed=${value !== usual}>
-      <label>
-        <span class="knob-name">${knob.name}</span>
-        ${knobInput(knob, value)}
-      </label>
-      <p lang="en">${knob.evidence}</p>
-      ${value === usual
-        ? nothing
-        : html`<button class="plain small" @click=${() => setKnob(knob, usual)}>${t("knobs.back", { value: valueWords(usual) })}</button>`}
-    </li>
-  `;
-}
-
-function knobInput(knob, value) {
-  if (knob.kind === "flag") {
-    return html`<input type="checkbox" .checked=${live(value)} @change=${(event) => setKnob(knob, event.target.checked)} />`;
-  }
-  if (knob.kind === "choice") {
-    return html`
-      <select .value=${live(value)} @change=${(event) => setKnob(knob, event.target.value)}>
-        ${knob.choices.map((one) => html`<option value=${one} ?selected=${one === value}>${one}</option>`)}
-      </select>
-    `;
-  }
-  return html`<input .value=${live(value === null ? "" : String(value))} placeholder=${knob.is_optional ? t("knobs.off") : ""} title=${knob.allowed}
-    inputmode=${knob.kind === "rate" ? "text" : "decimal"} @change=${(event) => setKnob(knob, readValue(knob, event.target.value))} />`;
-}
-
-function readValue(knob, text) {
-  const trimmed = text.trim();
-  if (trimmed === "" && knob.is_optional) return null;
-  if (knob.kind === "rate") return trimmed;
-  // What is no number goes to the gateway as it is: its refusal says what is allowed.
-  return trimmed !== "" && Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed;
-}
-
-function setKnob(knob, value) {
-  return store.mischief.setConfig({ knobs: { [knob.name]: value } });
-}
-
-function valueWords(value) {
-  return value === null ? t("knobs.off") : String(value);
 }
 
 function actionWords(action) {
