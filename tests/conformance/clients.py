@@ -43,7 +43,7 @@ CLIENTS = {
         Client(name="openclaw-weixin", keeps_account=True, moves_media=True, when_stale="waits"),
         Client(name="wechatbot-sdk", keeps_account=True, moves_media=True, when_stale="signs in again"),
         Client(name="weilink", keeps_account=True, moves_media=True, when_stale="ends"),
-        Client(name="openilink-sdk-python", keeps_account=False, moves_media=False, when_stale="waits"),
+        Client(name="openilink-sdk-python", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="wechat-link", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="wechat-clawbot", keeps_account=False, moves_media=True, when_stale="waits"),
         Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="waits"),
