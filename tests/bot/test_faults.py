@@ -528,9 +528,9 @@ class TestStopping:
 
 
 def running_lanes(bot: Bot) -> Lanes:
-    assert bot._runner is not None
-    assert bot._runner._lanes is not None
-    return bot._runner._lanes
+    runner = bot._runner_of(None)
+    assert runner._lanes is not None
+    return runner._lanes
 
 
 def replace_stale(endpoint: str) -> StaleTokenError:

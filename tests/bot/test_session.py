@@ -219,7 +219,7 @@ class TestClocks:
             await server.until(lambda: not server.send_faults)
             clock.set_ms += days * DAY_MS
             await eventually(lambda: ClockSet in bot.incidents)
-            await eventually(lambda: bot._runner is not None and not bot._runner._wants_gap_stored)
+            await eventually(lambda: bot._crew is not None and not bot._runner_of(None)._wants_gap_stored)
         later = make_bot()
         echo(later)
         async with running(later):

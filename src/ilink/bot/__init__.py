@@ -9,6 +9,7 @@ from ilink.bot.conversation_forms import question
 from ilink.bot.conversation_state import State
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import (
+    AccountFailed,
     ClockSet,
     Incident,
     LaneParked,
@@ -27,6 +28,7 @@ from ilink.bot.settings import OnUnknown, Policies
 from ilink.bot.states import SessionState
 
 __all__ = [
+    "AccountFailed",
     "Bot",
     "ClockSet",
     "Context",

@@ -9,33 +9,36 @@ import os
 import signal
 import sys
 from asyncio import Event
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import FrameType
+from typing import Final, Literal, TypeVar
 
 from ilink.bot.access import Gate, Pairing
 from ilink.bot.backlog import Backlog, BacklogHandler
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.conversation import ConversationPolicy
-from ilink.bot.duplicates import Duplicate
-from ilink.bot.incidents import Incident
+from ilink.bot.crew import Crew
+from ilink.bot.hooks import DeadHook, DuplicateHook, Hooks, IncidentHook, StateHook, UnknownHook
+from ilink.bot.incidents import AccountFailed, Incident
 from ilink.bot.jobs import DeclaresJobs, moment_of
-from ilink.bot.outbox.door import Door
+from ilink.bot.outbox.door import Address, Door, choose
 from ilink.bot.outbox.elsewhere import DeliveryElsewhere
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.outbox import Outbox
-from ilink.bot.outbox.postbox import OutboxEntry, Postbox, entry_of
+from ilink.bot.outbox.postbox import Postbox
 from ilink.bot.rates import RateLimiter
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.router import Router
 from ilink.bot.runner import BotClient, Runner
 from ilink.bot.settings import Allow, Policies, read_access
 from ilink.bot.states import SessionState
+from ilink.bot.wanted import Wanted, read_wanted
 from ilink.bot.words import Language
 from ilink.client.client import Client
 from ilink.errors import ConfigError, LoginError
@@ -43,13 +46,14 @@ from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.process import collecting_seldom
-from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder, local_database
+from ilink.storage.accounts import Accounts, StoredAccount, data_folder, local_database
 from ilink.storage.agenda_sqlite import SqliteAgenda
 from ilink.storage.history import SqliteHistory
-from ilink.storage.journal import Counts, Letter, Outgoing
+from ilink.storage.journal import Counts, added
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.pairings import Pairings
 from ilink.storage.spool import Spool
+from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, normalize_user_id
 
 __all__ = ["Bot", "Login", "loading_bots"]
@@ -61,6 +65,10 @@ Login = Callable[[Accounts], Awaitable[StoredAccount]]
 
 BASE_URL_VARIABLE = "ILINK_BASE_URL"
 ACCOUNT_VARIABLE = "ILINK_ACCOUNT"
+
+T = TypeVar("T")
+
+_BEST_FIRST: Final = (SessionState.ACTIVE, SessionState.SUSPENDED, SessionState.EXPIRED, SessionState.DISPLACED)
 
 _started_while_loading: ContextVar[list[Bot] | None] = ContextVar("_started_while_loading", default=None)
 
@@ -96,6 +104,8 @@ class Bot(Router, DeclaresJobs):
         allow: Who is listened to: "owner", the person who scanned; "anyone"; user ids; a function of a user id; or
             `Pairing()`, whoever the owner lets in.
         account: Which account, if this machine has several; else `ILINK_ACCOUNT`; else the newest login.
+        accounts: Several accounts side by side instead, those with these ids or "all"; also those that are signed in
+            while the bot runs. `ILINK_ACCOUNT` may say so too: "all", or ids with commas between.
         base_url: Where the API is; else `ILINK_BASE_URL`; else where the account was signed in.
         data: Folder of accounts and journals; else `ILINK_DATA`; else the user's data folder.
         policies: What happens when something does not work.
@@ -109,7 +119,7 @@ class Bot(Router, DeclaresJobs):
         environ: Where the variables are looked up.
 
     Raises:
-        ConfigError: `allow` is a word that means nothing.
+        ConfigError: `allow` is a word that means nothing, or both `account` and `accounts` are given.
     """
 
     is_root = True
@@ -119,6 +129,7 @@ class Bot(Router, DeclaresJobs):
         *,
         allow: Allow = "owner",
         account: str | None = None,
+        accounts: Literal["all"] | Iterable[str] | None = None,
         base_url: str | None = None,
         data: Path | str | None = None,
         policies: Policies | None = None,
@@ -136,9 +147,9 @@ class Bot(Router, DeclaresJobs):
         self.provide(Bot, self._itself, scope="app")
         self._access = read_access(allow)
         self._pairing = allow if isinstance(allow, Pairing) else None
-        self._account = account or environ.get(ACCOUNT_VARIABLE) or None
+        self._wanted: Wanted = read_wanted(account, accounts, variable=environ.get(ACCOUNT_VARIABLE))
         self._base_url = base_url or environ.get(BASE_URL_VARIABLE) or None
-        self._folder = data_folder(None if data is None else Path(data), environ=environ)
+        self._folder: Path = data_folder(None if data is None else Path(data), environ=environ)
         self._policies = policies or Policies()
         self._conversations = conversations or ConversationPolicy()
         self._language: Language | None = language
@@ -147,48 +158,47 @@ class Bot(Router, DeclaresJobs):
         self._open_client = open_client or self._open_http_client
         self._clock: Clock = clock or WallClock()
         self._random = random or Random()  # noqa: S311  # jitter, and ids that need to be new, not secret
-        self._state_hooks: list[Callable[[SessionState], None]] = []
         self._backlog_handler: BacklogHandler | None = None
-        self._incident_hooks: list[Callable[[Incident], None]] = []
-        self._incidents: Counter[type[Incident]] = Counter()
-        self._duplicate_hooks: list[Callable[[Duplicate], None]] = []
-        self._dead_hooks: list[Callable[[Letter, BaseException | None], None]] = []
-        self._unknown_hooks: list[Callable[[OutboxEntry], None]] = []
-        self._runner: Runner | None = None
-        self._door = Door(self._open_postbox)
+        self._hooks = Hooks()
+        self._crew: Crew | None = None
+        self._door = Door(self._open_postboxes)
         self._stop = Event()
-        self._state = SessionState.STOPPED
 
     @property
     def state(self) -> SessionState:
-        """What the bot is doing."""
-        return self._state
+        """What the bot is doing; of several accounts, what the one does that does best."""
+        states = set(self._hooks.states.values())
+        return next((state for state in _BEST_FIRST if state in states), SessionState.STOPPED)
 
-    def on_state(self, hook: Callable[[SessionState], None]) -> Callable[[SessionState], None]:
-        """Call a function when the state changes; `expired` is when somebody has to sign in again.
+    @property
+    def states(self) -> Mapping[AccountId, SessionState]:
+        """What each account does that the bot works for; `stopped` is one that cannot work now."""
+        return self._hooks.states
 
-        It is called in the event loop and must not block; what it raises ends the bot.
+    def on_state(self, hook: StateHook) -> StateHook:
+        """Call a function when the state of an account changes; `expired` is when somebody has to sign in again.
+
+        It is told the account, if it takes one argument more: `def changed(state, account)`. So are all hooks. It is
+        called in the event loop and must not block; what it raises ends the bot.
         """
-        self._state_hooks.append(hook)
+        self._hooks.on_state(hook)
         return hook
 
-    def on_dead_letter(
-        self, hook: Callable[[Letter, BaseException | None], None]
-    ) -> Callable[[Letter, BaseException | None], None]:
+    def on_dead_letter(self, hook: DeadHook) -> DeadHook:
         """Call a function with every message that was given up, and the last error of its handler.
 
         It is called in the event loop and must not block; what it raises ends the bot.
         """
-        self._dead_hooks.append(hook)
+        self._hooks.on_dead(hook)
         return hook
 
-    def on_unknown(self, hook: Callable[[OutboxEntry], None]) -> Callable[[OutboxEntry], None]:
+    def on_unknown(self, hook: UnknownHook) -> UnknownHook:
         """Call a function with every message of which nobody knows whether it arrived and that is not repeated.
 
         Its receipt tells whether it waits for a decision, see `Outbox.asked`, or stays unknown. It is called in the
         event loop and must not block; what it raises ends the bot.
         """
-        self._unknown_hooks.append(hook)
+        self._hooks.on_unknown(hook)
         return hook
 
     def on_backlog(self, function: BacklogHandler) -> BacklogHandler:
@@ -207,37 +217,41 @@ class Bot(Router, DeclaresJobs):
         self._backlog_handler = function
         return function
 
-    def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
+    def on_duplicate(self, hook: DuplicateHook) -> DuplicateHook:
         """Call a function with everything that came twice, and what became of it; `counts` has the sums.
 
         It is called in the event loop and must not block; what it raises ends the bot.
         """
-        self._duplicate_hooks.append(hook)
+        self._hooks.on_duplicate(hook)
         return hook
 
-    def on_incident(self, hook: Callable[[Incident], None]) -> Callable[[Incident], None]:
+    def on_incident(self, hook: IncidentHook) -> IncidentHook:
         """Call a function with whatever goes wrong without stopping the bot; `incidents` has the sums.
 
         It is called in the event loop and must not block; what it raises ends the bot.
         """
-        self._incident_hooks.append(hook)
+        self._hooks.on_incident(hook)
         return hook
 
     @property
     def incidents(self) -> Mapping[type[Incident], int]:
         """How often what went wrong, since this object was made."""
-        return dict(self._incidents)
+        return self._hooks.incidents
 
-    async def counts(self) -> Counts:
+    async def counts(self, *, account: str | None = None) -> Counts:
         """Return how much waits in the journal, and how much came twice since it began.
 
+        Args:
+            account: Of which account; None for all together.
+
         Raises:
-            ConfigError: The bot is not running.
+            ConfigError: The bot is not running, or not for this account.
             StoreError: The journal cannot be read.
         """
-        return await self._running().counts()
+        runners = self._running() if account is None else [self._runner_of(account)]
+        return added([await runner.counts() for runner in runners])
 
-    async def send(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
+    async def send(self, user: str, text: str, *, account: str | None = None, wait: float | None = None) -> Receipt:
         """Say something to a user without being asked.
 
         The message is in the journal when this returns, and is sent as soon as the user's window lets it. It may be
@@ -247,18 +261,22 @@ class Bot(Router, DeclaresJobs):
         Args:
             user: Who it is for.
             text: What to say; long texts go out in as few parts as possible.
+            account: Which of several accounts says it. By default, in a handler, job or what it starts, the one that it
+                works for; elsewhere the one that knows the user.
             wait: Seconds to wait for the final receipt; None to go on at once.
 
         Returns:
             What is known of it; of a text in parts, of the part that fared worst. `Outbox.receipt` tells it later.
 
         Raises:
-            ConfigError: The text is blank, or there is no account on this machine.
+            ConfigError: The text is blank, there is no account on this machine, or several accounts know the user, or
+                none of several does.
             StoreError: Nothing was stored, so nothing will be sent.
 
         Cancellation: the message may be stored, and is sent then.
         """
-        return await self._door(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait))
+        to = self._address(user, account)
+        return await self._door(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait), to)
 
     async def send_media(
         self,
@@ -268,6 +286,7 @@ class Bot(Router, DeclaresJobs):
         *,
         caption: str = "",
         name: str = "",
+        account: str | None = None,
         wait: float | None = None,
     ) -> Receipt:
         """Send a file to a user without being asked, from anywhere, as `send` does.
@@ -282,6 +301,7 @@ class Bot(Router, DeclaresJobs):
                 voice that a bot sends (observed: ocw#215).
             caption: A text that goes before it as a message of its own, as phones expect it (official 2.4.9).
             name: The name to show; by default that of the path or file.
+            account: As for `send`.
             wait: As for `send`.
 
         Returns:
@@ -298,31 +318,36 @@ class Bot(Router, DeclaresJobs):
         return await self._door(
             lambda postbox: postbox.send_media(
                 normalize_user_id(user), source, kind, caption=caption, name=name, wait=wait
-            )
+            ),
+            self._address(user, account),
         )
 
-    def send_from_thread(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
+    def send_from_thread(
+        self, user: str, text: str, *, account: str | None = None, wait: float | None = None
+    ) -> Receipt:
         """Do what `send` does from a thread without event loop, and block it until the message is stored, or known of.
 
         Raises:
             ConfigError: This thread runs an event loop; await `send` there. Or see `send`.
             StoreError: Nothing was stored, so nothing will be sent.
         """
-        return self._door.from_thread(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait))
+        to = self._address(user, account)
+        return self._door.from_thread(lambda postbox: postbox.send(normalize_user_id(user), text, wait=wait), to)
 
-    async def can_send(self, user: str) -> Forecast:
+    async def can_send(self, user: str, *, account: str | None = None) -> Forecast:
         """Tell what will probably happen to a message to a user: how many are left, until when, how sure, and why.
 
         Raises:
-            ConfigError: There is no account on this machine.
+            ConfigError: There is no account on this machine, or it is not clear which of several, as for `send`.
             StoreError: The journal cannot be read.
         """
-        return await self._door(lambda postbox: postbox.forecast(normalize_user_id(user)))
+        to = self._address(user, account)
+        return await self._door(lambda postbox: postbox.forecast(normalize_user_id(user)), to)
 
     @property
     def outbox(self) -> Outbox:
         """The messages that wait to be sent: what became of them, and those that need a decision."""
-        return Outbox(self._door)
+        return Outbox(self._at_each)
 
     async def schedule(
         self,
@@ -333,6 +358,7 @@ class Bot(Router, DeclaresJobs):
         data: object = None,
         key: str = "",
         replace: bool = False,
+        account: str | None = None,
     ) -> bool:
         """Let a job be done once at a time, also if the bot is started again in between.
 
@@ -351,26 +377,59 @@ class Bot(Router, DeclaresJobs):
                 A handler that gives one derived from its message plans once, however often it is run. By default a new
                 one.
             replace: Put it in the place of the one with this key instead.
+            account: For which of several accounts; by default, in a handler or job, for the one that it works for.
 
         Returns:
             Whether it was planned.
 
         Raises:
-            ConfigError: The bot is not running, there is no such job, or the time or the data cannot be used.
+            ConfigError: The bot is not running, there is no such job, the time or the data cannot be used, or it is not
+                clear which account is meant.
             StoreError: It could not be stored.
         """
         at_ms = moment_of(at, in_, self._clock.now_ms())
         key = key or f"{self._random.getrandbits(80):020x}"
-        return await self._running().schedule(job, at_ms, key=key, data=data, is_replacing=replace)
+        return await self._runner_of(account).schedule(job, at_ms, key=key, data=data, is_replacing=replace)
 
-    async def unschedule(self, job: str, *, key: str) -> bool:
+    async def unschedule(self, job: str, *, key: str, account: str | None = None) -> bool:
         """Take what was planned with `schedule` off the agenda, and tell whether it was still to be done.
 
         Raises:
-            ConfigError: The bot is not running.
+            ConfigError: The bot is not running, or it is not clear which account is meant.
             StoreError: It could not be stored.
         """
-        return await self._running().unschedule(job, key)
+        return await self._runner_of(account).unschedule(job, key)
+
+    async def add_account(self, account: Account) -> StoredAccount:
+        """Store an account whose login has just worked, and work for it too; `ilink login` elsewhere does the same.
+
+        Raises:
+            ConfigError: The bot is not running, or works for one account only.
+            StoreError: Nothing was stored.
+        """
+        crew = self._crew_of_many()
+        stored = await crew.accounts.put(account)
+        crew.add(account.account_id)
+        return stored
+
+    async def remove_account(self, account: str) -> bool:
+        """Forget the login of an account, and end its work in order; `ilink logout` elsewhere does the same.
+
+        This returns when the login is forgotten, so that a handler may call it. Handlers finish after that, and what
+        they say is sent while `Policies.stop_seconds` lasts. What is not done by then stays in the journal, for when
+        the account is signed in again.
+
+        Returns:
+            Whether there was such an account.
+
+        Raises:
+            ConfigError: The bot is not running, or works for one account only.
+            StoreError: Nothing was forgotten.
+        """
+        crew = self._crew_of_many()
+        was_there = await crew.accounts.remove(AccountId(account))
+        crew.look_again()
+        return was_there
 
     def run(self, *, login: Login | None = None) -> None:
         """Run until Ctrl-C or SIGTERM, and stop in order; a second Ctrl-C stops at once.
@@ -384,7 +443,8 @@ class Bot(Router, DeclaresJobs):
         Raises:
             ConfigError: There is no handler, or no account and no terminal to sign in at.
             StoreLockedError: Another process runs this account; the error says which.
-            ApiError, TransportError, RemoteProtocolError: Polling cannot go on.
+            ApiError, TransportError, RemoteProtocolError: Polling cannot go on. With `accounts` neither this nor a lock
+                ends the bot: it is told as an incident, `AccountFailed`, and tried again.
         """
         started = _started_while_loading.get()
         if started is not None:
@@ -418,10 +478,16 @@ class Bot(Router, DeclaresJobs):
             if stored is None:
                 return
             await exits.enter_async_context(dispatch.lifespan())
-            successor = await self._serve_account(stored, accounts, dispatch, None)
-            while successor is not None:
-                previous, stored = stored.account.account_id, successor
-                successor = await self._serve_account(stored, accounts, dispatch, previous)
+            crew = Crew(
+                accounts,
+                self._wanted.at(self._base_url),
+                open_runner=lambda one, previous: self._open_runner(one, accounts, dispatch, previous),
+                clock=self._clock,
+                on_failed=lambda one, error: self._hooks.note_incident(one, AccountFailed(one, error)),
+                on_gone=self._hooks.forget,
+            )
+            with self._employed(crew):
+                await crew.run(stored, self._stop)
 
     async def replay(self, sequence: int) -> bool:
         """Let a message be handled again that was given up or holds its conversation up: `ilink journal replay`.
@@ -436,7 +502,8 @@ class Bot(Router, DeclaresJobs):
             ConfigError: The bot is not running.
             StoreError: Nothing has changed.
         """
-        return await self._running().replay(sequence)
+        # Places are shared by all accounts, so a message is one account's only.
+        return any([await runner.replay(sequence) for runner in self._running()])
 
     async def drop(self, sequence: int) -> bool:
         """Give a message up for good; what waits behind it is handled. See `replay`.
@@ -445,7 +512,7 @@ class Bot(Router, DeclaresJobs):
             ConfigError: The bot is not running.
             StoreError: Nothing has changed.
         """
-        return await self._running().drop(sequence)
+        return any([await runner.drop(sequence) for runner in self._running()])
 
     def stop(self) -> None:
         """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored.
@@ -454,25 +521,114 @@ class Bot(Router, DeclaresJobs):
         """
         self._stop.set()
 
+    @contextmanager
+    def relocated(
+        self, *, base_url: str, data: Path, account: str | None = None, clock: Clock | None = None
+    ) -> Generator[None, None, None]:
+        """Let the bot live elsewhere until the block ends, for tests and tools that run somebody's bot as it is.
+
+        Args:
+            base_url: Where the API is, whatever the bot was made with.
+            data: The folder of its accounts and journals, likewise.
+            account: Which account, likewise; None for the newest login, or all if it works for several.
+            clock: Source of time; None for the bot's own.
+
+        Raises:
+            ConfigError: The bot is running.
+        """
+        if self._crew is not None:
+            message = "the bot is running; stop it before it is moved"
+            raise ConfigError(message)
+        before = self._base_url, self._folder, self._wanted, self._clock, self._stop
+        self._base_url, self._folder = base_url, data
+        self._wanted = read_wanted(account, "all" if self._wanted.is_many and not account else None, variable=None)
+        self._clock = clock or self._clock
+        # An event that was waited for belongs to the loop it was waited for in, and each test has its own.
+        self._stop = Event()
+        try:
+            yield
+        finally:
+            self._base_url, self._folder, self._wanted, self._clock, self._stop = before
+
     def _itself(self) -> Bot:
         return self
 
-    def _running(self) -> Runner:
-        if self._runner is None:
+    def _running(self) -> list[Runner]:
+        """Return what works for each account."""
+        if self._crew is None:
             message = "the bot is not running; call this while `serve()` or `run()` runs"
             raise ConfigError(message)
-        return self._runner
+        return list(self._crew.runners.values())
 
-    async def _serve_account(
+    def _runner_of(self, account: str | None) -> Runner:
+        """Return what works for an account: the one named, the one the caller works for, or the only one."""
+        runners = self._running()
+        assert self._crew is not None
+        chosen = account or self._crew.current
+        if chosen is None and len(runners) == 1:
+            return runners[0]
+        found = self._crew.runners.get(AccountId(chosen or ""))
+        if found is not None:
+            return found
+        known = ", ".join(self._crew.runners) or "none"
+        what = (
+            f"the bot does not work for the account {chosen} now"
+            if chosen
+            else "it is not clear which account is meant"
+        )
+        message = f"{what}: say with account= which of these is, {known}"
+        raise ConfigError(message)
+
+    def _crew_of_many(self) -> Crew:
+        self._running()
+        assert self._crew is not None
+        if not self._wanted.is_many:
+            message = 'this bot works for one account; make it with Bot(accounts="all") to add and remove some'
+            raise ConfigError(message)
+        return self._crew
+
+    @contextmanager
+    def _employed(self, crew: Crew) -> Generator[None, None, None]:
+        """Lead to the accounts at work until the block ends."""
+        self._crew = crew
+        try:
+            with self._door.opened(self._find_postboxes):
+                yield
+        finally:
+            self._crew = None
+
+    def _address(self, user: str, account: str | None) -> Address:
+        current = None if self._crew is None or not self._wanted.is_many else self._crew.current
+        return Address(account=AccountId(account) if account else current, user=normalize_user_id(user))
+
+    async def _at_each(self, work: Callable[[Postbox], Awaitable[T]], /) -> list[T]:
+        return await self._door.at_each(work, Address())
+
+    def _postboxes_at_work(self) -> dict[AccountId, Postbox]:
+        if self._crew is None:
+            return {}
+        found = {account_id: runner.postbox for account_id, runner in self._crew.runners.items()}
+        return {account_id: postbox for account_id, postbox in found.items() if postbox is not None}
+
+    def _find_postboxes(self, address: Address) -> Sequence[Postbox]:
+        """Return what an address means if it is at work here; nothing when others may be meant."""
+        found = self._postboxes_at_work()
+        if address.account is None:
+            return [] if self._wanted.is_many else list(found.values())
+        return [found[address.account]] if address.account in found else []
+
+    @asynccontextmanager
+    async def _open_runner(
         self, stored: StoredAccount, accounts: Accounts, dispatch: Dispatch, previous: AccountId | None
-    ) -> StoredAccount | None:
-        """Run one account; return the one that takes over from it."""
+    ) -> AsyncGenerator[Runner, None]:
+        """Make what works for one account, and hold its lock and its journal until the block ends."""
         account_id = stored.account.account_id
+        hooks = self._hooks
         with accounts.lock(account_id):
             async with SqliteJournal(accounts.database, account_id) as journal:
                 if previous is not None:
                     await journal.inherit(previous)
-                runner = self._runner = Runner(
+                yield Runner(
                     stored,
                     accounts=accounts,
                     journal=journal,
@@ -484,34 +640,48 @@ class Bot(Router, DeclaresJobs):
                     backlog=Backlog(self._policies, self._backlog_handler),
                     clock=self._clock,
                     random=self._random,
-                    on_state=self._note_state,
-                    on_dead=self._note_dead,
-                    on_duplicate=self._note_duplicate,
-                    on_incident=self._note_incident,
+                    on_state=partial(hooks.note_state, account_id),
+                    on_dead=partial(hooks.note_dead, account_id),
+                    on_duplicate=partial(hooks.note_duplicate, account_id),
+                    on_incident=partial(hooks.note_incident, account_id),
                     gate=self._gate(stored, accounts),
                     agenda=SqliteAgenda(accounts.database, account_id),
                     conversations=self._conversations,
                     jobs=self._jobs,
                     history=SqliteHistory(accounts.database, account_id),
-                    on_unknown=self._note_unknown,
+                    on_unknown=partial(hooks.note_unknown, account_id),
                 )
-                try:
-                    with self._door.opened(lambda: runner.postbox):
-                        return await runner.run(self._stop)
-                finally:
-                    self._runner = None
 
     @asynccontextmanager
-    async def _open_postbox(self) -> AsyncGenerator[Postbox, None]:
-        """Open a postbox beside whatever process runs the bot."""
+    async def _open_postboxes(self, address: Address) -> AsyncGenerator[Sequence[Postbox], None]:
+        """Open what an address means beside whatever process runs the bot; what is at work here is used as it is."""
+        at_work = self._postboxes_at_work()
         async with AsyncExitStack() as exits:
-            database = await exits.enter_async_context(local_database(self._folder))
-            accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
-            stored = await self._choose_account(accounts)
-            if stored is None:
+            if self._crew is not None:
+                accounts = self._crew.accounts
+                candidates = await self._crew.candidates()
+            else:
+                database = await exits.enter_async_context(local_database(self._folder))
+                accounts = await exits.enter_async_context(Accounts(self._folder, database=database))
+                candidates = [stored for stored in await accounts.list() if self._is_wanted(stored)]
+            if address.account is not None:
+                candidates = [one for one in candidates if one.account.account_id == address.account] or candidates
+            elif not self._wanted.is_many:
+                candidates = candidates[:1]  # the newest
+            postboxes: list[Postbox] = []
+            for stored in candidates:
+                postbox = at_work.get(stored.account.account_id)
+                if postbox is None:
+                    postbox = await exits.enter_async_context(self._open_one(stored, accounts))
+                postboxes.append(postbox)
+            if not postboxes:
                 raise self._no_account()
-            account_id = stored.account.account_id
-            journal = await exits.enter_async_context(SqliteJournal(database, account_id))
+            yield await choose(postboxes, address)
+
+    @asynccontextmanager
+    async def _open_one(self, stored: StoredAccount, accounts: Accounts) -> AsyncGenerator[Postbox, None]:
+        account_id = stored.account.account_id
+        async with SqliteJournal(accounts.database, account_id) as journal:
             files = OutgoingFiles(journal, self._spool(), clock=self._clock)
             delivery = DeliveryElsewhere(
                 journal,
@@ -523,7 +693,14 @@ class Bot(Router, DeclaresJobs):
                 random=self._random,
             )
             yield Postbox(
-                journal, delivery, files=files, policies=self._policies, clock=self._clock, random=self._random
+                account_id,
+                journal,
+                delivery,
+                owner=stored.account.owner_id,
+                files=files,
+                policies=self._policies,
+                clock=self._clock,
+                random=self._random,
             )
 
     def _spool(self) -> Spool:
@@ -543,19 +720,16 @@ class Bot(Router, DeclaresJobs):
         )
 
     def _open_http_client(self, stored: StoredAccount) -> AbstractAsyncContextManager[BotClient]:
-        return Client(stored.account, base_url=self._base_url, bot_agent=self._name, random=self._random)
+        return Client(
+            stored.account, base_url=self._base_url, bot_agent=self._name, random=self._random, clock=self._clock
+        )
+
+    def _is_wanted(self, stored: StoredAccount) -> bool:
+        return self._wanted.at(self._base_url).is_wanted(stored)
 
     async def _choose_account(self, accounts: Accounts) -> StoredAccount | None:
         """Return the newest account that fits the settings and may still work."""
-        for stored in await accounts.list():
-            account = stored.account
-            if self._account is not None and account.account_id != self._account:
-                continue
-            if self._base_url is not None and account.base_url.rstrip("/") != self._base_url.rstrip("/"):
-                continue
-            if stored.state is not AccountState.DISPLACED:
-                return stored
-        return None
+        return next((stored for stored in await accounts.list() if self._is_wanted(stored)), None)
 
     async def _sign_in(self, accounts: Accounts, login: Login | None) -> StoredAccount | None:
         """Sign in; None when the bot is told to stop before anybody has confirmed."""
@@ -572,7 +746,7 @@ class Bot(Router, DeclaresJobs):
             await asyncio.gather(signing, stopping, return_exceptions=True)
 
     async def _sign_in_at_terminal(self, accounts: Accounts) -> StoredAccount:
-        if self._account is not None or not sys.stderr.isatty():
+        if self._wanted.ids is not None or not sys.stderr.isatty():
             raise self._no_account()
         # Loaded late: only the first run of a bot draws a QR code.
         from ilink.client.terminal import sign_in_at_terminal
@@ -584,9 +758,9 @@ class Bot(Router, DeclaresJobs):
         return signed_in
 
     def _no_account(self) -> ConfigError:
-        wanted = f"the account {self._account}" if self._account else "an account"
-        where = f" at {self._base_url}" if self._base_url else ""
-        return ConfigError(f"there is no login of {wanted}{where} on this machine; run `ilink login` first")
+        return ConfigError(
+            f"there is no login of {self._wanted.at(self._base_url)} on this machine; run `ilink login` first"
+        )
 
     async def _serve_until_signalled(self, login: Login) -> None:
         loop = asyncio.get_running_loop()
@@ -608,30 +782,6 @@ class Bot(Router, DeclaresJobs):
         except asyncio.CancelledError:
             if not self._stop.is_set():
                 raise
-
-    def _note_state(self, state: SessionState) -> None:
-        if state is not self._state:
-            _log.info("the bot is %s", state)
-            self._state = state
-            for hook in self._state_hooks:
-                hook(state)
-
-    def _note_incident(self, incident: Incident) -> None:
-        self._incidents[type(incident)] += 1
-        for hook in self._incident_hooks:
-            hook(incident)
-
-    def _note_unknown(self, message: Outgoing) -> None:
-        for hook in self._unknown_hooks:
-            hook(entry_of(message))
-
-    def _note_duplicate(self, duplicate: Duplicate) -> None:
-        for hook in self._duplicate_hooks:
-            hook(duplicate)
-
-    def _note_dead(self, letter: Letter, error: BaseException | None) -> None:
-        for hook in self._dead_hooks:
-            hook(letter, error)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ilink.errors import StoreError
+from ilink.errors import IlinkError, StoreError
+from ilink.wire.ids import AccountId
 
 __all__ = [
+    "AccountFailed",
     "ClockSet",
     "Incident",
     "LaneParked",
@@ -115,7 +117,28 @@ class StoreRecovered:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class AccountFailed:
+    """One of several accounts cannot work; the others do, and it is tried again.
+
+    Attributes:
+        account: Which one.
+        error: Why; a `StoreLockedError` when another process works for it.
+    """
+
+    account: AccountId
+    error: IlinkError
+
+
 Incident = (
-    PollAbandoned | PollsSlowed | MachineSlept | ProcessStalled | ClockSet | StoreFailed | StoreRecovered | LaneParked
+    AccountFailed
+    | PollAbandoned
+    | PollsSlowed
+    | MachineSlept
+    | ProcessStalled
+    | ClockSet
+    | StoreFailed
+    | StoreRecovered
+    | LaneParked
 )
 """What goes wrong without stopping the bot."""

@@ -13,7 +13,7 @@ from typing import Final, Protocol, TypeVar
 from ilink.bot.access import Gate
 from ilink.bot.alarm import Alarm
 from ilink.bot.backlog import Backlog
-from ilink.bot.clock import Clock, SteadyClock
+from ilink.bot.clock import Clock, SteadyClock, WallClock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.conversation_book import Book
 from ilink.bot.duplicates import Duplicate
@@ -133,7 +133,9 @@ class Runner:
         self._policies = policies
         self._backlog = backlog
         self._clock = SteadyClock(clock)
-        self._watch = Watch(clock, on_gap=self._note_gap, on_look=self._look)
+        # Only the machine's clocks tell what the machine did; a test's own is moved on purpose.
+        machine = clock if isinstance(clock, WallClock) else WallClock()
+        self._watch = Watch(machine, on_gap=self._note_gap, on_look=self._look)
         self._random = random
         self._on_state = on_state
         self._on_dead = on_dead
@@ -363,8 +365,10 @@ class Runner:
         )
         self._delivery = DeliveryHere(self._journal, senders, clock=self._clock)
         self._postbox = Postbox(
+            self._stored.account.account_id,
             self._journal,
             self._delivery,
+            owner=self._stored.account.owner_id,
             files=self._files,
             policies=self._policies,
             clock=self._clock,

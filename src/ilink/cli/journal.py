@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 from rich import box
 from rich.table import Table
 
-from ilink.bot.outbox.postbox import entry_of
+from ilink.bot.outbox.postbox import OutboxEntry, entry_of
 from ilink.cli.options import AccountName, DataFolder, Json
 from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
@@ -39,6 +39,8 @@ _SHOWN: Final = 60
 """Characters of a message in a table."""
 
 _UNSENT: Final = (OutboxState.WAITING, OutboxState.IN_FLIGHT, OutboxState.ASKED)
+
+_Waiting = tuple[OutboxState, OutboxEntry]
 
 journal = App(name="journal", help=say("journal.help"))
 
@@ -120,15 +122,15 @@ def retry(client_id: Name, *, account: AccountName = None, data: DataFolder = No
 def show_outbox(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
     """List the messages that wait to be sent, oldest first."""
 
-    async def read(stored: SqliteJournal) -> list[Outgoing]:
+    async def read(stored: SqliteJournal) -> list[_Waiting]:
         found: list[Outgoing] = []
         while page := await stored.read_outbox(_UNSENT, after=found[-1].out_sequence if found else 0):
             found += page
-        return found
+        return [(message.state, entry_of(message, stored.account)) for message in found]
 
     waiting = _with_journal(data, account, read)
     if json:
-        answer_json([_describe_outgoing(message) for message in waiting])
+        answer_json([_describe_outgoing(state, entry) for state, entry in waiting])
     elif waiting:
         out().print(_outbox_table(waiting))
     else:
@@ -142,13 +144,12 @@ async def _decide(stored: SqliteJournal, client_id: str, *, is_retry: bool) -> N
         raise ConfigError(say("journal.not_asked", client_id=client_id))
 
 
-def _describe_outgoing(message: Outgoing) -> dict[str, object]:
-    entry = entry_of(message)
+def _describe_outgoing(state: OutboxState, entry: OutboxEntry) -> dict[str, object]:
     return {
         "client_id": entry.client_id,
         "user_id": entry.user,
         "text": entry.text,
-        "state": message.state.name.lower(),
+        "state": state.name.lower(),
         "attempts": entry.attempts,
         "created_at": entry.created_at,
         "expires_at": entry.expires_at,
@@ -156,14 +157,13 @@ def _describe_outgoing(message: Outgoing) -> dict[str, object]:
     }
 
 
-def _outbox_table(messages: list[Outgoing]) -> Table:
+def _outbox_table(waiting: list[_Waiting]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("client_id", "user", "created", "state", "attempts", "text", "error"):
         table.add_column(say(f"journal.column.{column}"), overflow="fold")
-    for message in messages:
-        entry = entry_of(message)
+    for reached, entry in waiting:
         created = entry.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-        state = say(f"journal.state.{message.state.name.lower()}")
+        state = say(f"journal.state.{reached.name.lower()}")
         text = entry.text if len(entry.text) <= _SHOWN else f"{entry.text[:_SHOWN]}…"
         table.add_row(entry.client_id, entry.user, created, state, str(entry.attempts), text, entry.reason)
     return table

@@ -11,7 +11,7 @@ step, once: the newest run of the process that took the journal over last wins, 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -35,6 +35,7 @@ __all__ = [
     "Outgoing",
     "OutgoingFile",
     "WindowEvent",
+    "added",
     "after_outcome",
 ]
 
@@ -311,6 +312,14 @@ class Counts(Record, frozen=True, kw_only=True):
     suspects: int = 0
     suspects_dropped: int = 0
     parked: int = 0
+
+
+def added(counts: Iterable[Counts]) -> Counts:
+    """Return how much there is in several journals together."""
+    total = Counts(waiting=0, dead=0, outgoing=0, duplicates=0)
+    for more in counts:
+        total = Counts(**{name: getattr(total, name) + getattr(more, name) for name in Counts.__struct_fields__})
+    return total
 
 
 class Journal(Protocol):

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, time, timedelta, tzinfo
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ilink.bot.bot import Bot as AsyncBot
 from ilink.bot.bot import Login
 from ilink.bot.clock import Clock
 from ilink.bot.context import Context as AsyncContext
 from ilink.bot.conversation import ConversationPolicy
-from ilink.bot.duplicates import Duplicate
+from ilink.bot.hooks import DeadHook, DuplicateHook, IncidentHook, StateHook, UnknownHook
 from ilink.bot.incidents import Incident
 from ilink.bot.jobs import IfClosed, Missed
-from ilink.bot.outbox.postbox import OutboxEntry
 from ilink.bot.runner import BotClient
 from ilink.bot.settings import Allow, Policies
 from ilink.bot.states import SessionState
@@ -29,10 +28,12 @@ from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import StoredAccount
-from ilink.storage.journal import Counts, Letter
+from ilink.storage.journal import Counts
 from ilink.sync.portal import Portal, open_portal
 from ilink.sync.routing import Router
 from ilink.sync.twins import Context, Job, Message, Outbox
+from ilink.wire.accounts import Account
+from ilink.wire.ids import AccountId
 
 __all__ = ["Bot"]
 
@@ -60,6 +61,7 @@ class Bot(Router):
         threads: How many handlers run at a time.
         allow: As for `ilink.Bot`, like all that follow.
         account: Which account.
+        accounts: Several accounts side by side instead.
         base_url: Where the API is.
         data: Folder of accounts and journals.
         policies: What happens when something does not work.
@@ -82,6 +84,7 @@ class Bot(Router):
         threads: int = 64,
         allow: Allow = "owner",
         account: str | None = None,
+        accounts: Literal["all"] | Iterable[str] | None = None,
         base_url: str | None = None,
         data: Path | str | None = None,
         policies: Policies | None = None,
@@ -101,6 +104,7 @@ class Bot(Router):
         self._bot = AsyncBot(
             allow=allow,
             account=account,
+            accounts=accounts,
             base_url=base_url,
             data=data,
             policies=policies,
@@ -134,6 +138,11 @@ class Bot(Router):
         return self._bot.state
 
     @property
+    def states(self) -> Mapping[AccountId, SessionState]:
+        """What each account does that the bot works for."""
+        return self._bot.states
+
+    @property
     def incidents(self) -> Mapping[type[Incident], int]:
         """How often what went wrong, since this object was made."""
         return self._bot.incidents
@@ -143,17 +152,15 @@ class Bot(Router):
         """The messages that wait to be sent; while the bot runs."""
         return Outbox(self._bot.outbox, self._portal())
 
-    def on_state(self, hook: Callable[[SessionState], None]) -> Callable[[SessionState], None]:
+    def on_state(self, hook: StateHook) -> StateHook:
         """Call a function when the state changes; in the event loop, so it must not block."""
         return self._bot.on_state(hook)
 
-    def on_dead_letter(
-        self, hook: Callable[[Letter, BaseException | None], None]
-    ) -> Callable[[Letter, BaseException | None], None]:
+    def on_dead_letter(self, hook: DeadHook) -> DeadHook:
         """Call a function with every message that was given up; in the event loop, so it must not block."""
         return self._bot.on_dead_letter(hook)
 
-    def on_unknown(self, hook: Callable[[OutboxEntry], None]) -> Callable[[OutboxEntry], None]:
+    def on_unknown(self, hook: UnknownHook) -> UnknownHook:
         """Call a function with every message of which nobody knows whether it arrived; it must not block."""
         return self._bot.on_unknown(hook)
 
@@ -162,21 +169,21 @@ class Bot(Router):
         self._bot.on_backlog(self._threads.asynchronous(function, what="backlog handler"))
         return function
 
-    def on_duplicate(self, hook: Callable[[Duplicate], None]) -> Callable[[Duplicate], None]:
+    def on_duplicate(self, hook: DuplicateHook) -> DuplicateHook:
         """Call a function with everything that came twice; in the event loop, so it must not block."""
         return self._bot.on_duplicate(hook)
 
-    def on_incident(self, hook: Callable[[Incident], None]) -> Callable[[Incident], None]:
+    def on_incident(self, hook: IncidentHook) -> IncidentHook:
         """Call a function with whatever goes wrong without stopping the bot; it must not block."""
         return self._bot.on_incident(hook)
 
-    def counts(self) -> Counts:
+    def counts(self, *, account: str | None = None) -> Counts:
         """Return how much waits in the journal; while the bot runs."""
-        return self._portal().call(self._bot.counts)
+        return self._portal().call(lambda: self._bot.counts(account=account))
 
-    def send(self, user: str, text: str, *, wait: float | None = None) -> Receipt:
+    def send(self, user: str, text: str, *, account: str | None = None, wait: float | None = None) -> Receipt:
         """Say something to a user without being asked, from any thread or process; see `ilink.Bot.send`."""
-        return self._anywhere(lambda: self._bot.send(user, text, wait=wait))
+        return self._anywhere(lambda: self._bot.send(user, text, account=account, wait=wait))
 
     def send_media(
         self,
@@ -186,14 +193,17 @@ class Bot(Router):
         *,
         caption: str = "",
         name: str = "",
+        account: str | None = None,
         wait: float | None = None,
     ) -> Receipt:
         """Send a file to a user without being asked, from anywhere; see `ilink.Bot.send_media`."""
-        return self._anywhere(lambda: self._bot.send_media(user, source, kind, caption=caption, name=name, wait=wait))
+        return self._anywhere(
+            lambda: self._bot.send_media(user, source, kind, caption=caption, name=name, account=account, wait=wait)
+        )
 
-    def can_send(self, user: str) -> Forecast:
+    def can_send(self, user: str, *, account: str | None = None) -> Forecast:
         """Tell what will probably happen to a message to a user; see `ilink.Bot.can_send`."""
-        return self._anywhere(lambda: self._bot.can_send(user))
+        return self._anywhere(lambda: self._bot.can_send(user, account=account))
 
     def every(
         self,
@@ -278,13 +288,24 @@ class Bot(Router):
         data: object = None,
         key: str = "",
         replace: bool = False,
+        account: str | None = None,
     ) -> bool:
         """Let a job be done once at a time; while the bot runs. See `ilink.Bot.schedule`."""
-        return self._portal().call(lambda: self._bot.schedule(job, at=at, in_=in_, data=data, key=key, replace=replace))
+        return self._portal().call(
+            lambda: self._bot.schedule(job, at=at, in_=in_, data=data, key=key, replace=replace, account=account)
+        )
 
-    def unschedule(self, job: str, *, key: str) -> bool:
+    def unschedule(self, job: str, *, key: str, account: str | None = None) -> bool:
         """Take what was planned with `schedule` off the agenda; while the bot runs."""
-        return self._portal().call(lambda: self._bot.unschedule(job, key=key))
+        return self._portal().call(lambda: self._bot.unschedule(job, key=key, account=account))
+
+    def add_account(self, account: Account) -> StoredAccount:
+        """Store an account whose login has just worked, and work for it too; while the bot runs."""
+        return self._portal().call(lambda: self._bot.add_account(account))
+
+    def remove_account(self, account: str) -> bool:
+        """Forget the login of an account, and end its work in order; see `ilink.Bot.remove_account`."""
+        return self._portal().call(lambda: self._bot.remove_account(account))
 
     def run(self, *, login: Login | None = None) -> None:
         """Run until Ctrl-C or SIGTERM, in the main thread; see `ilink.Bot.run`."""

@@ -15,12 +15,11 @@ from ilink.bot.outbox.drafts import conversation_with, drafts_of, file_draft
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.known import moment, receipt_of
 from ilink.bot.settings import Policies
-from ilink.errors import ConfigError
 from ilink.flows.window import Forecast
 from ilink.messages.media import MediaKind, UploadSource
 from ilink.messages.receipts import Receipt, weakest
 from ilink.storage.journal import Draft, Journal, OutboxState, Outgoing
-from ilink.wire.ids import ClientId, UserId
+from ilink.wire.ids import AccountId, ClientId, UserId
 from ilink.wire.models import MessageItem, given
 
 __all__ = ["Delivery", "OutboxEntry", "Postbox", "entry_of"]
@@ -35,6 +34,7 @@ class OutboxEntry:
     """A message that waits in the outbox, or waited there.
 
     Attributes:
+        account: Which account says it.
         client_id: Its name, by which it is asked after and decided about.
         user: Who it is for.
         text: What it says; for a file its name.
@@ -45,6 +45,7 @@ class OutboxEntry:
         receipt: What is known of it.
     """
 
+    account: AccountId
     client_id: ClientId
     user: UserId
     text: str
@@ -55,10 +56,11 @@ class OutboxEntry:
     receipt: Receipt
 
 
-def entry_of(message: Outgoing) -> OutboxEntry:
-    """Return what people see of a stored message."""
+def entry_of(message: Outgoing, account: AccountId) -> OutboxEntry:
+    """Return what people see of a stored message of an account."""
     draft = message.draft
     return OutboxEntry(
+        account=account,
         client_id=draft.client_id,
         user=draft.user,
         text=_text(draft),
@@ -105,6 +107,8 @@ class Postbox:
     """Takes messages in for one account.
 
     Args:
+        account: The account.
+        owner: Who scanned; None when that is not known.
         journal: Where they wait.
         delivery: How they get to the server.
         files: What keeps their files.
@@ -115,20 +119,30 @@ class Postbox:
 
     def __init__(
         self,
+        account: AccountId,
         journal: Journal,
         delivery: Delivery,
         *,
+        owner: UserId | None,
         files: OutgoingFiles,
         policies: Policies,
         clock: Clock,
         random: Random,
     ) -> None:
+        self.account = account
+        self._owner = owner
         self._journal = journal
         self._delivery = delivery
         self._files = files
         self._policies = policies
         self._clock = clock
         self._random = random
+
+    async def knows(self, user: UserId) -> bool:
+        """Tell whether a user is the account's owner, or wrote to it or was written to."""
+        if user == self._owner or await self._journal.read_windows([user]):
+            return True
+        return await self._journal.read_context_token(user) is not None
 
     async def send(self, user: UserId, text: str, *, wait: float | None) -> Receipt:
         """Say something to a user without being asked; see `Bot.send`."""
@@ -177,18 +191,17 @@ class Postbox:
             [OutboxState.ASKED], after=found[-1].out_sequence if found else 0, limit=_PAGE
         ):
             found += page
-        return [entry_of(message) for message in found]
+        return [entry_of(message, self.account) for message in found]
 
-    async def decide(self, client_id: ClientId, *, is_retry: bool) -> OutboxEntry:
-        """Decide about a message that asked; see `Outbox.retry` and `Outbox.drop`."""
+    async def decide(self, client_id: ClientId, *, is_retry: bool) -> OutboxEntry | None:
+        """Decide about a message that asked; see `Outbox.retry` and `Outbox.drop`. None for one that does not ask."""
         message = await self._journal.decide(client_id, is_retry=is_retry, now_ms=self._clock.now_ms())
         if message is None:
-            words = f"the message {client_id} does not wait for a decision; `bot.outbox.asked()` returns those that do"
-            raise ConfigError(words)
+            return None
         self._delivery.decided(message)
         if message.state.is_final and message.draft.file is not None:
             await self._files.drop(client_id)
-        return entry_of(message)
+        return entry_of(message, self.account)
 
     def _text(self, user: UserId, text: str) -> list[Draft]:
         return drafts_of(

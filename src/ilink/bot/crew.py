@@ -1,0 +1,269 @@
+"""The accounts of one bot at work: side by side, each with its lock and journal; they come and go while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Event, Task, TaskGroup
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from ilink.bot.clock import Clock
+from ilink.bot.runner import Runner
+from ilink.bot.waiting import unless_set
+from ilink.bot.wanted import Wanted
+from ilink.errors import IlinkError, StoreError, StoreLockedError
+from ilink.storage.accounts import Accounts, AccountState, StoredAccount
+from ilink.wire.ids import AccountId
+
+__all__ = ["Crew", "OpenRunner"]
+
+_log = logging.getLogger(__name__)
+
+_LOOK: Final = 3.0
+"""Seconds between two looks for accounts that were signed in, or removed, by other processes."""
+
+_PAUSE: Final = 60.0
+"""Seconds until an account that failed is tried again; one that another process held, at the next look."""
+
+OpenRunner = Callable[[StoredAccount, AccountId | None], AbstractAsyncContextManager[Runner]]
+"""Takes an account's lock, opens its journal, lets it inherit from an account before it, makes what works for it."""
+
+_at_work: ContextVar[tuple[object, AccountId] | None] = ContextVar("_at_work", default=None)
+
+
+@dataclass(slots=True)
+class _Berth:
+    """The place of an account that works.
+
+    Attributes:
+        stored: The account.
+        stop: Ends it in order.
+    """
+
+    stored: StoredAccount
+    stop: Event
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an account does not work.
+
+    Attributes:
+        words: What was said about it.
+        generation: Of the login that did not work.
+        retry_at: When it is tried again.
+    """
+
+    words: str
+    generation: int
+    retry_at: float
+
+
+class Crew:
+    """Works for accounts until it is told to stop.
+
+    Args:
+        accounts: Where logins are stored.
+        wanted: Which accounts it works for.
+        open_runner: Makes what works for one.
+        clock: Source of time.
+        on_failed: Called when one of several cannot work.
+        on_gone: Called with an account that it does not work for any more.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        wanted: Wanted,
+        *,
+        open_runner: OpenRunner,
+        clock: Clock,
+        on_failed: Callable[[AccountId, IlinkError], None],
+        on_gone: Callable[[AccountId], None],
+    ) -> None:
+        self.accounts = accounts
+        self._wanted = wanted
+        self._open_runner = open_runner
+        self._clock = clock
+        self._on_failed = on_failed
+        self._on_gone = on_gone
+        self._runners: dict[AccountId, Runner] = {}
+        self._berths: dict[AccountId, _Berth] = {}
+        self._failures: dict[AccountId, _Failure] = {}
+        self._more: set[AccountId] = set()
+        self._previous: dict[AccountId, AccountId] = {}
+        self._has_changed = Event()
+
+    @property
+    def runners(self) -> Mapping[AccountId, Runner]:
+        """What works for each account now."""
+        return self._runners
+
+    @property
+    def current(self) -> AccountId | None:
+        """The account for which the calling task works; None when it works for none of these."""
+        found = _at_work.get()
+        return found[1] if found is not None and found[0] is self else None
+
+    async def run(self, first: StoredAccount, stop: Event) -> None:
+        """Work until `stop` is set, then end all accounts in order, side by side.
+
+        One account alone ends the work when it ends; of several, one that fails is told of, and tried again.
+
+        Raises:
+            IlinkError: The one account cannot go on.
+        """
+        try:
+            async with TaskGroup() as tasks:
+                self._more.add(first.account.account_id)
+                self._start(first, tasks)
+                await self._keep(stop, tasks)
+                for berth in self._berths.values():
+                    berth.stop.set()
+        except BaseExceptionGroup as group:
+            # One thing went wrong nearly always, and whoever runs the bot wants to catch that, not a group of one.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+
+    def add(self, account: AccountId) -> None:
+        """Work for an account that is stored now."""
+        self._more.add(account)
+        self._failures.pop(account, None)
+        self._has_changed.set()
+
+    def look_again(self) -> None:
+        """Notice at once what has changed in the store."""
+        self._has_changed.set()
+
+    async def candidates(self) -> list[StoredAccount]:
+        """Return the accounts that it works for or would, whether or not they work now.
+
+        Raises:
+            StoreError: That cannot be read.
+        """
+        return [stored for stored in await self.accounts.list() if self._is_ours(stored)]
+
+    async def _keep(self, stop: Event, tasks: TaskGroup) -> None:
+        """Start and end accounts as they come and go, until the bot is to stop or its one account has ended."""
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                self._has_changed.clear()
+                await self._look(tasks)
+                if not self._berths and not self._wanted.is_many:
+                    return
+                await self._pause(stopping)
+        finally:
+            stopping.cancel()
+
+    async def _pause(self, stopping: Task[bool]) -> None:
+        changing = asyncio.create_task(self._has_changed.wait())
+        try:
+            await unless_set(stopping, self._clock.sleep(_LOOK), changing)
+        finally:
+            changing.cancel()
+
+    async def _look(self, tasks: TaskGroup) -> None:
+        try:
+            found = {stored.account.account_id: stored for stored in await self.accounts.list()}
+        except StoreError as error:
+            _log.warning("cannot look for accounts, trying again: %s", error)
+            return
+        for account_id, berth in self._berths.items():
+            if account_id not in found and not berth.stop.is_set():
+                _log.warning("the account %s was removed from this machine; its work ends", account_id)
+                berth.stop.set()
+        for account_id in self._failures.keys() - found.keys():
+            del self._failures[account_id]
+            self._on_gone(account_id)
+        if self._wanted.is_many:
+            for stored in found.values():
+                if self._may_start(stored, found):
+                    self._start(stored, tasks)
+
+    def _may_start(self, stored: StoredAccount, found: Mapping[AccountId, StoredAccount]) -> bool:
+        account_id = stored.account.account_id
+        if account_id in self._berths or not self._is_ours(stored) or self._is_awaited(stored, found):
+            return False
+        failure = self._failures.get(account_id)
+        if failure is None or failure.generation != stored.generation:
+            return True
+        return self._clock.monotonic() >= failure.retry_at
+
+    def _is_ours(self, stored: StoredAccount) -> bool:
+        if self._wanted.is_wanted(stored):
+            return True
+        return stored.account.account_id in self._more and stored.state is not AccountState.DISPLACED
+
+    def _is_awaited(self, stored: StoredAccount, found: Mapping[AccountId, StoredAccount]) -> bool:
+        """Whether it is to take over from an account that still works, which says so when it ends."""
+        owner, base_url = stored.account.owner_id, stored.account.base_url
+        for account_id in self._berths:
+            other = found.get(account_id)
+            if owner is None or other is None or other.state is not AccountState.DISPLACED:
+                continue
+            if other.account.owner_id == owner and other.account.base_url == base_url:
+                return True
+        return False
+
+    def _start(self, stored: StoredAccount, tasks: TaskGroup) -> None:
+        account_id = stored.account.account_id
+        berth = self._berths[account_id] = _Berth(stored, Event())
+        tasks.create_task(self._work(berth, tasks), name=f"account {account_id}")
+
+    async def _work(self, berth: _Berth, tasks: TaskGroup) -> None:
+        account_id = berth.stored.account.account_id
+        # Every task that is begun from here on knows by this for which account it works.
+        _at_work.set((self, account_id))
+        try:
+            successor = await self._run(berth)
+        except (IlinkError, ExceptionGroup) as error:
+            if not self._wanted.is_many or (failure := _account_error(error)) is None:
+                raise
+            self._note_failure(berth, failure)
+            return
+        finally:
+            del self._berths[account_id]
+            self._has_changed.set()
+        self._failures.pop(account_id, None)
+        self._on_gone(account_id)
+        if successor is not None and not berth.stop.is_set():
+            heir = successor.account.account_id
+            self._more.add(heir)
+            self._previous[heir] = account_id
+            self._start(successor, tasks)
+
+    async def _run(self, berth: _Berth) -> StoredAccount | None:
+        account_id = berth.stored.account.account_id
+        async with self._open_runner(berth.stored, self._previous.get(account_id)) as runner:
+            self._previous.pop(account_id, None)  # not before: an account that cannot begin yet still has to inherit
+            self._runners[account_id] = runner
+            try:
+                return await runner.run(berth.stop)
+            finally:
+                del self._runners[account_id]
+
+    def _note_failure(self, berth: _Berth, error: IlinkError) -> None:
+        """Tell why an account does not work, once for each reason."""
+        account_id = berth.stored.account.account_id
+        before = self._failures.get(account_id)
+        pause = 0.0 if isinstance(error, StoreLockedError) else _PAUSE
+        failure = _Failure(str(error), berth.stored.generation, self._clock.monotonic() + pause)
+        self._failures[account_id] = failure
+        if before is None or before.words != failure.words:
+            _log.error("the account %s does not work, the others do; it is tried again: %s", account_id, error)
+            self._on_failed(account_id, error)
+
+
+def _account_error(error: IlinkError | ExceptionGroup[Exception]) -> IlinkError | None:
+    """Return what went wrong with one account; None for what is wrong with the program, and must not be passed over."""
+    if isinstance(error, IlinkError):
+        return error
+    _, others = error.split(IlinkError)
+    found = None if others is not None else next(iter(error.exceptions))
+    return found if isinstance(found, IlinkError) else None
