@@ -30,7 +30,9 @@ async def sign_in(session: aiohttp.ClientSession, gateway: LocalGateway, person:
 
 async def send(session: aiohttp.ClientSession, gateway: LocalGateway, token: str, user_id: str, text: str) -> None:
     item = {"type": 1, "text_item": {"text": text}}
-    body = {"msg": {"to_user_id": user_id, "client_id": text, "message_type": 2, "item_list": [item]}}
+    body = {
+        "msg": {"to_user_id": user_id, "client_id": text, "message_type": 2, "message_state": 2, "item_list": [item]}
+    }
     headers = {"Authorization": f"Bearer {token}", "AuthorizationType": "ilink_bot_token"}
     async with session.post(f"{gateway.api_url}/ilink/bot/sendmessage", json=body, headers=headers) as answer:
         assert (await answer.json(content_type=None))["ret"] == 0

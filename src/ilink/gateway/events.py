@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -72,7 +72,7 @@ class EventStream:
         missing = min(self._newest - last_id, len(self._events))
         return list(islice(self._events, len(self._events) - missing, None))
 
-    async def follow(self, last_id: int | None = None) -> AsyncIterator[Event]:
+    async def follow(self, last_id: int | None = None) -> AsyncGenerator[Event, None]:
         """Yield events from after `last_id` on, or only new ones when it is None, until the stream is closed."""
         position = self._newest if last_id is None else last_id
         resets = self._resets

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Literal, Self, TypedDict
 
 import msgspec
 
@@ -44,7 +45,7 @@ class FaultWords(TypedDict, total=False):
 
 
 class Fault:
-    """A fault that is set on a gateway.
+    """A fault that is set on a gateway. It may be awaited, as the calls around it are: it is set already.
 
     Attributes:
         id: What it is called in the wire log and in events.
@@ -53,6 +54,10 @@ class Fault:
     def __init__(self, gateway: Gateway, fault_id: str) -> None:
         self._gateway = gateway
         self.id = fault_id
+
+    def __await__(self) -> Generator[None, None, Self]:
+        return self
+        yield
 
     @property
     def hits(self) -> int:

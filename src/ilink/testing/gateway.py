@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, Unpack
 
+from ilink.testing.bots import BotUnderTest
 from ilink.testing.faults import Fault, FaultWords, set_fault
 from ilink.testing.person import Person
 from ilink.testing.reports import describe_chats, describe_wire, find_findings
+from ilink.testing.virtual import GatewayClock
 from ilink.wire.ids import UserId
 
 if TYPE_CHECKING:
+    from ilink.bot import Bot
     from ilink.gateway.server import GatewayServer
     from ilink.gateway.service import Gateway
 
-__all__ = ["GatewayClock", "LocalGateway"]
-
-
-class GatewayClock:
-    """The gateway's own time, which windows, codes, tickets and tokens live by."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-
-    async def advance(self, *, seconds: float = 0.0, minutes: float = 0.0, hours: float = 0.0) -> None:
-        """Move it forward."""
-        await self._gateway.advance_clock(seconds + 60 * minutes + 3600 * hours)
-
-    async def freeze(self) -> None:
-        """Stop it."""
-        await self._gateway.freeze_clock(frozen=True)
-
-    async def run_on(self) -> None:
-        """Let it run on from where it stands."""
-        await self._gateway.freeze_clock(frozen=False)
+__all__ = ["LocalGateway"]
 
 
 class LocalGateway:
@@ -60,6 +46,7 @@ class LocalGateway:
         self._seed = seed
         self._server: GatewayServer | None = None
         self._stack = AsyncExitStack()
+        self._bots: list[BotUnderTest] = []
 
     async def __aenter__(self) -> Self:
         # Loaded here, because the pytest plugin is loaded in every test run of a user, and most start no gateway.
@@ -73,7 +60,20 @@ class LocalGateway:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._stack.aclose()
+        """Stop the bots, then the gateway.
+
+        Raises:
+            Exception: What a bot under test ended with, if the test was not told yet.
+        """
+        try:
+            await self._stack.aclose()
+        finally:
+            self._server = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it serves."""
+        return self._server is not None
 
     @property
     def rules(self) -> Gateway:
@@ -129,7 +129,23 @@ class LocalGateway:
     async def person(self, name: str) -> Person:
         """Make a person."""
         person = await self.rules.add_person(name)
-        return Person(self.rules, UserId(person.user_id), person.name)
+        return Person(self.rules, UserId(person.user_id), person.name, find_bot=self.start)
+
+    def start(self, bot: Bot) -> BotUnderTest:
+        """Run a bot as it is, in this loop: it signs in here, and lives by this gateway's time.
+
+        Whatever address, folder, account and clock it was made with, it works for this gateway, and keeps its data in a
+        folder that lasts as long as the gateway: what is stopped and started again goes on where it was. A bot that is
+        running is left alone. All bots are stopped when the gateway is closed.
+        """
+        known = next((one for one in self._bots if one.bot is bot), None)
+        if known is None:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ilink-test-")))
+            known = BotUnderTest(bot, self.rules, api_url=self.api_url, folder=folder)
+            self._bots.append(known)
+            self._stack.push_async_callback(known.stop)
+        known.start()
+        return known
 
     def describe(self) -> dict[str, str]:
         """Return what happened so far, in words: `chats` and `wire`; for reports, from outside the event loop.
