@@ -550,34 +550,6 @@ class Bot(Router, DeclaresJobs):
         finally:
             self._base_url, self._folder, self._wanted, self._clock, self._stop = before
 
-    @contextmanager
-    def relocated(
-        self, *, base_url: str, data: Path, account: str | None = None, clock: Clock | None = None
-    ) -> Generator[None, None, None]:
-        """Let the bot live elsewhere until the block ends, for tests and tools that run somebody's bot as it is.
-
-        Args:
-            base_url: Where the API is, whatever the bot was made with.
-            data: The folder of its accounts and journals, likewise.
-            account: Which account, likewise; None for the newest login.
-            clock: Source of time; None for the bot's own.
-
-        Raises:
-            ConfigError: The bot is running.
-        """
-        if self._runner is not None:
-            message = "the bot is running; stop it before it is moved"
-            raise ConfigError(message)
-        before = self._base_url, self._folder, self._account, self._clock, self._stop
-        self._base_url, self._folder, self._account = base_url, data, account
-        self._clock = clock or self._clock
-        # An event that was waited for belongs to the loop it was waited for in, and each test has its own.
-        self._stop = Event()
-        try:
-            yield
-        finally:
-            self._base_url, self._folder, self._account, self._clock, self._stop = before
-
     def _itself(self) -> Bot:
         return self
 
