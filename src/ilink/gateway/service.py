@@ -37,6 +37,7 @@ from ilink.gateway.scenes import Scenes
 from ilink.gateway.sends import Sends
 from ilink.gateway.settings import Settings
 from ilink.gateway.state import GatewayState
+from ilink.gateway.tallies import Tallies
 from ilink.gateway.timekeeping import Timekeeping
 from ilink.gateway.typing_state import TypingState
 from ilink.gateway.uploads import Uploads
@@ -77,6 +78,7 @@ class Gateway:
 
     Attributes:
         admission: How much one address may ask.
+        tallies: Counts of what happened since it opened.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Gateway:
         self._first_config = (profile, dict(knobs or {}))
         self._knobs = Knobs(profile, knobs)
         self.admission = Admission(self._knobs)
+        self.tallies = Tallies()
         self._urls = (api_url.rstrip("/"), cdn_url.rstrip("/"))
         self._events = EventStream()
         self._wire = WireLog()
@@ -171,6 +174,7 @@ class Gateway:
     def note(self, exchange: Exchange) -> None:
         """Look at a finished exchange, keep it in the wire log, and tell of it."""
         self._linter.look(exchange, now_ms=self._state.clock.now_ms())
+        self.tallies.add(exchange)
         number = self._wire.add(exchange)
         data: dict[str, object] = {
             "id": number,

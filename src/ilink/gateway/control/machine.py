@@ -138,7 +138,13 @@ async def readyz(control: ControlState) -> Response:
 
 @calls.call("GET", "/metrics", media_type="text/plain")
 async def metrics(control: ControlState) -> Response:
-    """Return counters and gauges as Prometheus reads them."""
+    """Return counters and gauges as Prometheus reads them; no label holds an id, a secret or anybody's words.
+
+    Gauges: bots by state, people, polls that are held, messages that no poll acknowledged, the newest event. Counters,
+    since the process began and through resets: answers by endpoint, class of the HTTP status (`gone`: nobody was
+    answered) and code (`none`: the answer has none; `other`: none of the protocol's); refusals by endpoint and code;
+    faults that struck by action; findings by code; encrypted bytes through the CDN by direction; calls of this API.
+    """
     # Loaded late: it takes a while, and most gateways are never scraped.
     from ilink.gateway.control.metrics import CONTENT_TYPE, render_metrics
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ilink.gateway.control.state import ControlState
+    from ilink.gateway.tallies import Tallies
 
 __all__ = ["CONTENT_TYPE", "render_metrics"]
 
@@ -34,7 +37,33 @@ async def render_metrics(control: ControlState) -> bytes:
     calls = Counter("ilink_control_calls", "Calls of the control API", ["path", "method", "status"], registry=registry)
     for (path, method, status), count in sorted(control.answered.items()):
         calls.labels(path, method, str(status)).inc(count)
+    _count(control.gateway.tallies, registry)
     return generate_latest(registry)
+
+
+def _count(tallies: Tallies, registry: CollectorRegistry) -> None:
+    """Add what was counted since the gateway opened."""
+    counted: tuple[tuple[str, str, list[str], Mapping[tuple[str, ...], int]], ...] = (
+        (
+            "ilink_answers",
+            "Answers by endpoint, class of the HTTP status and code",
+            ["endpoint", "status", "code"],
+            tallies.answers,
+        ),
+        ("ilink_refusals", "Refusals by endpoint and code", ["endpoint", "code"], tallies.refusals),
+        ("ilink_faults", "Faults that struck, by action", ["action"], tallies.faults),
+        ("ilink_findings", "What the linter found, by code", ["code"], tallies.findings),
+        (
+            "ilink_media_bytes",
+            "Encrypted bytes through the CDN, up from bots and down to them",
+            ["direction"],
+            tallies.media_bytes,
+        ),
+    )
+    for name, words, labels, counts in counted:
+        counter = Counter(name, words, labels, registry=registry)
+        for values, count in sorted(counts.items()):
+            counter.labels(*values).inc(count)
 
 
 def _gauge(registry: CollectorRegistry, name: str, words: str, value: float) -> None:

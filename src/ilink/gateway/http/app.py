@@ -61,6 +61,7 @@ class ProtocolApp:
             return await _live(receive, send)
         wait = self._gateway.admission.request((scope.get("client") or ("",))[0])
         if wait is not None:
+            self._gateway.tallies.add_turned_away()
             return await _refuse_rate(send, wait)
         path = _SLASHES.sub("/", scope["path"])
         if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):

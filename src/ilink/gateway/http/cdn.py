@@ -176,6 +176,10 @@ class _Traffic:
         exchange.held_ms = int((monotonic() - self._started) * 1000)
         exchange.request = b'{"bytes":%d}' % self.received if self.received else b""
         exchange.response = b'{"bytes":%d}' % self.sent if self.sent else b""
+        if exchange.endpoint in (CDN_UPLOAD, CDN_DOWNLOAD):
+            self._gateway.tallies.add_media(
+                up=self.received if self._is_upload else 0, down=0 if self._is_upload else self.sent
+            )
         self._gateway.note(exchange)
 
     async def receive(self) -> Message:
