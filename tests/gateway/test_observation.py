@@ -223,3 +223,38 @@ async def test_readiness_is_whether_the_store_takes_writes(house: House) -> None
     assert (answer.status, answer.json["ret"]) == (503, -1)
     with pytest.raises(StoreError):
         await house.gateway.add_person("bob")
+
+
+async def test_waiting_counts_what_is_new_and_reads_entries_once(
+    house: House, bot: BotClient, alice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crowd's load test waits so for thousands of messages: reading them again at each would be quadratic."""
+    store, reads, counted = house.gateway.state.store, [], []
+    entries, count = store.entries, store.count_entries
+
+    async def read(*args: object, **options: object) -> object:
+        reads.append(options)
+        return await entries(*args, **options)
+
+    async def counting(*args: object, **options: object) -> object:
+        counted.append(await count(*args, **options))
+        return counted[-1]
+
+    monkeypatch.setattr(type(store), "entries", staticmethod(read))
+    monkeypatch.setattr(type(store), "count_entries", staticmethod(counting))
+    first = await house.gateway.post_message(alice, bot.bot_id, text="0")
+    waiting = asyncio.create_task(house.gateway.wait_entries(bot.bot_id, alice, count=40, direction="in", timeout=30))
+    for n in range(1, 40):
+        await house.gateway.post_message(alice, bot.bot_id, text=str(n))
+    assert [entry.n - first.n for entry in await waiting] == list(range(40))
+    assert len(reads) == 1
+    assert sum(new for new, _ in counted) == 40
+
+
+async def test_waiting_for_more_than_are_returned_at_once_ends_when_they_are_there(
+    house: House, bot: BotClient, alice: str
+) -> None:
+    for n in range(1001):
+        await house.gateway.post_message(alice, bot.bot_id, text=str(n))
+    entries = await house.gateway.wait_entries(bot.bot_id, alice, count=1001, timeout=30)
+    assert [len(entries), entries[0].items[0].text] == [1000, "0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Final
 
 from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.holds import Ending, Hold
@@ -21,6 +22,9 @@ from ilink.storage.gateway import EntryRecord, MailDraft, MailRecord
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Writing"]
+
+_MOST_WAITED: Final = 1000
+"""Entries that a wait returns at most."""
 
 
 class Writing:
@@ -110,26 +114,30 @@ class Writing:
     async def wait(
         self, bot: Bot, user_id: str | None, after: int, count: int, direction: Direction | None, seconds: float
     ) -> list[EntryRecord]:
-        """Look, and look again at every new entry of the bot; who waits is registered before it looks."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        """Count, and count what is new at every new entry of the bot; who waits is registered before it counts."""
+        deadline = asyncio.get_running_loop().time() + seconds
         is_outgoing = None if direction is None else direction == "out"
+        counted_to = after
         watchers = self._entry_watchers.setdefault(bot.number, set())
-        while True:
+        while count > 0:
             hold = Hold()
             watchers.add(hold)
             try:
-                records = await self._state.store.entries(
-                    bot.number, user_id=user_id, after=after, limit=1000, is_outgoing=is_outgoing
+                new, counted_to = await self._state.store.count_entries(
+                    bot.number, user_id=user_id, after=counted_to, is_outgoing=is_outgoing
                 )
-                left = deadline - loop.time()
-                if len(records) >= count or left <= 0:
-                    return records
+                count -= new
+                left = deadline - asyncio.get_running_loop().time()
+                if count <= 0 or left <= 0:
+                    break
                 await self._state.waiting.wait_real(hold, left)
                 if hold.ending is Ending.STOPPING:
-                    return records
+                    break
             finally:
                 watchers.discard(hold)
+        return await self._state.store.entries(
+            bot.number, user_id=user_id, after=after, limit=_MOST_WAITED, is_outgoing=is_outgoing
+        )
 
     async def _writable_bot(self, bot_id: AccountId, user_id: UserId) -> Bot:
         """Return the bot that a person writes to, if both exist and the person may."""

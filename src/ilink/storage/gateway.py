@@ -449,6 +449,12 @@ class GatewayStore(Protocol):
         """Return entries of a bot in order, of one chat or all."""
         ...
 
+    async def count_entries(
+        self, bot: int, *, user_id: str | None, after: int, is_outgoing: bool | None = None
+    ) -> tuple[int, int]:
+        """Return how many entries `entries` would find without a limit, and the number of the last, or `after`."""
+        ...
+
     async def newest_entries(self, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:
         """Return the newest entries of a chat whose numbers are below `before`, in order."""
         ...

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ilink.storage.gateway import MOST_UNREAD, ChatLine, EntryRecord, SavedState
 
-__all__ = ["SELECT_ENTRY", "Row", "clear", "read_chat_lines", "read_entry", "read_newest", "restore"]
+__all__ = ["SELECT_ENTRY", "Row", "clear", "read_chat_lines", "read_entry", "read_newest", "restore", "select_chat"]
 
 Row = tuple[Any, ...]
 """A row; what its columns hold is said where it is read."""
@@ -90,6 +90,21 @@ def restore(db: sqlite3.Connection, state: SavedState) -> None:
             (chat.context_token, bot, chat.user_id, chat.last_inbound_ms),
         )
     db.executemany("INSERT INTO read_mark (bot, user_id, n) VALUES (?, ?, ?)", state.read_marks)
+
+
+def select_chat(
+    bot: int, user_id: str | None, *, after: int, is_outgoing: bool | None
+) -> tuple[str, tuple[int | str, ...]]:
+    """Return the condition for a bot's entries after a number, of one chat or all, one direction or both."""
+    where = " WHERE bot = ? AND n > ?"
+    parameters: list[int | str] = [bot, after]
+    if user_id is not None:
+        where += " AND user_id = ?"
+        parameters.append(user_id)
+    if is_outgoing is not None:
+        where += " AND direction = ?"
+        parameters.append(int(is_outgoing))
+    return where, tuple(parameters)
 
 
 def read_newest(db: sqlite3.Connection, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:

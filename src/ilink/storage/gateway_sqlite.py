@@ -29,7 +29,16 @@ from ilink.storage.gateway import (
     TokenFacts,
     UploadTicketRecord,
 )
-from ilink.storage.gateway_rows import SELECT_ENTRY, Row, clear, read_chat_lines, read_entry, read_newest, restore
+from ilink.storage.gateway_rows import (
+    SELECT_ENTRY,
+    Row,
+    clear,
+    read_chat_lines,
+    read_entry,
+    read_newest,
+    restore,
+    select_chat,
+)
 from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
@@ -38,6 +47,7 @@ _SELECT_BOT: Final = (
     "SELECT id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq, handed_seq,"
     " acked_seq, last_poll_ms, is_notified FROM bot"
 )
+_COUNT_ENTRIES: Final = "SELECT count(*), max(n) FROM entry"
 _SELECT_CODE: Final = (
     "SELECT qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits, attempts, redirect_host,"
     " bot_id FROM code"
@@ -276,16 +286,17 @@ class SqliteGatewayStore:
         self, bot: int, *, user_id: str | None, after: int, limit: int, is_outgoing: bool | None = None
     ) -> list[EntryRecord]:
         """Return entries of a bot in order, of one chat or all."""
-        where = " WHERE bot = ? AND n > ?"
-        parameters: list[int | str] = [bot, after]
-        if user_id is not None:
-            where += " AND user_id = ?"
-            parameters.append(user_id)
-        if is_outgoing is not None:
-            where += " AND direction = ?"
-            parameters.append(int(is_outgoing))
+        where, parameters = select_chat(bot, user_id, after=after, is_outgoing=is_outgoing)
         rows = await self._rows(SELECT_ENTRY + where + " ORDER BY n LIMIT ?", (*parameters, limit))
         return [read_entry(row) for row in rows]
+
+    async def count_entries(
+        self, bot: int, *, user_id: str | None, after: int, is_outgoing: bool | None = None
+    ) -> tuple[int, int]:
+        """Return how many entries `entries` would find without a limit, and the number of the last, or `after`."""
+        where, parameters = select_chat(bot, user_id, after=after, is_outgoing=is_outgoing)
+        ((count, last),) = await self._rows(_COUNT_ENTRIES + where, parameters)
+        return count, after if last is None else last
 
     async def newest_entries(self, bot: int, user_id: str, *, before: int, limit: int) -> list[EntryRecord]:
         """Return the newest entries of a chat whose numbers are below `before`, in order."""
