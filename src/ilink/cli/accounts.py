@@ -121,12 +121,9 @@ async def _list(folder: Path) -> tuple[StoredAccount, ...]:
 
 
 async def _remove(folder: Path, account_id: AccountId) -> bool:
-    """Remove an account under its lock, so that it is not taken from under a bot that runs."""
+    """Remove an account; a bot that works for it notices, and ends that in order."""
     async with Accounts(folder) as accounts:
-        if await accounts.find(account_id) is None:
-            return False
-        with accounts.lock(account_id):
-            return await accounts.remove(account_id)
+        return await accounts.remove(account_id)
 
 
 def _describe(stored: StoredAccount) -> dict[str, object]:
