@@ -1,18 +1,26 @@
-"""Secrets of a whole session, and where they must not turn up: logs, the wire log, events, errors and metrics."""
+"""Secrets of a whole session, and where they must not turn up.
+
+Logs, the wire log, events, errors, metrics, scenes, tables, faults and findings; of cassettes tests/cassettes tells.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
 import logging
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
 import aiohttp
 import pytest
+from gateway_house import open_house
 from tenants import PLAIN, Tenant, move_in
 
+from ilink.gateway.control.app import CALLS
 from ilink.gateway.server import GatewayServer, ServerOptions
 from ilink.testing import LocalGateway
 
@@ -166,3 +174,88 @@ async def test_a_wrong_key_is_not_repeated(tenant: Tenant) -> None:
     answer = await read(tenant.http.get(f"{tenant.gateway.control_url}/_sim/people", headers=wrong))
     assert "a-wrong-key" not in answer
     assert CONTROL_KEY not in answer
+
+
+@pytest.mark.parametrize("path", ["/_sim/scene", "/_sim/tables", "/_sim/faults", "/_sim/chats", "/_sim/openapi.json"])
+async def test_what_is_shared_or_explained_holds_no_secret(tenant: Tenant, path: str) -> None:
+    shown = await control(tenant, path)
+    assert "error" not in json.loads(shown)
+    assert found(tenant, shown) == set()
+
+
+async def test_findings_and_faults_hold_no_secret(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
+    secret = tenant.secrets["context token"]
+    spec = {"endpoint": "getconfig", "bot_id": tenant.bot_id, "times": 1, "action": {"ret": -2, "errmsg": "on purpose"}}
+    url = f"{tenant.gateway.control_url}/_sim/faults"
+    await read(tenant.http.post(url, json=spec, headers=key()))
+    await tenant.call("getconfig", {"ilink_user_id": secret, "context_token": secret})
+    await tenant.call("getupdates", {"get_updates_buf": secret})
+    wire = json.loads(await control(tenant, "/_sim/wire"))["entries"]
+    noted = [entry for entry in wire if entry["findings"] or entry.get("faults")]
+    assert noted
+    assert found(tenant, json.dumps(noted)) == set()
+    assert found(tenant, ours(caplog)) == set()
+
+
+async def test_a_scene_that_is_refused_is_not_repeated_with_its_token(tenant: Tenant) -> None:
+    bot = {"id": "other@im.bot", "owner": "alice", "token": tenant.token}
+    scene = {"ilink_scene": 1, "people": [{"name": "alice"}], "bots": [bot]}
+    async with tenant.http.put(f"{tenant.gateway.control_url}/_sim/scene", json=scene, headers=key()) as answer:
+        assert answer.status == 422
+        assert found(tenant, await answer.text()) == set()
+
+
+async def test_a_scene_that_is_loaded_tells_nobody_its_secrets(
+    tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = json.loads(await control(tenant, "/_sim/scene"))
+    for bot in scene["bots"]:
+        del bot["token_hash"]
+        bot["token"] = tenant.token
+    url = f"{tenant.gateway.control_url}/_sim/scene"
+    async with tenant.http.put(url, json=scene, headers=key()) as answer:
+        assert answer.status == 204
+    assert (await tenant.poll())["ret"] == 0
+    for path in ("/_sim/scene", "/_sim/bots", "/_sim/wire", "/_sim/config", "/metrics"):
+        assert found(tenant, await control(tenant, path)) == set(), path
+    assert found(tenant, ours(caplog)) == set()
+
+
+async def test_a_bots_token_opens_no_call_of_the_control_api(tenant: Tenant) -> None:
+    bearer = {"Authorization": f"Bearer {tenant.token}"}
+    calls = [call for call in CALLS.calls if not call.is_open]
+    assert {"/_sim/scene", "/_sim/bots/{bot_id}/rotate"} <= {call.path for call in calls}
+    for call in calls:
+        url = tenant.gateway.control_url + call.path.replace("{bot_id}", tenant.bot_id)
+        async with tenant.http.request(call.method, url, headers=bearer) as answer:
+            assert answer.status == 401, call.path
+        url = url.replace(tenant.gateway.control_url, tenant.gateway.api_url)
+        async with tenant.http.request(call.method, url, headers=bearer) as answer:
+            assert answer.status == 404, call.path
+
+
+async def test_tokens_are_stored_as_hashes(tmp_path: Path) -> None:
+    async with open_house(tmp_path, seed=None) as house:
+        bot = await house.login(await house.person())
+        await bot.poll()
+        stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert hashlib.sha256(bot.token.encode()).digest() in stored
+        assert bot.token.partition(":")[2].encode() not in stored
+
+
+async def test_tokens_and_keys_are_compared_in_constant_time(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[int] = []
+    compare = hmac.compare_digest
+
+    def noted(one: bytes, other: bytes) -> bool:
+        compared.append(len(one))
+        return compare(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    bot_id = tenant.token.partition(":")[0]
+    for guess in ("a", "a" * 32, tenant.token.partition(":")[2][:-1] + "!"):
+        assert (await tenant.call("getconfig", {}, token=f"{bot_id}:{guess}"))["ret"] == -14
+    wrong = {"Authorization": "Bearer wrong"}
+    await read(tenant.http.get(f"{tenant.gateway.control_url}/_sim/people", headers=wrong))
+    assert len(compared) >= 4
+    assert set(compared) == {hashlib.sha256().digest_size}  # hashes, so the size of a secret does not show either

@@ -194,3 +194,40 @@ async def test_a_token_that_is_nearly_right_opens_no_endpoint(
     before = await view(alice)
     assert (await mallory.call(endpoint, {}, token=token))["ret"] == -14
     assert await view(alice) == before
+
+
+@pytest.mark.parametrize("what", ["rebind", "rotate", "expire", "read", "knobs"])
+async def test_what_is_done_to_one_bot_leaves_the_other_as_it_was(tenants: tuple[Tenant, Tenant], what: str) -> None:
+    alice, mallory = tenants
+    rules = alice.gateway.rules
+    before, knobs = await view(alice), (await rules.config_of(bot_id=alice.bot_id)).knobs
+    lines = {line.bot_id: line for line in await rules.chats()}
+    match what:
+        case "rebind":
+            await rules.rebind_bot(mallory.bot_id)
+        case "rotate":
+            await rules.rotate_bot(mallory.bot_id)
+        case "expire":
+            await rules.expire_bot(mallory.bot_id)
+        case "read":
+            await rules.mark_read(mallory.bot_id, alice.owner.user_id, 10**6)
+            await rules.mark_read(mallory.bot_id, mallory.owner.user_id, 10**6)
+        case _:
+            await rules.configure(bot_id=mallory.bot_id, knobs={"context.mode": "require"})
+    assert await view(alice) == before
+    assert {line.bot_id: line for line in await rules.chats()}[alice.bot_id] == lines[alice.bot_id]
+    assert (await rules.config_of(bot_id=alice.bot_id)).knobs == knobs
+    assert (await alice.poll(alice.secrets["cursor"]))["ret"] == 0
+
+
+async def test_after_a_scene_each_token_opens_its_own_mail_only(tenants: tuple[Tenant, Tenant]) -> None:
+    alice, mallory = tenants
+    rules = alice.gateway.rules
+    await rules.load_scene(await rules.scene())
+    await rules.post_message(alice.owner.user_id, alice.bot_id, text="for alice's bot")
+    await rules.post_message(mallory.owner.user_id, mallory.bot_id, text="for mallory's bot")
+    for tenant in tenants:
+        senders = {message["from_user_id"] for message in (await tenant.poll())["msgs"]}
+        assert senders == {tenant.owner.user_id}
+    for secret in ("media reference", "upload permission", "used upload permission"):
+        assert 400 <= await mallory.download(alice.secrets[secret]) < 500, secret
