@@ -185,6 +185,16 @@ def doomed_journal(doom: Doom, variant: str) -> type[SqliteJournal]:
         def _is_owner(self, connection: sqlite3.Connection) -> bool:
             return variant == "no_fence" or super()._is_owner(connection)
 
+        def _find_waiting(self, connection: sqlite3.Connection, runs: Any) -> set[tuple[int, int]]:
+            if variant != "no_fence":
+                return super()._find_waiting(connection, runs)
+            own = self._epoch
+            (self._epoch,) = connection.execute("SELECT epoch FROM journals").fetchone()
+            try:
+                return super()._find_waiting(connection, runs)
+            finally:
+                self._epoch = own
+
         async def ingest(self, arrivals: Any, **options: Any) -> Ingested:
             doom.at("before ingest")
             if variant == "cursor_first":
