@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +301,40 @@ class RefusedError(StaleTokenError):
 
     def __init__(self) -> None:
         super().__init__("session timeout", endpoint="sendmessage", ret=-14)
+
+
+PROGRAM = """
+import sys
+from accounts_house import Street
+from pathlib import Path
+
+street = Street(Path(sys.argv[1]))
+bot = street.bot()
+
+@bot.on_text()
+async def echo(message):
+    await message.reply("never")
+
+@bot.on_state
+def changed(state, account):
+    print(account, state, flush=True)
+
+bot.run()
+"""
+
+
+async def test_sigterm_ends_all_accounts_in_order(street: Street) -> None:
+    await street.sign_in("a")
+    await street.sign_in("b")
+    here = Path(__file__).parent
+    path = os.pathsep.join([str(here), str(here.parent / "bot")])
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PROGRAM, str(street.folder), env={**os.environ, "PYTHONPATH": path}, stdout=PIPE
+    )
+    assert process.stdout is not None
+    begun = {await process.stdout.readline() for _ in range(2)}
+    assert begun == {b"a@im.bot active\n", b"b@im.bot active\n"}
+    process.send_signal(signal.SIGTERM)
+    ended, _ = await process.communicate()
+    assert set(ended.splitlines()) == {b"a@im.bot stopped", b"b@im.bot stopped"}
+    assert process.returncode == 0
