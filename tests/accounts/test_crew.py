@@ -248,15 +248,20 @@ async def test_a_mistake_in_the_program_ends_all_accounts(street: Street) -> Non
     assert "ZeroDivisionError" in repr(caught.value)
 
 
-async def test_the_account_of_an_owner_who_signed_in_anew_hands_over_beside_the_others(street: Street) -> None:
+@pytest.mark.parametrize("accounts", ["all", ["a@im.bot", "b@im.bot"]])
+async def test_the_account_of_an_owner_who_signed_in_anew_hands_over_beside_the_others(
+    street: Street, accounts: Any
+) -> None:
     await street.sign_in("a", owner="anna")
     await street.sign_in("b")
-    bot = street.bot(accounts=["a@im.bot", "b@im.bot"])
+    bot = street.bot(accounts=accounts)
     echo(bot)
     async with street.running(bot, "a", "b"):
         street.server("a").fault_for = lambda _message: RefusedError()
         await bot.send("mia", "hello", account="a@im.bot")
         await street.sign_in("heir", owner="anna")
+        looks = street.clock.slept.count(3.0)
+        await street.until(lambda: street.clock.slept.count(3.0) > looks + 2)
         street.server("a").poll_errors.extend([STALE, STALE])
         street.server("a").change()
         await street.until(lambda: works(bot, "heir"))
