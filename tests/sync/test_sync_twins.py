@@ -29,7 +29,13 @@ ORIGINALS = (ilink.Bot, ilink.Client, Context, Job, MediaClient, Outbox, Router,
 LEFT_OUT = {
     "Message": {"turn"},  # the seam to the bot
     "Client": {"transport"},  # it belongs to the client's own event loop
-    "Bot": {"send_from_thread", "relocated", "is_root", "registered", "routers"},  # `send` is that; and what filters build on
+    "Bot": {
+        "send_from_thread",
+        "relocated",
+        "is_root",
+        "registered",
+        "routers",
+    },  # `send` is that; and what filters build on
     "Router": {"is_root", "registered", "routers"},
 }
 MORE = {
