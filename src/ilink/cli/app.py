@@ -15,6 +15,8 @@ __all__ = ["build_app", "run"]
 
 _COMMANDS = {
     "demo": "demo",
+    "new": "new",
+    "dev": "dev",
     "gateway": "gateway",
     "login": "login",
     "run": "run",

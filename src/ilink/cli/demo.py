@@ -16,12 +16,9 @@ from rich.console import Console
 
 from ilink.bot import Bot, SessionState
 from ilink.cli.output import errors, out
+from ilink.cli.page_login import log_in_on_page
 from ilink.cli.words import say
-from ilink.client.client import Client
-from ilink.client.login import log_in
-from ilink.client.terminal import TerminalPrompt
-from ilink.errors import IlinkError, LoginError
-from ilink.flows.login import AlreadyBound, LoginCode
+from ilink.errors import IlinkError
 from ilink.gateway.server import GatewayServer, ServerOptions
 from ilink.messages import Message
 from ilink.storage.accounts import Accounts, StoredAccount
@@ -118,7 +115,7 @@ async def _echo_bot(server: GatewayServer, *, tell: Console) -> AsyncGenerator[a
                 tell.print(say("demo.expired"), style="yellow", markup=False)
 
         async def login(accounts: Accounts) -> StoredAccount:
-            return await _log_in(server, accounts, tell)
+            return await log_in_on_page(server.info.api_url, accounts, tell)
 
         serving = asyncio.ensure_future(bot.serve(login=login))
         try:
@@ -128,38 +125,6 @@ async def _echo_bot(server: GatewayServer, *, tell: Console) -> AsyncGenerator[a
             await asyncio.wait({serving}, timeout=_LIMIT)
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
-
-
-async def _log_in(server: GatewayServer, accounts: Accounts, tell: Console) -> StoredAccount:
-    """Sign in by a code that the page shows, with a new one for as long as nobody scans."""
-    async with Client(base_url=server.info.api_url, environ={}) as client:
-        while True:
-            try:
-                account = await log_in(client, _PagePrompt(tell))
-            except LoginError:
-                continue
-            assert not isinstance(account, AlreadyBound), "no tokens were sent along, so none can be bound already"
-            stored = await accounts.put(account)
-            tell.print(
-                say("demo.signed_in", account=account.account_id, owner=account.owner_id), style="green", markup=False
-            )
-            return stored
-
-
-class _PagePrompt(TerminalPrompt):
-    """The page shows every code by itself; only digits are asked for at the terminal."""
-
-    def __init__(self, tell: Console) -> None:
-        super().__init__()
-        self._tell = tell
-
-    async def show_code(self, code: LoginCode) -> None:
-        """Say once where the code is to be found."""
-        if code.number == 1:
-            self._tell.print(say("demo.scan"), markup=False)
-
-    async def show_status(self, status: str, code: LoginCode) -> None:
-        """Say nothing: whoever scans sees it on the page."""
 
 
 async def _until_stopped(serving: asyncio.Future[None]) -> None:

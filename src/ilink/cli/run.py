@@ -16,7 +16,7 @@ from ilink.bot.bot import loading_bots
 from ilink.cli.words import say
 from ilink.errors import ConfigError
 
-__all__ = ["find_bot", "run"]
+__all__ = ["find_bot", "run", "split_place"]
 
 
 def run(
@@ -45,8 +45,7 @@ def find_bot(place: str) -> Bot:
     Raises:
         ConfigError: There is no such file, it cannot be loaded, or it holds no bot or several.
     """
-    name, _, wanted = place.partition(":") if not Path(place).exists() else (place, "", "")
-    path = Path(name)
+    path, wanted = split_place(place)
     if not path.is_file():
         raise ConfigError(say("run.no_file", path=path))
     with loading_bots() as started:
@@ -64,6 +63,12 @@ def find_bot(place: str) -> Bot:
     if len({id(bot) for bot in bots.values()}) > 1:
         raise ConfigError(say("run.several", path=path, names=", ".join(bots), first=next(iter(bots))))
     return next(iter(bots.values()))
+
+
+def split_place(place: str) -> tuple[Path, str]:
+    """Return the file and the bot's name of `bot.py:shop`; the name is empty when there is none."""
+    name, _, wanted = place.partition(":") if not Path(place).exists() else (place, "", "")
+    return Path(name), wanted
 
 
 def _load(path: Path) -> dict[str, object]:

@@ -331,6 +331,7 @@ class Store extends EventTarget {
     else if (kind === "read") this.#heardRead(data);
     else if (kind === "person") this.#peopleRefresher.run();
     else if (kind === "clock") this.#heardClock();
+    else if (kind === "notice") this.notify({ message: data.text, hint: data.hint, isGood: data.is_good });
     else if (kind === "fault" && this.panel === "mischief") this.mischief.refreshFaults();
     else if (kind === "wire" && this.panel === "wire") this.#wireRefresher.run();
   }

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from ilink.gateway.control.calls import CallTable
 from ilink.gateway.control.refusals import Refusal
-from ilink.gateway.control.requests import EventPosition
+from ilink.gateway.control.requests import EventPosition, Notice
 from ilink.gateway.control.state import ControlState
 from ilink.gateway.events import Event, EventStream
 
@@ -30,7 +30,7 @@ _RETRY_MS = 1000
 async def follow_events(control: ControlState, query: EventPosition, request: Request) -> Response:
     """Follow events, each with its number as id.
 
-    There are `message`, `typing`, `qr`, `bot`, `wire`, `fault`, `clock`, `person`, `read` and `reset`.
+    There are `message`, `typing`, `qr`, `bot`, `wire`, `fault`, `clock`, `person`, `read`, `reset` and `notice`.
 
     With `Last-Event-ID`, or `last_event_id` in the query, it starts after that number; else with what comes.
     """
@@ -41,6 +41,13 @@ async def follow_events(control: ControlState, query: EventPosition, request: Re
         return _EventResponse(control.gateway.events, int(header), control.heartbeat)
     position = control.gateway.events.newest if query.last_event_id is UNSET else query.last_event_id
     return _EventResponse(control.gateway.events, position, control.heartbeat)
+
+
+@calls.call("POST", "/_sim/notice", status=204)
+async def show_notice(control: ControlState, body: Notice) -> None:
+    """Show something to whoever has the page open, such as an error of the program that is being written."""
+    data: dict[str, object] = {"text": body.text, "hint": body.hint, "is_good": body.is_good}
+    control.gateway.state.publish("notice", data)
 
 
 class _EventResponse(Response):

@@ -21,6 +21,7 @@ __all__ = [
     "NewMessage",
     "NewPerson",
     "Nothing",
+    "Notice",
     "Page",
     "Quote",
     "ReadMark",
@@ -187,6 +188,14 @@ class WireFilter(Request):
     since: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     bot_id: Id | UnsetType = UNSET
     endpoint: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+
+
+class Notice(Request):
+    """What is shown on the page: a line, more below it, and whether it is good news."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=1000)]
+    hint: Annotated[str, Meta(max_length=10_000)] = ""
+    is_good: bool = False
 
 
 class EventPosition(Request):
