@@ -101,6 +101,21 @@ class TestIngest:
         assert [sequence is None for sequence in result.sequences] == [False, True]
         assert (await journal.count()).duplicates == 1
 
+    async def test_what_another_process_stored_in_between_is_told_by_conversation(
+        self, journal: Journal, open_journal: OpenJournal
+    ) -> None:
+        await journal.adopt()
+        await store(journal, arrival("m:1"))
+        async with open_journal(BOT) as newer:
+            await newer.adopt()
+            assert (await ingest(newer, arrival("m:1"))).foreign == ()
+            await store(journal, arrival("m:2"), replace(arrival("m:3"), conversation="u:bob"))
+            assert (await ingest(newer, arrival("m:4"))).foreign == ("u:alice", "u:bob")
+            assert (await ingest(newer, arrival("m:5"))).foreign == ()
+            await store(journal, arrival("m:6"))
+            assert (await ingest(newer, arrival("m:6"))).foreign == ("u:alice",)
+            assert (await ingest(newer)).foreign == ()
+
     async def test_a_completed_update_still_recognises_its_duplicate(self, journal: Journal) -> None:
         (sequence,) = await store(journal, arrival("m:1"))
         await journal.complete(sequence, 0, drafts=[], state=None, now_ms=1)

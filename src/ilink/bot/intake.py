@@ -53,12 +53,14 @@ class Taken:
         heard: Who wrote, in order.
         duplicates: What came twice, in order.
         has_moved: Whether the cursor is ours to move.
+        foreign: Conversations in which another process had stored something that waits.
     """
 
     letters: list[Letter]
     heard: list[Heard]
     duplicates: list[Duplicate]
     has_moved: bool
+    foreign: tuple[str, ...] = ()
 
 
 class Intake:
@@ -225,7 +227,7 @@ def _said(raw: bytes, wire: WeixinMessage, identity: str, received_ms: int) -> S
 
 def _taken(arrivals: Sequence[Arrival], ingested: Ingested, now_ms: int) -> Taken:
     """Return what a stored batch means to lanes and senders."""
-    taken = Taken([], [], [], ingested.has_moved)
+    taken = Taken([], [], [], ingested.has_moved, ingested.foreign)
     for place, (arrival, sequence) in enumerate(zip(arrivals, ingested.sequences, strict=True)):
         if (duplicate := _duplicate(arrival, is_new=sequence is not None)) is not None:
             taken.duplicates.append(duplicate)

@@ -337,7 +337,9 @@ class Runner:
                 senders.ledger.keep_token(heard.user, heard.token)
         for duplicate in taken.duplicates:
             self._on_duplicate(duplicate)
-        self._working(self._lanes).offer(taken.letters)
+        lanes = self._working(self._lanes)
+        lanes.wake(taken.foreign)
+        lanes.offer(taken.letters)
 
     def _senders_may_go_on(self, batch: Batch) -> None:
         """Let sends be tried again after their token was refused, once for each poll that was answered."""

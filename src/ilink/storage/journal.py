@@ -117,11 +117,14 @@ class Ingested(Record, frozen=True, kw_only=True):
             is now. The updates are stored in any case.
         outdated: The places in the batch of those that were stored before with the same context token: what they carry
             may be older than what is known, and is not kept.
+        foreign: Conversations in which updates wait that this process has not stored, since it adopted the journal or
+            last stored a batch: another one had polled before. They come before what is in this batch.
     """
 
     sequences: tuple[int | None, ...]
     has_moved: bool
     outdated: frozenset[int] = frozenset()
+    foreign: tuple[str, ...] = ()
 
 
 class Letter(Record, frozen=True, kw_only=True):

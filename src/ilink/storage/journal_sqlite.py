@@ -93,6 +93,7 @@ class SqliteJournal:
         self._account = account
         self._outbox = OutboxTable(account)
         self._epoch = 0
+        self._newest = 0
         self._completions: list[_Completion] = []
         self._additions: list[_Addition] = []
         self._settlements: list[tuple[Settlement, Future[None]]] = []
@@ -140,10 +141,13 @@ class SqliteJournal:
                     where,
                 )
                 self._outbox.doubt_first(connection)
+            nonlocal newest
+            newest = _newest(connection)
             return Adopted(epoch=epoch, was_open=bool(was_open))
 
+        newest = 0
         adopted = await self._database.write(work)
-        self._epoch = adopted.epoch
+        self._epoch, self._newest = adopted.epoch, newest
         return adopted
 
     async def release(self) -> None:
@@ -206,13 +210,20 @@ class SqliteJournal:
             )
             self._open_windows(connection, windows, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
             self._count_repeats(connection, len(arrivals) - len(fresh), fresh.values())
+            nonlocal newest
+            newest = max(sequences.values(), default=0) or _newest(connection)
+            foreign = self._find_foreign(connection, min(sequences.values(), default=newest + 1))
             return Ingested(
                 sequences=tuple(sequences.pop(arrival.identity, None) for arrival in arrivals),
                 has_moved=self._move(connection, cursor, generation, hint_ms),
                 outdated=outdated,
+                foreign=foreign,
             )
 
-        return await self._database.write(work)
+        newest = 0
+        ingested = await self._database.write(work)
+        self._newest = newest
+        return ingested
 
     async def inherit(self, previous: AccountId) -> None:
         """Take over what waits in the journal of another account of the same person; see `Journal`."""
@@ -696,6 +707,16 @@ class SqliteJournal:
         except RemoteProtocolError:
             return None
 
+    def _find_foreign(self, connection: sqlite3.Connection, first: int) -> tuple[str, ...]:
+        """Return where others stored updates that wait, between the last batch of this process and this one."""
+        if first <= self._newest + 1:
+            return ()
+        found = connection.execute(
+            "SELECT DISTINCT conversation FROM inbox WHERE seq > ? AND seq < ? AND account_id = ? AND state = 0",
+            (self._newest, first, self._account),
+        )
+        return tuple(conversation for (conversation,) in found)
+
     def _count_repeats(self, connection: sqlite3.Connection, duplicates: int, fresh: Iterable[Arrival]) -> None:
         suspects = [arrival for arrival in fresh if arrival.resembles is not None]
         dropped = sum(arrival.state is InboxState.IGNORED for arrival in suspects)
@@ -782,3 +803,8 @@ def _answer(answers: Sequence[Future[T]], results: Sequence[T]) -> None:
     for answer, result in zip(answers, results, strict=True):
         if not answer.done():
             answer.set_result(result)
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    """Return the sequence of the newest update of all accounts."""
+    return int(connection.execute("SELECT ifnull(max(seq), 0) FROM inbox").fetchone()[0])
