@@ -43,13 +43,13 @@ async def answer(message: TextMessage, talk: State[Talk]) -> None:
 
 async def ask(said: list[dict[str, str]], pieces: list[str]) -> AsyncIterator[str]:
     body = {"model": MODEL, "messages": said, "stream": True}
-    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}, raise_for_status=True) as session:
-        async with session.post(f"{URL}/chat/completions", json=body) as response:
-            async for line in response.content:
-                if line.startswith(b"data: {"):
-                    for choice in msgspec.json.decode(line[6:], type=Chunk).choices:
-                        pieces.append(msgspec.convert(choice["delta"], dict[str, str | None]).get("content") or "")
-                        yield pieces[-1]
+    session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {KEY}"}, raise_for_status=True)
+    async with session, session.post(f"{URL}/chat/completions", json=body) as response:
+        async for line in response.content:
+            if line.startswith(b"data: {"):
+                for choice in msgspec.json.decode(line[6:], type=Chunk).choices:
+                    pieces.append(msgspec.convert(choice["delta"], dict[str, str | None]).get("content") or "")
+                    yield pieces[-1]
 
 
 bot.run()
