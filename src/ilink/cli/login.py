@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from ilink.cli.options import BaseUrl, DataFolder
-from ilink.cli.output import out
+from ilink.cli.output import errors, out
 from ilink.cli.words import say
+from ilink.client.client import Client
 from ilink.client.terminal import sign_in_at_terminal
+from ilink.errors import ApiError, ConfigError, StaleTokenError
 from ilink.flows.login import AlreadyBound
-from ilink.storage.accounts import Accounts, StoredAccount, data_folder
+from ilink.storage.accounts import Accounts, Position, StoredAccount, data_folder
+from ilink.storage.foreign_accounts import find_foreign_accounts
+from ilink.wire.ids import UserId
 
 __all__ = ["login"]
 
@@ -23,9 +28,12 @@ def login(
     base_url: BaseUrl = None,
     data: DataFolder = None,
     image: Annotated[Path | None, Parameter(help=say("login.image"))] = None,
+    imported: Annotated[Path | None, Parameter(name="--import", help=say("login.import"))] = None,
     force: Annotated[bool, Parameter(negative="", show_default=False, help=say("login.force"))] = False,
 ) -> int:
-    """Sign in with a QR code."""
+    """Sign in with a QR code, or take over what another program is signed in as."""
+    if imported is not None:
+        return asyncio.run(_import(data_folder(data), base_url, imported))
     signed_in = asyncio.run(_login(data_folder(data), base_url, image, is_forced=force))
     if isinstance(signed_in, AlreadyBound):
         out().print(say("login.bound"), markup=False)
@@ -40,3 +48,30 @@ async def _login(
 ) -> StoredAccount | AlreadyBound:
     async with Accounts(folder) as accounts:
         return await sign_in_at_terminal(accounts, base_url=base_url, is_forced=is_forced, image=image)
+
+
+async def _import(folder: Path, base_url: str | None, source: Path) -> int:
+    """Store the accounts of another program whose tokens work; 1 when there is none."""
+    found = await asyncio.to_thread(find_foreign_accounts, source)
+    if not found:
+        raise ConfigError(say("login.import.none", folder=source))
+    stored = 0
+    async with Accounts(folder) as accounts:
+        for one in found:
+            name = one.account.account_id
+            async with Client(one.account, base_url=base_url or one.account.base_url or None) as client:
+                account = replace(one.account, base_url=client.base_url)
+                try:
+                    await client.get_config(account.owner_id or UserId(""))
+                except StaleTokenError:
+                    errors().print(say("login.import.stale", account=name), style="yellow", markup=False)
+                    continue
+                except ApiError:
+                    pass  # it says no to the question, not to the token
+            entry = await accounts.put(account)
+            await accounts.put_position(entry, Position(cursor=one.cursor))
+            out().print(say("login.import.done", account=name, owner=account.owner_id or "?"), markup=False)
+            stored += 1
+    if stored:
+        errors().print(say("login.import.stop"), markup=False)
+    return 0 if stored else 1

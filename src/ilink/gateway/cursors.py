@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from ilink.wire.ids import Cursor
 
-__all__ = ["CursorVerdict", "Position", "read_cursor", "write_cursor"]
+__all__ = ["CursorVerdict", "Position", "describe_cursor", "read_cursor", "write_cursor"]
 
 _VERSION: Final = 1
 _LAYOUT: Final = struct.Struct(">BQIQ")
@@ -58,6 +58,18 @@ def read_cursor(key: bytes, cursor: str, *, bot: int, generation: int) -> Positi
     if owner != bot:
         return Position("foreign")
     return Position("valid", seq) if its_generation == generation else Position("old_generation")
+
+
+def describe_cursor(cursor: str) -> tuple[int, int, int] | None:
+    """Return the bot's number, generation and seq that a cursor claims, for people; None for what has no such shape.
+
+    Nothing is proven by that: whether it is genuine is known to the gateway that made it.
+    """
+    blob = _decode(cursor)
+    if blob is None:
+        return None
+    version, bot, generation, seq = _LAYOUT.unpack(blob[: _LAYOUT.size])
+    return (bot, generation, seq) if version == _VERSION else None
 
 
 def _decode(cursor: str) -> bytes | None:
