@@ -32,6 +32,7 @@ def inspect(
 ) -> int:
     """Say what a text is, never what is secret in it."""
     text = (sys.stdin.read() if what is None else what).strip()
+    known: dict[str, object] | None
     if decrypt_file is not None:
         known = _decrypt(_key_in(text), decrypt_file, output)
     else:
