@@ -17,7 +17,7 @@ def test_the_pages_programs_run(pytester: pytest.Pytester) -> None:
     page = (ROOT / "docs" / "how-to" / "test-a-bot.md").read_text()
     greets, survives = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     shutil.copy(ROOT / "examples" / "echo.py", pytester.path / "bot.py")
-    pytester.makepyfile(test_page=f"{greets}\n\nfrom ilink.testing.updates import ODD_UPDATES\n\n{survives}")
+    pytester.makepyfile(test_page=f"{greets}\n\n{survives}")
     options = ("-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--ilink-forbid-network")
     outcome = pytester.runpytest_subprocess(*options).parseoutcomes()
     assert outcome["passed"] > 20
