@@ -1,23 +1,12 @@
 from __future__ import annotations
 
-import itertools
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench.peers import PEERS, InstalledPeer, PeerUnavailableError, install
 from clients import DOCUMENT, PICTURE, Running
 from keyboard import Control
-
-REQUIRED = "ILINK_REQUIRE_PEERS"
-numbers = itertools.count()
-failures: dict[str, str] = {}
-"""Why clients of a kind could not be had, so that a machine without a network is asked once and not nine times."""
+from peer_house import installed, numbers, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,23 +15,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.conformance)
             item.add_marker(pytest.mark.timeout(400))
-
-
-@contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Control]:
-    """Run a gateway in a process of its own, as an operator starts it."""
-    command = [sys.executable, "-m", "ilink", "gateway", "--ready-json", *options]
-    command += ["--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--data", str(folder / "data")]
-    with (
-        folder.joinpath("stderr.txt").open("wb") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            yield Control(json.loads(process.stdout.readline()))
-        finally:
-            process.terminate()
-        assert process.wait(10) == 0
 
 
 @pytest.fixture(scope="session")
@@ -143,17 +115,3 @@ def trusting(secure: Control, home: Path) -> Iterator[Callable[[str], Running]]:
     yield get
     for client in started:
         client.stop()
-
-
-def installed(name: str) -> InstalledPeer:
-    """Return a client that is on this machine; skip the test if it cannot be, or fail it where that is required."""
-    kind = PEERS[name].kind
-    if kind not in failures:
-        try:
-            return install(name)
-        except PeerUnavailableError as error:
-            failures[kind] = f"{name} cannot be installed: {error}"
-    reason = failures[kind]
-    if os.environ.get(REQUIRED):
-        pytest.fail(reason)
-    pytest.skip(reason)

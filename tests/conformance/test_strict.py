@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from clients import CLIENTS, Running
 from keyboard import Control
-
-from conftest import installed, numbers, serving
+from peer_house import installed, numbers, serving
 
 SECONDS = 12.0
 
