@@ -89,7 +89,7 @@ def test_texts_of_all_languages_have_the_same_keys_and_places() -> None:
 
 def test_every_text_is_used() -> None:
     source = "".join(path.read_text("utf-8") for path in Path(cli_words.__file__).parent.glob("*.py"))
-    used = set(re.findall(r'say\(\s*f?"([^"\s]+)"', source))
+    used = {key for _, key in re.findall(r"""say\(\s*f?(["'])(\S+?)\1""", source)}
     patterns = [re.compile(re.sub(r"\\{.*?\\}", r"\\w+", re.escape(key))) for key in used]
     unused = {key for key in say.texts("en") if not any(pattern.fullmatch(key) for pattern in patterns)}
     assert unused == set()
