@@ -120,6 +120,7 @@ class SqliteJournal:
 
     async def adopt(self) -> Adopted:
         """Take the journal over; see `Journal`."""
+        newest = 0
 
         def work(connection: sqlite3.Connection) -> Adopted:
             connection.execute("INSERT INTO journals (account_id) VALUES (?) ON CONFLICT DO NOTHING", (self._account,))
@@ -145,7 +146,6 @@ class SqliteJournal:
             newest = _newest(connection)
             return Adopted(epoch=epoch, was_open=bool(was_open))
 
-        newest = 0
         adopted = await self._database.write(work)
         self._epoch, self._newest = adopted.epoch, newest
         return adopted
@@ -196,6 +196,7 @@ class SqliteJournal:
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:
         """Store a batch in one step; see `Journal`."""
+        newest = 0
 
         def work(connection: sqlite3.Connection) -> Ingested:
             known, windows = self._look_up(connection, arrivals)
@@ -220,7 +221,6 @@ class SqliteJournal:
                 foreign=foreign,
             )
 
-        newest = 0
         ingested = await self._database.write(work)
         self._newest = newest
         return ingested
