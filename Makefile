@@ -43,5 +43,5 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing ilink and its test tools into $(VENV) ..."
-	@$(PIP) --editable '.[dev,media]'
+	@$(PIP) --editable '.[dev,media,nats,postgres,s3,telemetry]'
 	@touch $@ $(VENV)/.installed
