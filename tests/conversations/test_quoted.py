@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bot_house import HastyClock, Server, running
+from bot_house import Connection, HastyClock, Server, running
 from test_on_the_gateway import login_of
 
 from ilink import Bot, ImageMessage, Message, Quote, TextMessage
 from ilink.gateway.views import Quote as Quoted
+from ilink.messages.outgoing import OutgoingMessage, SendReceipt
+from ilink.storage.history import Said, SqliteHistory
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
+from ilink.wire.ids import MessageId
 
 ALICE, BOB = "alice@im.wechat", "bob@im.wechat"
 Make = Callable[..., Bot]
@@ -102,6 +105,33 @@ async def test_selected_words_are_found_by_both_readings(make_bot: Make, server:
         await said(bot, server, ALICE, "", item_list=wrong)
     assert [quote.text for quote in quotes] == ["beta delta beta", TEXT]
     assert quotes[0].whole_text == TEXT
+
+
+async def test_what_a_person_hears_is_known_though_the_server_has_not_answered_yet(
+    make_bot: Make, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quotes: list[Quote] = []
+    send, answered = Connection.send_message, asyncio.Event()
+
+    async def answer_late(connection: Connection, message: OutgoingMessage) -> SendReceipt:
+        receipt = await send(connection, message)
+        await answered.wait()
+        return receipt
+
+    find = SqliteHistory.find
+
+    async def look(history: SqliteHistory, conversation: str, message_id: MessageId) -> Said | None:
+        found = await find(history, conversation, message_id)
+        answered.set()
+        return found
+
+    monkeypatch.setattr(Connection, "send_message", answer_late)
+    monkeypatch.setattr(SqliteHistory, "find", look)
+    async with running(quoting(make_bot(), quotes)) as bot:
+        server.says(ALICE, "tell me")
+        await server.until(lambda: len(server.heard(ALICE)) == 1)
+        await said(bot, server, ALICE, "", item_list=reference("9001"))
+    assert [(quote.text, quote.is_ours) for quote in quotes] == [(TEXT, True)]
 
 
 async def test_what_is_not_known_says_so(make_bot: Make, server: Server, clock: HastyClock) -> None:

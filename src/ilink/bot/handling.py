@@ -163,6 +163,9 @@ class Handling:
         if quote is None or quote.message_id is None:
             return message
         said = await self._history.find(conversation, quote.message_id)
+        if said is None:  # a person may be quicker than the server's answer to what they refer to
+            await self._outlet.wait_sent(conversation)
+            said = await self._history.find(conversation, quote.message_id)
         known = None if said is None else known_quote(said.raw, is_ours=said.is_ours, at_ms=said.at_ms)
         return with_values(message, known_quote=known)
 

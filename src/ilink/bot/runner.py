@@ -62,6 +62,9 @@ _SWEEP: Final = 60.0
 
 _GOODBYE: Final = 3.0
 
+_ON_ITS_WAY: Final = 2.0
+"""Seconds for which a message waits for what it may refer to."""
+
 
 class BotClient(PollsUpdates, SendsMessages, ShowsTyping, Protocol):
     """What a runner needs of a client."""
@@ -220,6 +223,10 @@ class Runner:
     async def wait_stored(self, conversation: str) -> None:
         """Wait until everything that was handled before in a conversation is stored."""
         await self._working(self._lanes).wait_stored(conversation)
+
+    async def wait_sent(self, conversation: str) -> None:
+        """Wait, for a moment at most, until the journal knows what became of what is on its way in a conversation."""
+        await self._working(self._senders).wait_settled(conversation, seconds=_ON_ITS_WAY)
 
     async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages at once, send them, and wait for their receipts."""

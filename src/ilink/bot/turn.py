@@ -48,6 +48,14 @@ class Outlet(Protocol):
         """Store messages at once, send them, and wait for their receipts."""
         ...
 
+    async def wait_sent(self, conversation: str) -> None:
+        """Wait, for a moment at most, until the journal knows what became of what is on its way in a conversation.
+
+        Raises:
+            StoreError: The journal cannot be read.
+        """
+        ...
+
     async def find_receipt(self, client_id: ClientId, *, wait: float) -> Receipt | None:
         """Return what is known of a message, its last word if it comes in time; None when it is not known."""
         ...

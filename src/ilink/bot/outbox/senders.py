@@ -7,6 +7,7 @@ because a window is closed, and nothing is tried again that would only lengthen 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from asyncio import TaskGroup
 from collections.abc import Callable, Sequence
@@ -188,6 +189,23 @@ class Senders:
             StoreError: It cannot be read.
         """
         return await self._waiters.wait(client_id, self._look_up, seconds=seconds)
+
+    async def wait_settled(self, conversation: str, *, seconds: float) -> None:
+        """Wait until the journal knows what became of the message that is on its way, and of those before it.
+
+        For so long at most. What waits for anything else than its answer is not waited for.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        lane = self._scheduler.find(conversation)
+        if lane is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if lane.waiting and lane.pause is None:
+                    await self.wait_receipt(lane.waiting[0].draft.client_id, seconds=seconds)
+                await self._settling.finish(lane)
 
     async def drain(self, seconds: float) -> None:
         """Let what can be sent now go out, for so long at most, then begin nothing new."""
