@@ -230,7 +230,9 @@ async def test_unknown_reference_is_refused(cdn: Cdn, query: str) -> None:
     assert (answer.status, answer.headers["x-error-message"]) == (400, "invalid encrypted_param")
 
 
-@pytest.mark.parametrize("data", [b"", CIPHER[:-1], CIPHER + b"x", CIPHER[:16]])
+@pytest.mark.parametrize(
+    "data", [b"", CIPHER[:-1], CIPHER + b"x", CIPHER[:16]], ids=["none", "less", "more", "a block"]
+)
 async def test_another_size_than_announced_is_refused_and_nothing_kept(cdn: Cdn, data: bytes) -> None:
     permission = await cdn.permission()
     answer = await cdn.upload(permission["upload_full_url"], data)
@@ -253,7 +255,7 @@ async def test_knob_takes_any_size(cdn: Cdn) -> None:
     assert (await cdn.upload((await cdn.permission())["upload_full_url"], b"anything")).status == 200
 
 
-@pytest.mark.parametrize("data", [os.urandom(len(CIPHER)), encrypt(KEY, bytes(len(PLAIN)))])
+@pytest.mark.parametrize("data", [os.urandom(len(CIPHER)), encrypt(KEY, bytes(len(PLAIN)))], ids=["noise", "zeroes"])
 async def test_knob_compares_the_content(cdn: Cdn, data: bytes) -> None:
     await set_knobs(cdn, cdn__verify="full")
     permission = await cdn.permission()
