@@ -24,6 +24,7 @@
     │   └── ForbiddenFileError      a path outside of the folders that files may be sent from
     ├── StoreError
     │   ├── StoreLockedError        another process holds it: who
+    │   ├── StoreUnavailableError   the database is away for now: try again
     │   └── StoreCorruptError       what is on the disk cannot be read
     ├── ConversationError
     │   ├── AskError                a question was not answered
@@ -72,6 +73,7 @@ __all__ = [
     "StoreCorruptError",
     "StoreError",
     "StoreLockedError",
+    "StoreUnavailableError",
     "TooLargeError",
     "TransportError",
     "WindowClosedError",
@@ -259,6 +261,21 @@ class StoreLockedError(StoreError):
     def __init__(self, message: str, *, holder: str = "") -> None:
         super().__init__(message)
         self.holder = holder
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached, or takes nothing for now: it restarts, is full, crowded or read-only.
+
+    Attributes:
+        is_uncertain: Whether the connection was cut while something was written, so that it may have been stored.
+            Otherwise nothing was.
+    """
+
+    transient = True
+
+    def __init__(self, message: str, *, is_uncertain: bool = False) -> None:
+        super().__init__(message)
+        self.is_uncertain = is_uncertain
 
 
 class StoreCorruptError(StoreError):

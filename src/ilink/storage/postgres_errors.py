@@ -1,0 +1,150 @@
+"""What PostgreSQL and its driver say, in our words: what happened, to which database, what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+import asyncpg
+
+from ilink.errors import IlinkError, StoreCorruptError, StoreError, StoreUnavailableError
+
+__all__ = ["DRIVER_ERRORS", "lost_connection", "nothing_happened", "translate", "translated"]
+
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Everything the driver raises; its time limits are OSErrors too (TimeoutError)."""
+
+_LOST: Final = (
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Tell whether an error means that the connection is gone, and with it maybe the answer to what was asked."""
+    if isinstance(error, asyncpg.InterfaceError):
+        return "closed" in str(error)
+    return isinstance(error, (*_LOST, ConnectionError, asyncio.IncompleteReadError))
+
+
+def nothing_happened(error: BaseException) -> bool:
+    """Tell whether an error means that the server undid everything and would take the same again."""
+    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.CannotConnectNowError)
+
+
+@contextmanager
+def translated(place: str) -> Generator[None]:
+    """Raise what the driver raises inside as one of our errors."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise translate(error, place) from error
+
+
+def translate(error: Exception, place: str) -> IlinkError:
+    """Return our error for one of the driver's."""
+    if isinstance(error, asyncpg.PostgresError):
+        code = getattr(error, "sqlstate", "") or ""
+        for prefix, words in _WORDS:
+            if code.startswith(prefix):
+                return words(place, _said(error))
+        return StoreError(f"{place} refused what was asked: {_said(error)}")
+    if lost_connection(error):
+        return _cut(place, _said(error))
+    if isinstance(error, TimeoutError):
+        return StoreUnavailableError(f"{place} did not answer in time; is it overloaded, or its machine stopped?")
+    if isinstance(error, OSError):
+        return StoreUnavailableError(
+            f"{place} cannot be reached: {_said(error)}; start it, or mend host and port in the database URL"
+        )
+    return StoreError(f"{place}: {_said(error)}")
+
+
+def _said(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _cut(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(
+        f"the connection to {place} was cut ({said}); whether the last write was stored is not known",
+        is_uncertain=True,
+    )
+
+
+def _restarting(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(f"{place} is being started or stopped ({said}); try again in a moment")
+
+
+def _refused_user(place: str, said: str) -> StoreError:
+    return StoreError(f"{place} refused the user: {said}; mend user and password in the database URL")
+
+
+def _no_database(place: str, said: str) -> StoreError:
+    return StoreError(f"{place}: {said}; create it (createdb), or mend the name in the database URL")
+
+
+def _full(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(f"nothing was stored in {place}: its disk is full ({said}); make room there")
+
+
+def _crowded(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(
+        f"{place} takes no more connections ({said}); raise max_connections there, or lower pool= in the database URL"
+    )
+
+
+def _read_only(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(
+        f"{place} is read-only ({said}): it is a replica, or was made read-only; point the database URL at the primary"
+    )
+
+
+def _not_allowed(place: str, said: str) -> StoreError:
+    return StoreError(f"{place} does not let this user do that: {said}; grant it, or use the owner of the schema")
+
+
+def _cancelled(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(f"{place} gave up what took too long or was cancelled ({said}); nothing was stored")
+
+
+def _busy(place: str, said: str) -> StoreError:
+    return StoreUnavailableError(f"{place} could not do this beside what others did ({said}); nothing was stored")
+
+
+def _strange_schema(place: str, said: str) -> StoreError:
+    return StoreCorruptError(f"{place} is not as this version of ilink left it: {said}; restore it from a backup")
+
+
+def _damaged(place: str, said: str) -> StoreError:
+    return StoreCorruptError(f"{place} is damaged: {said}; restore it from a backup")
+
+
+def _ours(_place: str, said: str) -> StoreError:
+    return StoreError(said)
+
+
+_WORDS: Final[tuple[tuple[str, Callable[[str, str], StoreError]], ...]] = (
+    ("IL", _ours),  # our own functions raise in words that need no more
+    ("08", _cut),
+    ("28", _refused_user),
+    ("3D", _no_database),
+    ("25006", _read_only),
+    ("40", _busy),
+    ("42501", _not_allowed),
+    ("42P01", _strange_schema),
+    ("42703", _strange_schema),
+    ("42883", _strange_schema),
+    ("3F", _strange_schema),
+    ("53100", _full),
+    ("53300", _crowded),
+    ("55P03", _busy),
+    ("57014", _cancelled),
+    ("57P03", _restarting),
+    ("57P", _cut),
+    ("58030", _full),  # an input or output error: a quota shows as one
+    ("XX", _damaged),
+)
