@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from objects_house import ENVIRON, S3
 
+from ilink.storage.object_blobs import ObjectBlobs, open_objects
 from ilink.transport.http import HttpTransport
 
 
@@ -23,3 +25,21 @@ def spool_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A store that speaks S3, with an empty bucket, and an environment that leads to it."""
+    server = S3()
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    server.reset()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_blobs(s3: S3) -> ObjectBlobs:
+    """The blobs in it."""
+    return open_objects(s3.url)

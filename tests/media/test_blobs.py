@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from ilink.errors import ConfigError, StoreError
 from ilink.storage.blobs import BlobStore, FolderBlobs
 from ilink.storage.files import BATCH_BYTES, Batches, PartialFile, in_thread
+from ilink.storage.object_blobs import ObjectBlobs, open_objects
 
 
 @pytest.fixture
@@ -20,6 +22,19 @@ async def blobs(tmp_path: Path) -> FolderBlobs:
     store = FolderBlobs(tmp_path / "blobs")
     await store.clean()
     return store
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+async def store(request: pytest.FixtureRequest, blobs: FolderBlobs) -> BlobStore:
+    """Each of the stores."""
+    match request.param:
+        case "folder":
+            return blobs
+        case "memory":
+            return open_objects("memory:///")
+        case _:
+            objects: ObjectBlobs = request.getfixturevalue("s3_blobs")
+            return objects
 
 
 async def put(store: BlobStore, name: str, *chunks: bytes, at: float = 1000.0) -> int:
@@ -43,18 +58,52 @@ def open_descriptors() -> int:
 
 
 @pytest.mark.parametrize("size", [0, 1, BATCH_BYTES - 1, BATCH_BYTES, 2 * BATCH_BYTES + 7])
-async def test_bytes_come_back(blobs: FolderBlobs, size: int) -> None:
+async def test_bytes_come_back(store: BlobStore, size: int) -> None:
     data = os.urandom(size)
-    assert await put(blobs, "one", *(data[n : n + 70_001] for n in range(0, size, 70_001))) == size
-    assert await get(blobs, "one") == data
-    async with blobs.open("one") as reader:
+    assert await put(store, "one", *(data[n : n + 70_001] for n in range(0, size, 70_001))) == size
+    assert await get(store, "one") == data
+    async with store.open("one") as reader:
         assert reader.size == size
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 3), (2, None), (5, 100), (10, 20), (0, 0)])
-async def test_ranges_are_cut_to_the_blob(blobs: FolderBlobs, start: int, end: int | None) -> None:
-    await put(blobs, "ten", b"0123456789")
-    assert await get(blobs, "ten", start, end) == b"0123456789"[start:end]
+async def test_ranges_are_cut_to_the_blob(store: BlobStore, start: int, end: int | None) -> None:
+    await put(store, "ten", b"0123456789")
+    assert await get(store, "ten", start, end) == b"0123456789"[start:end]
+
+
+async def test_blob_that_is_not_committed_is_not_there(store: BlobStore) -> None:
+    async with store.create("one", at=1.0) as writer:
+        await writer.write(bytes(6 * BATCH_BYTES))
+    async with store.create("two", at=1.0) as writer:
+        await writer.write(b"a little")
+    for name in ("one", "two"):
+        with pytest.raises(StoreError, match="no blob"):
+            await get(store, name)
+
+
+async def test_deleting_what_is_not_there_is_no_error(store: BlobStore) -> None:
+    await put(store, "one", b"1")
+    await store.delete("one")
+    await store.delete("one")
+    with pytest.raises(StoreError, match="no blob"):
+        await get(store, "one")
+
+
+async def test_cancelled_writer_leaves_no_blob_or_a_whole_one(store: BlobStore) -> None:
+    data = bytes(6 * BATCH_BYTES)
+    for steps in range(12):
+        task = asyncio.create_task(put(store, f"blob-{steps}", data, data))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        try:
+            found = await get(store, f"blob-{steps}")
+        except StoreError:
+            continue
+        assert found == data + data
 
 
 async def test_blob_that_is_not_committed_never_exists(blobs: FolderBlobs, tmp_path: Path) -> None:
@@ -65,14 +114,14 @@ async def test_blob_that_is_not_committed_never_exists(blobs: FolderBlobs, tmp_p
         await get(blobs, "one")
 
 
-async def test_reader_goes_on_when_its_blob_is_replaced_and_deleted(blobs: FolderBlobs) -> None:
-    await put(blobs, "one", b"a" * (2 * BATCH_BYTES))
-    async with blobs.open("one") as reader:
+async def test_reader_goes_on_when_its_blob_is_replaced_and_deleted(store: BlobStore) -> None:
+    await put(store, "one", b"a" * (2 * BATCH_BYTES))
+    async with store.open("one") as reader:
         chunks: AsyncIterator[bytes] = reader.chunks()
         first = await anext(chunks)
-        await put(blobs, "one", b"b")
-        await blobs.delete("one")
-        assert first + await anext(chunks) == b"a" * (2 * BATCH_BYTES)
+        await put(store, "one", b"b")
+        await store.delete("one")
+        assert first + b"".join([chunk async for chunk in chunks]) == b"a" * (2 * BATCH_BYTES)
 
 
 async def test_full_disk_is_an_error_and_leaves_nothing(
@@ -125,12 +174,14 @@ async def test_cancelled_reader_leaves_no_descriptor(blobs: FolderBlobs) -> None
         assert open_descriptors() == before
 
 
-async def test_age_goes_by_the_moment_that_was_given(blobs: FolderBlobs) -> None:
-    await put(blobs, "old", b"1", at=100.0)
-    await put(blobs, "new", b"2", at=200.0)
-    assert await blobs.delete_before(150.0) == ["old"]
-    assert await get(blobs, "new") == b"2"
-    assert await blobs.delete_before(150.0) == []
+async def test_age_goes_by_the_moment_that_was_given(store: BlobStore) -> None:
+    ahead = time.time() + 1000.0
+    await put(store, "old", b"1", at=ahead)
+    await put(store, "new", b"2", at=ahead + 200.0)
+    assert await store.delete_before(ahead - 100.0) == []
+    assert await store.delete_before(ahead + 100.0) == ["old"]
+    assert await get(store, "new") == b"2"
+    assert await store.delete_before(ahead + 100.0) == []
 
 
 async def test_leftovers_of_a_dead_process_are_removed(blobs: FolderBlobs, tmp_path: Path) -> None:
@@ -141,11 +192,11 @@ async def test_leftovers_of_a_dead_process_are_removed(blobs: FolderBlobs, tmp_p
 
 
 @pytest.mark.parametrize("name", ["", "..", "../etc/passwd", "a/b", ".hidden", "a" * 129, "nul\0", "ab\n"])
-async def test_names_that_could_leave_the_folder_are_refused(blobs: FolderBlobs, name: str) -> None:
+async def test_names_that_could_leave_the_folder_are_refused(store: BlobStore, name: str) -> None:
     with pytest.raises(ConfigError):
-        await put(blobs, name, b"x")
+        await put(store, name, b"x")
     with pytest.raises(ConfigError):
-        await blobs.delete(name)
+        await store.delete(name)
 
 
 async def test_blobs_are_private(blobs: FolderBlobs, tmp_path: Path) -> None:
@@ -163,8 +214,6 @@ async def test_cancelled_work_in_a_thread_has_ended_when_the_cancellation_comes_
     def work() -> None:
         nonlocal ended
         loop.call_soon_threadsafe(begun.set)
-        import time
-
         time.sleep(0.05)
         ended = True
 

@@ -13,7 +13,7 @@ from ilink.errors import ConfigError, StoreError
 from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.storage.private import make_private_folder
 
-__all__ = ["BlobReader", "BlobStore", "BlobWriter", "FolderBlobs"]
+__all__ = ["BlobReader", "BlobStore", "BlobWriter", "FolderBlobs", "check_blob_name"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}\Z")
 _HIDDEN: Final = ".partial"
@@ -83,6 +83,17 @@ class BlobStore(Protocol):
         ...
 
 
+def check_blob_name(name: str) -> None:
+    """Refuse what is no name of a blob, and could lead somewhere else.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not _NAME.match(name):
+        message = f"{name!r} is no name of a blob: 3 to 128 letters, digits, _ and -"
+        raise ConfigError(message)
+
+
 class FolderBlobs:
     """Blobs as files in a private folder, spread over subfolders.
 
@@ -145,9 +156,7 @@ class FolderBlobs:
         return await in_thread(work)
 
     def _path(self, name: str) -> Path:
-        if not _NAME.match(name):
-            message = f"{name!r} is no name of a blob: 3 to 128 letters, digits, _ and -"
-            raise ConfigError(message)
+        check_blob_name(name)
         return self._folder / name[:2].lower() / name
 
 

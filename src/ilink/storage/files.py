@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Awaitable, Callable, Sequence, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Generic, Self, TypeVar
 
 from ilink.errors import StoreError
 
-__all__ = ["BATCH_BYTES", "Batches", "Bytes", "PartialFile", "ReadAhead", "in_thread"]
+__all__ = ["BATCH_BYTES", "Batches", "Bytes", "PartialFile", "ReadAhead", "finished", "in_thread"]
 
 T = TypeVar("T")
 B = TypeVar("B", bound=Sized)
@@ -30,6 +30,15 @@ async def in_thread(work: Callable[[], T], *, stop: Callable[[], None] | None = 
     the work is short, or `stop` makes it end soon.
     """
     running = asyncio.get_running_loop().run_in_executor(None, work)
+    return await finished(running, stop=stop)
+
+
+async def finished(work: Awaitable[T], *, stop: Callable[[], None] | None = None) -> T:
+    """Return the result of work that must not be left half done.
+
+    Cancellation: takes effect when the work has ended; `stop` may make that soon.
+    """
+    running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
