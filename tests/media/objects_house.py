@@ -32,7 +32,7 @@ class S3:
         self._call("POST", "/moto-api/reset")
         self._call("PUT", f"/{BUCKET}")
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         """The names of all objects."""
         return self._texts(f"/{BUCKET}?list-type=2", "Contents", "Key")
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from objects_house import S3
 from tests.media.recordings import recording, video
 
 from ilink.client.client import Client
@@ -80,8 +81,9 @@ async def pieces(data: bytes, step: int = 70_001) -> AsyncIterator[bytes]:
 
 
 @asynccontextmanager
-async def open_talk(transport: HttpTransport, **knobs: object) -> AsyncIterator[Talk]:
-    async with LocalGateway(knobs={name.replace("__", "."): value for name, value in knobs.items()}) as gateway:
+async def open_talk(transport: HttpTransport, *, media_url: str | None = None, **knobs: object) -> AsyncIterator[Talk]:
+    named = {name.replace("__", "."): value for name, value in knobs.items()}
+    async with LocalGateway(knobs=named, media_url=media_url) as gateway:
         alice = await gateway.person("alice")
         urls = {"base_url": gateway.api_url, "cdn_url": gateway.cdn_url, "transport": transport}
         async with Client(**urls) as nobody:
@@ -131,6 +133,21 @@ async def test_every_size_goes_to_a_bot_byte_for_byte(talk: Talk, tmp_path: Path
         assert saved.path.read_bytes() == data
         async with talk.media.open(reference) as stream:
             assert b"".join([piece async for piece in stream]) == data
+
+
+async def test_files_live_in_an_object_store_when_the_gateway_is_given_one(transport: HttpTransport, s3: S3) -> None:
+    data = os.urandom(6_000_001)
+    async with open_talk(transport, media_url=s3.url) as talk:
+        uploaded = await talk.media.upload(data, MediaKind.FILE, to=talk.alice.user_id, name="a.bin")
+        item = await talk.shows(uploaded)
+        assert [key.startswith("media/") for key in s3.names()] == [True]
+        assert await talk.plain(item.media.media_id) == data
+        assert await talk.media.read(uploaded.reference) == data
+        (reference,) = media_references(await talk.sends_file(data, "file", "b.bin"))
+        assert await talk.media.read(reference) == data
+        assert len(s3.names()) == 2
+        await talk.gateway.rules.media.clear()
+        assert s3.names() == []
 
 
 async def test_file_tells_its_name_size_and_md5_both_ways(talk: Talk, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from objects_house import S3
 
 from ilink.errors import ConfigError, StoreError
+from ilink.gateway.server import GatewayServer, ServerOptions
 from ilink.storage.object_blobs import ObjectBlobs, open_objects
 
 PART = 5 << 20
@@ -16,7 +19,7 @@ async def test_parts_of_a_blob_that_is_given_up_are_taken_back(s3: S3, s3_blobs:
         await writer.write(bytes(2 * PART + 1))
         assert s3.unfinished() == 1
     assert s3.unfinished() == 0
-    assert s3.keys() == []
+    assert s3.names() == []
 
 
 async def test_large_blob_is_uploaded_in_parts_and_read_in_pieces(s3: S3, s3_blobs: ObjectBlobs) -> None:
@@ -49,6 +52,13 @@ async def test_store_that_does_not_answer_is_told_in_time(s3: S3) -> None:
     blobs = open_objects(s3.url)
     with pytest.raises(StoreError, match="cannot be looked into"):
         await blobs.check()
+
+
+@pytest.mark.usefixtures("s3")
+async def test_gateway_does_not_start_without_its_bucket(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="s3://no-such-bucket cannot be looked into"):
+        await GatewayServer(ServerOptions(media_url="s3://no-such-bucket", data=tmp_path / "state")).__aenter__()
+    assert not (tmp_path / "state").exists()
 
 
 @pytest.mark.parametrize(

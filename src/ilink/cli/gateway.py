@@ -15,6 +15,7 @@ from ilink.gateway.server import GatewayServer, ServerOptions, run
 __all__ = ["gateway"]
 
 _KEY_VARIABLE = "ILINK_CONTROL_KEY"
+_MEDIA_VARIABLE = "ILINK_MEDIA_URL"
 
 
 def gateway(
@@ -23,6 +24,7 @@ def gateway(
     control_listen: Annotated[str, Parameter(help=say("gateway.control_listen"))] = "127.0.0.1:7711",
     control_key: Annotated[str | None, Parameter(help=say("gateway.control_key"), env_var=_KEY_VARIABLE)] = None,
     data: Annotated[Path | None, Parameter(help=say("gateway.data"))] = None,
+    media_url: Annotated[str | None, Parameter(help=say("gateway.media_url"), env_var=_MEDIA_VARIABLE)] = None,
     profile: Annotated[str, Parameter(help=say("gateway.profile"))] = "observed",
     seed: Annotated[int | None, Parameter(help=say("gateway.seed"))] = None,
     ready_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.ready_json"))] = False,
@@ -36,6 +38,7 @@ def gateway(
         control_listen=control_listen,
         control_key=control_key,
         data=data,
+        media_url=media_url,
         profile=profile,
         seed=seed,
         ready_json=ready_json,

@@ -38,6 +38,7 @@ from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
 from ilink.gateway.tunnels import TunnelProxy
 from ilink.process import collecting_seldom
+from ilink.storage.blobs import BlobStore
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
 
@@ -57,6 +58,8 @@ class ServerOptions:
         control_key: What callers of the control API must present, or None.
         control_names: Further names the control listener is called by, such as that of a proxy in front of it.
         data: A folder that keeps the state; None for a temporary one that goes away with the server.
+        media_url: Where files are kept, such as `s3://bucket/folder`; None for a folder beside the state. Needs the
+            extra `s3`.
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
@@ -72,6 +75,7 @@ class ServerOptions:
     control_key: str | None = None
     control_names: tuple[str, ...] = ()
     data: Path | None = None
+    media_url: str | None = None
     profile: str = "observed"
     knobs: Mapping[str, object] = field(default_factory=dict[str, object])
     seed: int | None = None
@@ -102,12 +106,15 @@ class GatewayServer:
         """Bind, open the store, serve.
 
         Raises:
-            ConfigError: An address or key will not do, or what TLS needs is missing; nothing was written.
+            ConfigError: An address or key will not do, or what TLS or an object store needs is missing; nothing was
+                written.
+            StoreError: The object store does not answer, or lets us not in.
             StoreLockedError: Another process uses the data folder; the error names it.
         """
         options = self._options
         _check_key(options)
         _check_tls(options)
+        blobs = None if options.media_url is None else await _open_objects(options.media_url)
         async with AsyncExitStack() as stack:
             folder = _open_folder(stack, options.data)
             authority = open_authority(folder / "tls", now=datetime.now(UTC)) if options.tls else None
@@ -126,6 +133,7 @@ class GatewayServer:
                     profile=options.profile,
                     knobs=options.knobs,
                     synchronous=options.synchronous,
+                    blobs=blobs,
                 )
             )
             self._guard = Guard(
@@ -231,6 +239,17 @@ def _check_key(options: ServerOptions) -> None:
             "give a control key, or listen on 127.0.0.1"
         )
         raise ConfigError(message)
+
+
+async def _open_objects(url: str) -> BlobStore:
+    try:
+        from ilink.storage.object_blobs import open_objects
+    except ImportError as error:
+        message = "keeping files in an object store needs the package obstore; install ilink[s3]"
+        raise ConfigError(message) from error
+    blobs = open_objects(url)
+    await blobs.check()
+    return blobs
 
 
 def _check_tls(options: ServerOptions) -> None:

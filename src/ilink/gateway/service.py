@@ -58,6 +58,7 @@ from ilink.gateway.views import (
 )
 from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.gateway.writing import Writing
+from ilink.storage.blobs import BlobStore
 from ilink.storage.gateway_sqlite import SqliteGatewayStore
 from ilink.wire.ids import AccountId, UserId
 
@@ -75,6 +76,7 @@ class Gateway:
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
+        blobs: Where files go; a folder beside the database by default.
 
     Attributes:
         admission: How much one address may ask.
@@ -91,8 +93,10 @@ class Gateway:
         profile: str = "observed",
         knobs: Mapping[str, object] | None = None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
+        blobs: BlobStore | None = None,
     ) -> None:
         self._folder = folder
+        self._blobs = blobs
         self._synchronous: Literal["FULL", "NORMAL", "OFF"] = synchronous
         self._seed = seed
         self._first_config = (profile, dict(knobs or {}))
@@ -590,7 +594,7 @@ class Gateway:
         self._settings.load(meta)
         await self._codes.load()
         self._media = await MediaRoom(
-            self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous
+            self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous, blobs=self._blobs
         ).__aenter__()
         self._furnish(self._media)
 

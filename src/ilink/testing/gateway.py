@@ -31,6 +31,7 @@ class LocalGateway:
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         seed: Makes ids, tokens and keys follow from it.
+        media_url: Where files are kept, such as `s3://bucket/folder`; a folder that goes away by default.
 
     Attributes:
         clock: Its time.
@@ -39,11 +40,17 @@ class LocalGateway:
     clock: GatewayClock
 
     def __init__(
-        self, *, profile: str = "observed", knobs: Mapping[str, object] | None = None, seed: int | None = None
+        self,
+        *,
+        profile: str = "observed",
+        knobs: Mapping[str, object] | None = None,
+        seed: int | None = None,
+        media_url: str | None = None,
     ) -> None:
         self._profile = profile
         self._knobs = dict(knobs or {})
         self._seed = seed
+        self._media_url = media_url
         self._server: GatewayServer | None = None
         self._stack = AsyncExitStack()
         self._bots: list[BotUnderTest] = []
@@ -53,7 +60,13 @@ class LocalGateway:
         from ilink.gateway.server import GatewayServer, ServerOptions
 
         # Nothing has to survive a test, so nothing waits for the disk.
-        options = ServerOptions(profile=self._profile, knobs=self._knobs, seed=self._seed, synchronous="OFF")
+        options = ServerOptions(
+            profile=self._profile,
+            knobs=self._knobs,
+            seed=self._seed,
+            media_url=self._media_url,
+            synchronous="OFF",
+        )
         self._server = await self._stack.enter_async_context(GatewayServer(options))
         self.clock = GatewayClock(self.rules)
         self._loop = asyncio.get_running_loop()
