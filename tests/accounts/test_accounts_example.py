@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ async def test_two_accounts(street: Street, capsys: pytest.CaptureFixture[str]) 
     await street.sign_in("a")
     await street.sign_in("b")
     bot = find_bot(str(EXAMPLE))
-    bot._folder, bot._open_client, bot._clock, bot._policies = street.folder, street.open, street.clock, FAST
+    bot._blueprint = replace(bot._blueprint, folder=street.folder, way=street.open, clock=street.clock, policies=FAST)
     a, b = street.server("a"), street.server("b")
     async with street.running(bot, "a", "b"):
         assert await said(a, "/hello") == "Hello! What is your name?"

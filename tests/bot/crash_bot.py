@@ -29,6 +29,7 @@ from typing import Any
 
 import ilink.bot.bot
 import ilink.bot.runner
+import ilink.bot.store
 import ilink.bot.turn
 import ilink.storage.locks
 import ilink.transport.http  # loaded before the fork, so that a bot starts in milliseconds
@@ -239,12 +240,12 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
     client = doomed_client(doom, random)
     is_unlocked = variant.startswith("unlocked ")
     variant = variant.removeprefix("unlocked ")
-    ilink.bot.bot.SqliteJournal = doomed_journal(doom, variant)  # type: ignore[misc]
+    ilink.bot.store.SqliteJournal = doomed_journal(doom, variant)  # type: ignore[misc]
     if "COMMIT" in point or "BEGIN" in point:
         true_connect = sqlite3.connect
         sqlite3.connect = lambda *a, **k: true_connect(*a, **k, factory=doomed_connection(doom))  # type: ignore[assignment]
     if doom.watches_tasks:
-        ilink.bot.bot._loop_factory = lambda: watched_loop(doom)
+        ilink.bot.bot.loop_factory = lambda: watched_loop(doom)
     if is_unlocked:
         ilink.storage.locks._try_lock = lambda _file: True
         ilink.bot.runner._SWEEP = 1.0  # what the other one still heard is found soon

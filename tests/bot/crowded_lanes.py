@@ -19,7 +19,7 @@ from ilink.bot.clock import WallClock
 from ilink.bot.handled import Handled
 from ilink.bot.lanes import Lanes
 from ilink.bot.settings import Policies
-from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.journal import Letter
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import UserId
@@ -75,7 +75,7 @@ async def main(folder: Path, conversations: int, messages: int) -> None:
         return Handled()
 
     async with local_database(folder, synchronous="OFF") as database:
-        await Accounts(folder, database=database).put(ACCOUNT)
+        await SqliteAccounts(folder, database=database).put(ACCOUNT)
         for first in range(1, messages + 1, 10_000):
             await fill(database, first, conversations, min(10_000, messages + 1 - first))
         async with SqliteJournal(database, ACCOUNT.account_id) as journal, asyncio.TaskGroup() as tasks:

@@ -20,7 +20,7 @@ from ilink.bot.lane_plans import Plan
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.lanes import Lanes
 from ilink.bot.settings import Policies
-from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.journal import Arrival, Completed, Draft, InboxState, Letter, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import ClientId, Cursor, UserId
@@ -232,7 +232,7 @@ def by_first_word(**policies: LanePolicy) -> Plan:
 async def journals(folder: Path) -> AsyncIterator[Callable[[], Any]]:
     """Open journals of one account, one process after the other."""
     async with local_database(folder, synchronous="OFF") as database:
-        accounts = Accounts(folder, database=database)
+        accounts = SqliteAccounts(folder, database=database)
         await accounts.put(ACCOUNT)
 
         @asynccontextmanager

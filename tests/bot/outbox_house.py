@@ -12,7 +12,8 @@ from typing import Any
 from bot_house import FAST, HastyClock, running
 
 from ilink import Account, AccountId, Bot, Client, Message, Policies, Secret, UserId
-from ilink.storage.accounts import Accounts, StoredAccount
+from ilink.storage.accounts import StoredAccount
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import Counts, OutboxState, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.testing import LocalGateway
@@ -35,14 +36,14 @@ class House:
 
     async def row(self, client_id: str) -> Outgoing:
         """What is stored of a message, as another process sees it."""
-        async with Accounts(self.folder) as accounts, SqliteJournal(accounts.database, self.account) as journal:
+        async with SqliteAccounts(self.folder) as accounts, SqliteJournal(accounts.database, self.account) as journal:
             found = await journal.read_sent(ClientId(client_id))
         assert found is not None
         return found
 
     async def counts(self) -> Counts:
         """How much is stored."""
-        async with Accounts(self.folder) as accounts, SqliteJournal(accounts.database, self.account) as journal:
+        async with SqliteAccounts(self.folder) as accounts, SqliteJournal(accounts.database, self.account) as journal:
             return await journal.count()
 
     async def until_state(self, client_id: str, state: OutboxState) -> Outgoing:
@@ -105,7 +106,7 @@ async def sign_in(gateway: LocalGateway, person: Person, folder: Path) -> Stored
         code = await client.get_qr_code()
         await person.befriend(code.qrcode)
         report = await client.get_login_status(code.qrcode)
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         return await accounts.put(
             Account(
                 account_id=AccountId(str(report.account_id)),

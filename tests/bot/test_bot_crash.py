@@ -24,7 +24,7 @@ import pytest
 from crash_bot import POINTS
 from test_on_the_gateway import login_of
 
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
@@ -186,7 +186,7 @@ async def talking(folder: Path, *, seed: int, allowance: int = 6) -> AsyncIterat
     """
     async with LocalGateway(knobs={**KNOBS, "quota.per_inbound": allowance}, seed=seed) as gateway:
         people = [await gateway.person(f"p{number}") for number in range(PEOPLE)]
-        async with Accounts(folder) as accounts:
+        async with SqliteAccounts(folder) as accounts:
             await login_of(gateway, people[0], asyncio.Event())(accounts)
         keep_audit(folder)
         trouble(gateway)

@@ -31,7 +31,7 @@ from ilink import (
     WindowClosedError,
 )
 from ilink.bot.lanes import Lanes
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret
@@ -80,7 +80,7 @@ class TestIncoming:
             server.hands_out(b"[1, 2]", b'"text"', b"17", b'{"message_id": 5}', b'{"item_list": 3, "from_user_id": {}}')
             server.says("a", "hi")
             await server.until(lambda: len(server.sent) == 1)
-        async with Accounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
+        async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
             dead = await journal.read_dead()
         assert [letter.raw for letter in dead][:3] == [b"[1, 2]", b'"text"', b"17"]
         assert len(dead) == 5
@@ -173,7 +173,7 @@ class TestHandlers:
         assert letter.attempts == FAST.attempts
         assert "cannot take this" in letter.error
         assert isinstance(error.__cause__, ValueError)
-        async with Accounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
+        async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
             assert await journal.replay([letter.sequence]) == ["u:a"]
         healed = make_bot()
         healed.on_text()(say_healed)
@@ -400,7 +400,7 @@ class TestAccount:
             await server.until(lambda: bot.state is SessionState.EXPIRED)
             polls = len(server.polls)
             assert server.sent == []
-            async with Accounts(bot._folder) as accounts:
+            async with SqliteAccounts(bot._blueprint.folder) as accounts:
                 await accounts.put(ACCOUNT)
             await server.until(lambda: len(server.sent) == 1)
             assert bot.state is SessionState.ACTIVE
@@ -427,7 +427,7 @@ class TestAccount:
             server.poll_errors.extend([STALE, STALE])
             server.change()
             await server.until(lambda: SessionState.EXPIRED in states)
-            async with Accounts(bot._folder) as accounts:
+            async with SqliteAccounts(bot._blueprint.folder) as accounts:
                 await accounts.put(
                     Account(
                         account_id=AccountId("new@im.bot"),
@@ -632,6 +632,7 @@ async def test_a_running_bot_takes_up_what_another_process_replays(server: Serve
         server.says("a", "hi")
         await server.until(lambda: bool(dead))
         is_healed = True
-        async with Accounts(bot._folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
+        folder = bot._blueprint.folder
+        async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
             await journal.replay(dead)
         await server.until(lambda: server.heard("a") == ["healed"])

@@ -13,7 +13,7 @@ from outbox_house import House, house, quiet_bot
 from ilink import Accepted, Bot, ConfigError, Deferred, DeferredWhy, Message, OnUnknown, Unknown
 from ilink.bot.clock import WallClock
 from ilink.bot.outbox.postbox import OutboxEntry
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import OutboxState, Outcome
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.ids import ClientId
@@ -91,7 +91,7 @@ async def test_decisions_of_other_processes_are_noticed(home: House) -> None:
         first = await bot.send(home.alice.user_id, "one")
         second = await bot.send(home.alice.user_id, "two")
         await home.until_state(first.client_id, OutboxState.ASKED)
-        async with Accounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as other:
+        async with SqliteAccounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as other:
             assert await other.decide(ClientId(first.client_id), is_retry=False, now_ms=1)
             await home.until_state(second.client_id, OutboxState.ASKED)
             assert await other.decide(ClientId(second.client_id), is_retry=True, now_ms=1)
@@ -108,7 +108,7 @@ async def test_what_asks_too_long_is_unknown_not_expired(home: House) -> None:
 
 
 async def test_what_was_on_its_way_when_the_process_died_asks(home: House) -> None:
-    async with Accounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as journal:
+    async with SqliteAccounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as journal:
         await journal.adopt()
         receipt = await home.bot(ASK).send(home.alice.user_id, "one")
         (waiting,) = await journal.read_outbox([OutboxState.WAITING])
@@ -129,7 +129,7 @@ async def test_what_was_on_its_way_when_the_process_died_asks(home: House) -> No
 async def test_the_first_of_each_conversation_is_doubtful_after_a_death(
     server: Server, clock: HastyClock, folder: Path
 ) -> None:
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         stored = await sign_in(accounts)
         async with SqliteJournal(accounts.database, stored.account.account_id) as journal:
             await journal.adopt()  # and never given back
@@ -142,6 +142,7 @@ async def test_the_first_of_each_conversation_is_doubtful_after_a_death(
     first, second = [await bot.send("a", text) for text in ("one", "two")]
     async with running(bot):
         await server.until(lambda: len(server.sent) == 2)
-    async with Accounts(folder) as accounts, SqliteJournal(accounts.database, stored.account.account_id) as journal:
+    account_id = stored.account.account_id
+    async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, account_id) as journal:
         rows = [await journal.read_sent(ClientId(one.client_id)) for one in (first, second)]
     assert [row.is_doubtful for row in rows if row is not None] == [True, False]

@@ -15,7 +15,7 @@ from outbox_house import House, house, quiet_bot
 
 from ilink import Accepted, ConfigError, Deferred, DeferredWhy, Receipt, StoreError, StoreLockedError
 from ilink.bot.clock import WallClock
-from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
 
@@ -118,7 +118,7 @@ class TestProcesses:
         assert sorted(await home.shown()) == ["0", "1", "2", "3"]
 
     async def test_a_process_that_goes_leaves_the_rest_to_who_waits_for_it(self, home: House) -> None:
-        async with Accounts(home.folder) as accounts:
+        async with SqliteAccounts(home.folder) as accounts:
             with accounts.lock(home.account):
                 waiting = asyncio.create_task(home.bot().send(home.alice.user_id, "do not forget me", wait=20))
 
@@ -151,13 +151,13 @@ class TestProcesses:
 
     async def test_the_lock_is_free_again_afterwards(self, home: House) -> None:
         await home.bot().send(home.alice.user_id, "one", wait=20)
-        async with Accounts(home.folder) as accounts:
+        async with SqliteAccounts(home.folder) as accounts:
             with accounts.lock(home.account), pytest.raises(StoreLockedError), accounts.lock(home.account):
                 pass
 
     async def test_the_journal_is_given_back_afterwards(self, home: House) -> None:
         await home.bot().send(home.alice.user_id, "one", wait=20)
-        async with Accounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as journal:
+        async with SqliteAccounts(home.folder) as accounts, SqliteJournal(accounts.database, home.account) as journal:
             adopted = await journal.adopt()
         assert (adopted.epoch, adopted.was_open) == (2, False)
 

@@ -34,6 +34,7 @@ from ilink.bot import (
 )
 from ilink.client.answers import Batch
 from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
@@ -240,7 +241,7 @@ class TestClocks:
             server.poll_errors.extend([STALE, STALE])
             server.change()
             await eventually(lambda: bot.state is SessionState.EXPIRED)
-            async with Accounts(bot._folder, now=lambda: datetime(1999, 1, 1, tzinfo=UTC)) as accounts:
+            async with SqliteAccounts(bot._blueprint.folder, now=lambda: datetime(1999, 1, 1, tzinfo=UTC)) as accounts:
                 await accounts.put(replace(ACCOUNT, account_id=AccountId("new@im.bot")))
             await eventually(lambda: bot.state is SessionState.ACTIVE)
             server.says("a", "hi")
@@ -263,7 +264,7 @@ class TestTakeover:
         serving = asyncio.create_task(bot.serve(login=sign_in))
         server.says("a", "hi")
         await began.wait()
-        async with Accounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as newer:
+        async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as newer:
             await newer.adopt()
             may_finish.set()
             server.says("a", "and then")  # what the old one still hears is stored for the new one
@@ -280,7 +281,7 @@ class TestTakeover:
         echo(bot)
         serving = asyncio.create_task(bot.serve(login=sign_in))
         await server.until(lambda: len(server.polls) == 1)
-        async with Accounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as newer:
+        async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as newer:
             await newer.adopt()
             clock.late += 60.0
             with pytest.raises(StoreLockedError, match="took the journal"):
@@ -294,7 +295,7 @@ class TestTakeover:
         echo(bot)
         async with running(bot):
             await server.until(lambda: len(server.polls) == 1)
-            async with Accounts(bot._folder) as accounts:
+            async with SqliteAccounts(bot._blueprint.folder) as accounts:
                 await accounts.put(ACCOUNT)
             server.says("a", "hi")
             await server.until(lambda: len(server.sent) == 1)
@@ -323,7 +324,7 @@ class TestStopping:
             connection.get_updates = answer_late  # type: ignore[attr-defined]
             return connection
 
-        bot._open_client = open_slow
+        bot._blueprint = replace(bot._blueprint, way=open_slow)
         async with running(bot):
             server.says("a", "hi")
             await arrived.wait()
@@ -350,7 +351,7 @@ class TestStopping:
             connection.notify_start = hang  # type: ignore[attr-defined]
             return connection
 
-        bot._open_client = open_mute
+        bot._blueprint = replace(bot._blueprint, way=open_mute)
         serving = asyncio.create_task(bot.serve(login=sign_in))
         await greeted.wait()
         bot.stop()
@@ -379,7 +380,7 @@ class Life:
 
     async def sign_in_again(self) -> None:
         """What `ilink login` does, in another process."""
-        async with Accounts(self.folder) as accounts:
+        async with SqliteAccounts(self.folder) as accounts:
             await login_of(self.gateway, self.owner, asyncio.Event())(accounts)
 
     async def until(self, state: SessionState) -> None:
@@ -479,7 +480,7 @@ class TestOnTheGateway:
                 await eventually(lambda: alice.bot_id is not None)
 
                 async def copy(accounts: Accounts) -> Any:
-                    async with Accounts(tmp_path / "1") as originals:
+                    async with SqliteAccounts(tmp_path / "1") as originals:
                         (original,) = await originals.list()
                     return await accounts.put(original.account)
 
@@ -513,8 +514,8 @@ async def test_a_poll_that_hangs_at_the_gateway_is_given_up_and_the_next_brings_
 async def test_a_client_that_is_opened_for_a_new_login_uses_its_token(tmp_path: Path) -> None:
     """What `Bot` gives a client is the account as it is stored now."""
     account = Account(account_id=AccountId("a@im.bot"), token=Secret("t"), base_url="http://x", owner_id=UserId("o"))
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         stored = await accounts.put(account)
-        client = Bot(data=tmp_path, environ={})._open_client(stored)
+        client = Bot(data=tmp_path, environ={})._blueprint.open_client(stored)
         assert isinstance(client, Client)
         assert client.account == account

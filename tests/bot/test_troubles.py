@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from test_on_the_gateway import login_of
 
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
@@ -125,7 +125,7 @@ class House:
 async def house_in(folder: Path) -> AsyncIterator[House]:
     async with LocalGateway(knobs={"poll.hold_ms": 2000}) as gateway:
         alice = await gateway.person("alice")
-        async with Accounts(folder) as accounts:
+        async with SqliteAccounts(folder) as accounts:
             await login_of(gateway, alice, asyncio.Event())(accounts)
         yield House(gateway, alice, folder)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,10 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 async def example(name: str, server: Server, clock: HastyClock, folder: Path) -> AsyncIterator[Bot]:
     """Run an example on a server in memory."""
     bot = find_bot(str(EXAMPLES / f"{name}.py"))
-    bot._folder = folder
-    bot._open_client = server.open
-    bot._clock = clock
-    bot._policies = FAST
+    bot._blueprint = replace(bot._blueprint, folder=folder, way=server.open, clock=clock, policies=FAST)
     async with running(bot):
         yield bot
 

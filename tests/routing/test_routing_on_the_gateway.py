@@ -106,7 +106,7 @@ async def test_a_whole_shop_on_the_gateway(tmp_path: Path) -> None:
 
     bot.include(shop)
     async with LocalGateway() as gateway:
-        bot._base_url = gateway.api_url
+        bot._blueprint = replace(bot._blueprint, base_url=gateway.api_url)
         alice = await gateway.person("alice")
         async with running(bot, login=login_of(gateway, alice)):
             await signed_in(alice)

@@ -215,4 +215,4 @@ async def test_the_same_bot_serves_the_next_test_with_everything_as_it_was(my_bo
                 my_bot.relocated(base_url="http://x", data=Path("/nowhere")),
             ):
                 pass
-    assert my_bot._base_url is None
+    assert my_bot._blueprint.base_url is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import Event, Task, TaskGroup
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from typing import Final
 
 from ilink.bot.clock import Clock
 from ilink.bot.runner import Runner
+from ilink.bot.store import Store
 from ilink.bot.waiting import unless_set
 from ilink.bot.wanted import Wanted
 from ilink.errors import IlinkError, StoreError, StoreLockedError
-from ilink.storage.accounts import Accounts, AccountState, StoredAccount
+from ilink.storage.accounts import AccountState, StoredAccount
 from ilink.wire.ids import AccountId
 
-__all__ = ["Crew", "OpenRunner"]
+__all__ = ["Crew", "FindAccounts", "OpenRunner"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,9 @@ _PAUSE: Final = 60.0
 
 OpenRunner = Callable[[StoredAccount, AccountId | None], AbstractAsyncContextManager[Runner]]
 """Takes an account's lock, opens its journal, lets it inherit from an account before it, makes what works for it."""
+
+FindAccounts = Callable[[], Awaitable[Iterable[StoredAccount]]]
+"""Returns the accounts among which those wanted are worked for; one that is not among them any more is left."""
 
 _at_work: ContextVar[tuple[object, AccountId] | None] = ContextVar("_at_work", default=None)
 
@@ -67,30 +71,33 @@ class Crew:
     """Works for accounts until it is told to stop.
 
     Args:
-        accounts: Where logins are stored.
+        store: What lasts of accounts.
         wanted: Which accounts it works for.
         open_runner: Makes what works for one.
         clock: Source of time.
         on_failed: Called when one of several cannot work.
         on_gone: Called with an account that it does not work for any more.
+        find: Where accounts are looked for; None for all that are stored.
     """
 
     def __init__(
         self,
-        accounts: Accounts,
+        store: Store,
         wanted: Wanted,
         *,
         open_runner: OpenRunner,
         clock: Clock,
         on_failed: Callable[[AccountId, IlinkError], None],
         on_gone: Callable[[AccountId], None],
+        find: FindAccounts | None = None,
     ) -> None:
-        self.accounts = accounts
+        self.store = store
         self._wanted = wanted
         self._open_runner = open_runner
         self._clock = clock
         self._on_failed = on_failed
         self._on_gone = on_gone
+        self._find = find or store.accounts.list
         self._runners: dict[AccountId, Runner] = {}
         self._berths: dict[AccountId, _Berth] = {}
         self._failures: dict[AccountId, _Failure] = {}
@@ -104,23 +111,29 @@ class Crew:
         return self._runners
 
     @property
+    def at_work(self) -> Collection[AccountId]:
+        """The accounts that have begun, or are about to, and have not ended."""
+        return self._berths.keys()
+
+    @property
     def current(self) -> AccountId | None:
         """The account for which the calling task works; None when it works for none of these."""
         found = _at_work.get()
         return found[1] if found is not None and found[0] is self else None
 
-    async def run(self, first: StoredAccount, stop: Event) -> None:
+    async def run(self, first: StoredAccount | None, stop: Event) -> None:
         """Work until `stop` is set, then end all accounts in order, side by side.
 
-        One account alone ends the work when it ends; of several, one that fails is told of, and tried again.
+        With several accounts there may be no first one. One account alone ends the work when it ends; of several, one that fails is told of, and tried again.
 
         Raises:
             IlinkError: The one account cannot go on.
         """
         try:
             async with TaskGroup() as tasks:
-                self._more.add(first.account.account_id)
-                self._start(first, tasks)
+                if first is not None:
+                    self._more.add(first.account.account_id)
+                    self._start(first, tasks)
                 await self._keep(stop, tasks)
                 for berth in self._berths.values():
                     berth.stop.set()
@@ -146,7 +159,7 @@ class Crew:
         Raises:
             StoreError: That cannot be read.
         """
-        return [stored for stored in await self.accounts.list() if self._is_ours(stored)]
+        return [stored for stored in await self.store.accounts.list() if self._is_ours(stored)]
 
     async def _keep(self, stop: Event, tasks: TaskGroup) -> None:
         """Start and end accounts as they come and go, until the bot is to stop or its one account has ended."""
@@ -170,13 +183,13 @@ class Crew:
 
     async def _look(self, tasks: TaskGroup) -> None:
         try:
-            found = {stored.account.account_id: stored for stored in await self.accounts.list()}
+            found = {stored.account.account_id: stored for stored in await self._find()}
         except StoreError as error:
             _log.warning("cannot look for accounts, trying again: %s", error)
             return
         for account_id, berth in self._berths.items():
             if account_id not in found and not berth.stop.is_set():
-                _log.warning("the account %s was removed from this machine; its work ends", account_id)
+                _log.info("the account %s was removed, or is somebody else's; its work ends here", account_id)
                 berth.stop.set()
         for account_id in self._failures.keys() - found.keys():
             del self._failures[account_id]
@@ -241,6 +254,8 @@ class Crew:
     async def _run(self, berth: _Berth) -> StoredAccount | None:
         account_id = berth.stored.account.account_id
         async with self._open_runner(berth.stored, self._previous.get(account_id)) as runner:
+            if berth.stop.is_set():
+                return None
             self._previous.pop(account_id, None)  # not before: an account that cannot begin yet still has to inherit
             self._runners[account_id] = runner
             try:

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.incidents import Incident
@@ -15,7 +15,7 @@ from ilink.bot.states import SessionState
 from ilink.storage.journal import Letter, Outgoing
 from ilink.wire.ids import AccountId
 
-__all__ = ["DeadHook", "DuplicateHook", "Hooks", "IncidentHook", "StateHook", "UnknownHook"]
+__all__ = ["DeadHook", "DeclaresHooks", "DuplicateHook", "Hooks", "IncidentHook", "StateHook", "UnknownHook"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ DeadHook: TypeAlias = (
 UnknownHook: TypeAlias = Callable[[OutboxEntry], None] | Callable[[OutboxEntry, AccountId], None]
 DuplicateHook: TypeAlias = Callable[[Duplicate], None] | Callable[[Duplicate, AccountId], None]
 IncidentHook: TypeAlias = Callable[[Incident], None] | Callable[[Incident, AccountId], None]
+
+_BEST_FIRST: Final = (SessionState.ACTIVE, SessionState.SUSPENDED, SessionState.EXPIRED, SessionState.DISPLACED)
 
 
 class Hooks:
@@ -97,6 +99,71 @@ class Hooks:
     def forget(self, account: AccountId) -> None:
         """Forget the state of an account that the bot does not work for any more."""
         self._states.pop(account, None)
+
+
+class DeclaresHooks:
+    """What declares what a program wants to be told, and answers what was told."""
+
+    def __init__(self) -> None:
+        self._hooks = Hooks()
+
+    @property
+    def state(self) -> SessionState:
+        """What the bot is doing; of several accounts, what the one does that does best."""
+        states = set(self._hooks.states.values())
+        return next((state for state in _BEST_FIRST if state in states), SessionState.STOPPED)
+
+    @property
+    def states(self) -> Mapping[AccountId, SessionState]:
+        """What each account does that the bot works for; `stopped` is one that cannot work now."""
+        return self._hooks.states
+
+    @property
+    def incidents(self) -> Mapping[type[Incident], int]:
+        """How often what went wrong, since this object was made."""
+        return self._hooks.incidents
+
+    def on_state(self, hook: StateHook) -> StateHook:
+        """Call a function when the state of an account changes; `expired` is when somebody has to sign in again.
+
+        It is told the account, if it takes one argument more: `def changed(state, account)`. So are all hooks. It is
+        called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._hooks.on_state(hook)
+        return hook
+
+    def on_dead_letter(self, hook: DeadHook) -> DeadHook:
+        """Call a function with every message that was given up, and the last error of its handler.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._hooks.on_dead(hook)
+        return hook
+
+    def on_unknown(self, hook: UnknownHook) -> UnknownHook:
+        """Call a function with every message of which nobody knows whether it arrived and that is not repeated.
+
+        Its receipt tells whether it waits for a decision, see `Outbox.asked`, or stays unknown. It is called in the
+        event loop and must not block; what it raises ends the bot.
+        """
+        self._hooks.on_unknown(hook)
+        return hook
+
+    def on_duplicate(self, hook: DuplicateHook) -> DuplicateHook:
+        """Call a function with everything that came twice, and what became of it; `counts` has the sums.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._hooks.on_duplicate(hook)
+        return hook
+
+    def on_incident(self, hook: IncidentHook) -> IncidentHook:
+        """Call a function with whatever goes wrong without stopping the bot; `incidents` has the sums.
+
+        It is called in the event loop and must not block; what it raises ends the bot.
+        """
+        self._hooks.on_incident(hook)
+        return hook
 
 
 def _tell(hooks: list[Callable[..., None]], *values: object) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ilink.bot import Bot
-from ilink.bot.bot import loading_bots
+from ilink.bot.running import loading_bots
 from ilink.cli.words import say
 from ilink.errors import ConfigError
 

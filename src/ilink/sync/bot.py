@@ -12,7 +12,6 @@ from random import Random
 from typing import Literal, TypeVar
 
 from ilink.bot.bot import Bot as AsyncBot
-from ilink.bot.bot import Login
 from ilink.bot.clock import Clock
 from ilink.bot.context import Context as AsyncContext
 from ilink.bot.conversation import ConversationPolicy
@@ -20,6 +19,7 @@ from ilink.bot.hooks import DeadHook, DuplicateHook, IncidentHook, StateHook, Un
 from ilink.bot.incidents import Incident
 from ilink.bot.jobs import IfClosed, Missed
 from ilink.bot.runner import BotClient
+from ilink.bot.running import Login
 from ilink.bot.settings import Allow, Policies
 from ilink.bot.states import SessionState
 from ilink.bot.words import Language

@@ -1,0 +1,128 @@
+"""Puts together what works for one account: from what the bot is made with, and from what lasts of the account."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from ilink.bot.access import Gate
+from ilink.bot.backlog import Backlog, BacklogHandler
+from ilink.bot.blueprint import Blueprint
+from ilink.bot.hooks import Hooks
+from ilink.bot.jobs import Jobs
+from ilink.bot.outbox.elsewhere import DeliveryElsewhere
+from ilink.bot.outbox.files import OutgoingFiles
+from ilink.bot.outbox.postbox import Postbox
+from ilink.bot.rates import RateLimiter
+from ilink.bot.routing.dispatch import Dispatch
+from ilink.bot.runner import Runner
+from ilink.bot.store import AccountStore, Store
+from ilink.storage.accounts import StoredAccount
+from ilink.wire.ids import AccountId
+
+__all__ = ["open_postbox", "open_runner"]
+
+
+@asynccontextmanager
+async def open_runner(
+    stored: StoredAccount,
+    previous: AccountId | None,
+    *,
+    blueprint: Blueprint,
+    store: Store,
+    dispatch: Dispatch,
+    hooks: Hooks,
+    jobs: Jobs,
+    on_backlog: BacklogHandler | None,
+) -> AsyncGenerator[Runner, None]:
+    """Make what works for one account, and hold its lock and its journal until the block ends.
+
+    Args:
+        stored: The account.
+        previous: The account before it, from which it inherits; None if there is none.
+        blueprint: What the bot is made with.
+        store: What lasts.
+        dispatch: Which function handles which message.
+        hooks: What the program wants to be told.
+        jobs: What is done by the clock.
+        on_backlog: Handles old messages together; None if they are handled like any others.
+
+    Raises:
+        StoreLockedError: Another process works for the account.
+        StoreError: Its journal cannot be opened.
+    """
+    account_id = stored.account.account_id
+    with store.lock(account_id):
+        async with store.open_account(account_id) as own:
+            if previous is not None:
+                await own.journal.inherit(previous)
+            yield Runner(
+                stored,
+                accounts=store.accounts,
+                journal=own.journal,
+                spool=store.spool,
+                open_client=blueprint.open_client,
+                dispatch=dispatch,
+                access=blueprint.access,
+                policies=blueprint.policies,
+                backlog=Backlog(blueprint.policies, on_backlog),
+                clock=blueprint.clock,
+                random=blueprint.random,
+                on_state=partial(hooks.note_state, account_id),
+                on_dead=partial(hooks.note_dead, account_id),
+                on_duplicate=partial(hooks.note_duplicate, account_id),
+                on_incident=partial(hooks.note_incident, account_id),
+                on_unknown=partial(hooks.note_unknown, account_id),
+                gate=_gate(stored, own, blueprint),
+                agenda=own.agenda,
+                conversations=blueprint.conversations,
+                jobs=jobs,
+                history=own.history,
+            )
+
+
+@asynccontextmanager
+async def open_postbox(stored: StoredAccount, *, blueprint: Blueprint, store: Store) -> AsyncGenerator[Postbox, None]:
+    """Open the postbox of an account beside whatever process works for it, until the block ends.
+
+    Raises:
+        StoreError: Its journal cannot be opened.
+    """
+    account_id = stored.account.account_id
+    async with store.open_account(account_id) as own:
+        files = OutgoingFiles(own.journal, store.spool, clock=blueprint.clock)
+        delivery = DeliveryElsewhere(
+            own.journal,
+            lock=store.lock(account_id),
+            open_client=lambda: blueprint.open_client(stored),
+            files=files,
+            policies=blueprint.policies,
+            clock=blueprint.clock,
+            random=blueprint.random,
+        )
+        yield Postbox(
+            account_id,
+            own.journal,
+            delivery,
+            owner=stored.account.owner_id,
+            files=files,
+            policies=blueprint.policies,
+            clock=blueprint.clock,
+            random=blueprint.random,
+        )
+
+
+def _gate(stored: StoredAccount, own: AccountStore, blueprint: Blueprint) -> Gate | None:
+    """Return what a message of an account passes before its handler; None for nothing."""
+    rate = blueprint.policies.rate
+    if blueprint.pairing is None and rate is None:
+        return None
+    return Gate(
+        owner=stored.account.owner_id,
+        pairing=blueprint.pairing,
+        pairings=own.pairings,
+        limiter=None if rate is None else RateLimiter(rate),
+        language=blueprint.language,
+        clock=blueprint.clock,
+    )

@@ -1,0 +1,107 @@
+"""Where a bot works when somebody else decides for which accounts, and when each of them begins and ends."""
+
+from __future__ import annotations
+
+from asyncio import Event
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+from ilink.bot.backlog import BacklogHandler
+from ilink.bot.blueprint import Blueprint
+from ilink.bot.crew import Crew, FindAccounts, OpenRunner
+from ilink.bot.equipment import open_runner
+from ilink.bot.hooks import Hooks
+from ilink.bot.incidents import AccountFailed
+from ilink.bot.jobs import Jobs
+from ilink.bot.routing.dispatch import Dispatch
+from ilink.bot.runner import BotClient, Runner
+from ilink.bot.states import SessionState
+from ilink.bot.store import Store
+from ilink.storage.accounts import StoredAccount
+from ilink.wire.ids import AccountId
+
+__all__ = ["Workplace", "WrapClient"]
+
+WrapClient = Callable[[BotClient], BotClient]
+"""Stands between an account's work and its client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """A bot with its store open and its handlers ready; made by `Bot.workplace`.
+
+    Attributes:
+        blueprint: What the bot is made with.
+        store: What lasts.
+        dispatch: Which function handles which message.
+        hooks: What the program wants to be told.
+        jobs: What is done by the clock.
+        on_backlog: Handles old messages together; None if they are handled like any others.
+        employed: Leads the bot's own methods to the accounts at work, while inside.
+    """
+
+    blueprint: Blueprint
+    store: Store
+    dispatch: Dispatch = field(repr=False)
+    hooks: Hooks = field(repr=False)
+    jobs: Jobs = field(repr=False)
+    on_backlog: BacklogHandler | None
+    employed: Callable[[Crew], AbstractContextManager[None]] = field(repr=False)
+
+    @property
+    def states(self) -> Mapping[AccountId, SessionState]:
+        """What each account does."""
+        return self.hooks.states
+
+    def crew(self, find: FindAccounts | None = None, open_one: OpenRunner | None = None) -> Crew:
+        """Make what works for the accounts.
+
+        Args:
+            find: Where accounts are looked for; None for all that are stored.
+            open_one: Makes what works for one account; None for `open_runner`.
+        """
+        return Crew(
+            self.store,
+            self.blueprint.ours,
+            open_runner=open_one or self.open_runner,
+            clock=self.blueprint.clock,
+            on_failed=lambda account, error: self.hooks.note_incident(account, AccountFailed(account, error)),
+            on_gone=self.hooks.forget,
+            find=find,
+        )
+
+    async def employ(self, crew: Crew, first: StoredAccount | None, stop: Event) -> None:
+        """Let a crew work until `stop` is set; see `Crew.run`."""
+        with self.employed(crew):
+            await crew.run(first, stop)
+
+    @asynccontextmanager
+    async def open_runner(
+        self, stored: StoredAccount, previous: AccountId | None, wrap: WrapClient | None = None
+    ) -> AsyncGenerator[Runner, None]:
+        """Make what works for one account, and hold what lasts of it until the block ends; see `equipment`.
+
+        Args:
+            stored: The account.
+            previous: The account before it, from which it inherits; None if there is none.
+            wrap: Stands between the work and the client; None for nothing.
+        """
+        open_client = self.blueprint.open_client
+
+        @asynccontextmanager
+        async def wrapped(stored: StoredAccount) -> AsyncGenerator[BotClient, None]:
+            async with open_client(stored) as client:
+                yield client if wrap is None else wrap(client)
+
+        async with open_runner(
+            stored,
+            previous,
+            blueprint=self.blueprint if wrap is None else replace(self.blueprint, way=wrapped),
+            store=self.store,
+            dispatch=self.dispatch,
+            hooks=self.hooks,
+            jobs=self.jobs,
+            on_backlog=self.on_backlog,
+        ) as runner:
+            yield runner
