@@ -6,8 +6,8 @@ import asyncio
 import inspect
 import os
 from asyncio import Event
-from collections.abc import Callable, Generator, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,10 +18,7 @@ from ilink.bot.backlog import Backlog, BacklogHandler
 from ilink.bot.blueprint import ACCOUNT_VARIABLE, BASE_URL_VARIABLE, Blueprint
 from ilink.bot.clock import Clock, WallClock
 from ilink.bot.conversation import ConversationPolicy
-from ilink.bot.crew import Crew
-from ilink.bot.equipment import open_runner
 from ilink.bot.hooks import DeclaresHooks
-from ilink.bot.incidents import AccountFailed
 from ilink.bot.jobs import DeclaresJobs
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.router import Router
@@ -29,9 +26,9 @@ from ilink.bot.runner import BotClient
 from ilink.bot.running import Login, is_loading, loop_factory, sign_in, sign_in_at_terminal, until_signalled
 from ilink.bot.sending import SendsUnasked
 from ilink.bot.settings import Allow, Policies, read_access
-from ilink.bot.store import Store
 from ilink.bot.wanted import read_wanted
 from ilink.bot.words import Language
+from ilink.bot.workplace import Workplace
 from ilink.errors import ConfigError
 from ilink.process import collecting_seldom
 from ilink.storage.accounts import Accounts, StoredAccount, data_folder
@@ -168,22 +165,45 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
 
         Cancellation: stops at once. Messages whose handlers did not finish are handled by the next run.
         """
-        blueprint = self._blueprint
+        async with AsyncExitStack() as exits:
+            exits.callback(self._stop.clear)
+            place = await exits.enter_async_context(self.workplace())
+            stored = await self._choose_account(place.store.accounts, login)
+            if stored is None:
+                return
+            await place.employ(place.crew(), stored, self._stop)
+
+    @asynccontextmanager
+    async def workplace(self, adapt: Callable[[Blueprint], Blueprint] | None = None) -> AsyncGenerator[Workplace, None]:
+        """Open what is needed to work for accounts, for a program that decides itself for which ones, and when.
+
+        Args:
+            adapt: Changes what the bot is made with, as long as the block lasts.
+
+        Raises:
+            ConfigError: There is no handler.
+            StoreError: The store cannot be opened.
+        """
+        blueprint = self._blueprint if adapt is None else adapt(self._blueprint)
         dispatch = Dispatch(self, language=blueprint.language, has_help=blueprint.has_help)
         Backlog(blueprint.policies, self._backlog_handler)  # what does not go together is refused before all begins
         if not dispatch and not self._jobs:
             message = "the bot has no handler; decorate a function with @bot.on_text()"
             raise ConfigError(message)
-        async with AsyncExitStack() as exits:
-            exits.callback(self._stop.clear)
-            store = await exits.enter_async_context(blueprint.open_store())
-            stored = await self._choose_account(store.accounts, login)
-            if stored is None:
-                return
-            await exits.enter_async_context(dispatch.lifespan())
-            crew = self._crew_for(store, dispatch)
-            with self._employed(crew):
-                await crew.run(stored, self._stop)
+        before, self._blueprint = self._blueprint, blueprint
+        try:
+            async with blueprint.open_store() as store:
+                yield Workplace(
+                    blueprint=blueprint,
+                    store=store,
+                    dispatch=dispatch,
+                    hooks=self._hooks,
+                    jobs=self._jobs,
+                    on_backlog=self._backlog_handler,
+                    employed=self._employed,
+                )
+        finally:
+            self._blueprint = before
 
     def stop(self) -> None:
         """Stop in order: no more polling, handlers finish, what they said is sent; what is not done stays stored.
@@ -221,26 +241,6 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
 
     def _itself(self) -> Bot:
         return self
-
-    def _crew_for(self, store: Store, dispatch: Dispatch) -> Crew:
-        """Make what works for the accounts, as the bot is now."""
-        blueprint = self._blueprint
-        return Crew(
-            store,
-            blueprint.ours,
-            open_runner=partial(
-                open_runner,
-                blueprint=blueprint,
-                store=store,
-                dispatch=dispatch,
-                hooks=self._hooks,
-                jobs=self._jobs,
-                on_backlog=self._backlog_handler,
-            ),
-            clock=blueprint.clock,
-            on_failed=lambda account, error: self._hooks.note_incident(account, AccountFailed(account, error)),
-            on_gone=self._hooks.forget,
-        )
 
     async def _choose_account(self, accounts: Accounts, login: Login | None) -> StoredAccount | None:
         """Return the newest account that fits and may still work, or sign in; None when told to stop before that."""

@@ -124,7 +124,8 @@ class Crew:
     async def run(self, first: StoredAccount | None, stop: Event) -> None:
         """Work until `stop` is set, then end all accounts in order, side by side.
 
-        With several accounts there may be no first one. One account alone ends the work when it ends; of several, one that fails is told of, and tried again.
+        With several accounts there may be no first one. One account alone ends the work when it ends; of several, one
+        that fails is told of, and tried again.
 
         Raises:
             IlinkError: The one account cannot go on.

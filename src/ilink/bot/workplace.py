@@ -29,7 +29,7 @@ WrapClient = Callable[[BotClient], BotClient]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """A bot with its store open and its handlers ready; made by `Bot.workplace`.
+    """A bot with its store open; made by `Bot.workplace`.
 
     Attributes:
         blueprint: What the bot is made with.
@@ -73,8 +73,9 @@ class Workplace:
 
     async def employ(self, crew: Crew, first: StoredAccount | None, stop: Event) -> None:
         """Let a crew work until `stop` is set; see `Crew.run`."""
-        with self.employed(crew):
-            await crew.run(first, stop)
+        async with self.dispatch.lifespan():
+            with self.employed(crew):
+                await crew.run(first, stop)
 
     @asynccontextmanager
     async def open_runner(
