@@ -39,10 +39,6 @@ _log = logging.getLogger(__name__)
 _KEEP_CURSOR: Final = 30.0
 """Seconds a cursor that came without updates may stay in memory only."""
 
-_LAST_ANSWER: Final = 0.25
-"""Seconds a poll may go on after the bot was told to stop: an answer that is on its way was handed out for good, and a
-server that hands out once would never repeat it (observed: ocw#164)."""
-
 _GREETING: Final = 5.0
 """Seconds that are waited for an answer to notifystart; polling does not depend on it."""
 
@@ -72,6 +68,7 @@ class Poller:
         journal: Keeps the position.
         clock: Source of time.
         random: Source of jitter.
+        last_seconds: How long a poll may go on after the bot was told to stop; see `Policies.last_poll_seconds`.
         on_taken: Called with what a batch brought, once it is stored.
         on_answer: Called for every poll that was answered.
         on_incident: Called with what goes wrong without ending polling.
@@ -85,6 +82,7 @@ class Poller:
         journal: Journal,
         clock: Clock,
         random: Random,
+        last_seconds: float,
         on_taken: Callable[[Taken], None],
         on_answer: Callable[[Batch], None],
         on_incident: Callable[[Incident], None],
@@ -93,6 +91,7 @@ class Poller:
         self._journal = journal
         self._clock = clock
         self._random = random
+        self._last_seconds = last_seconds
         self._on_taken = on_taken
         self._on_answer = on_answer
         self._on_incident = on_incident
@@ -218,7 +217,7 @@ class Poller:
         try:
             await asyncio.wait({polling, stopping, renewing}, return_when=asyncio.FIRST_COMPLETED)
             if stopping.done() and not polling.done():
-                pause = asyncio.ensure_future(self._clock.sleep(_LAST_ANSWER))
+                pause = asyncio.ensure_future(self._clock.sleep(self._last_seconds))
                 await asyncio.wait({polling, pause}, return_when=asyncio.FIRST_COMPLETED)
                 pause.cancel()
         finally:

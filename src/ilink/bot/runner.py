@@ -329,6 +329,7 @@ class Runner:
             journal=self._journal,
             clock=self._clock,
             random=self._random,
+            last_seconds=self._policies.last_poll_seconds,
             on_taken=self._hand_on,
             on_answer=self._senders_may_go_on,
             on_incident=self._on_incident,

@@ -63,6 +63,8 @@ class Policies:
             goes on; or "park", its lane waits until somebody replays or drops it, because what follows needs it.
         handler_seconds: How long one run of a handler may take; a handler gets more with `message.extend(seconds)`.
         stop_seconds: How long running handlers and sends may go on after the bot was told to stop.
+        last_poll_seconds: How long a poll may go on after the bot was told to stop: an answer that is on its way was
+            handed out for good, and a server that hands out once would never repeat it (observed: ocw#164).
         send_attempts: How often a message is tried that the server fails to take.
         send_backoff: The pauses between these.
         on_unknown: What happens to a message that was written without an answer.
@@ -94,6 +96,7 @@ class Policies:
     on_failure: OnFailure = "dead-letter"
     handler_seconds: float = 120.0
     stop_seconds: float = 10.0
+    last_poll_seconds: float = 0.25
     send_attempts: int = 8
     send_backoff: Backoff = _SEND_BACKOFF
     on_unknown: OnUnknown = OnUnknown.RETRY
