@@ -11,7 +11,8 @@ from typing import Any
 from bot_house import FAST, Connection, HastyClock, Server
 
 from ilink import Account, AccountId, Bot, Secret, SessionState, UserId
-from ilink.storage.accounts import Accounts, StoredAccount
+from ilink.storage.accounts import StoredAccount
+from ilink.storage.accounts_sqlite import SqliteAccounts
 
 
 def account_of(name: str, *, owner: str | None = None) -> Account:
@@ -47,12 +48,12 @@ class Street:
     async def sign_in(self, name: str, *, owner: str | None = None) -> Account:
         """What `ilink login` does, in another process."""
         account = account_of(name, owner=owner)
-        async with Accounts(self.folder) as accounts:
+        async with SqliteAccounts(self.folder) as accounts:
             await accounts.put(account)
         return account
 
     async def sign_out(self, name: str) -> None:
-        async with Accounts(self.folder) as accounts:
+        async with SqliteAccounts(self.folder) as accounts:
             assert await accounts.remove(AccountId(f"{name}@im.bot"))
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from bot_house import running
 
 from ilink import AccountId, Bot, ConfigError, Message, ProtocolError, SessionState, StaleTokenError, StoreLockedError
 from ilink.bot import AccountFailed, Incident
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 
 STALE = StaleTokenError("session timeout", endpoint="getupdates", ret=-14)
 FOR_GOOD = ProtocolError("this is no server of ours")
@@ -221,7 +221,7 @@ async def test_an_account_that_another_process_works_for_is_taken_up_when_that_e
     echo(bot)
     told: list[Incident] = []
     bot.on_incident(told.append)
-    async with Accounts(street.folder) as accounts:
+    async with SqliteAccounts(street.folder) as accounts:
         lock = accounts.lock(AccountId("a@im.bot")).acquire()
     async with street.running(bot, "b"):
         await street.until(lambda: street.clock.slept.count(3.0) > 3)

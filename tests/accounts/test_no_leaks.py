@@ -13,7 +13,7 @@ from bot_house import FAST, HastyClock
 from test_on_the_gateway import login_of
 
 from ilink import Bot, ConfigError, Context, Job, Message, Pairing, State
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing import LocalGateway
 
 NAMES = ("a", "b", "c")
@@ -149,7 +149,7 @@ async def test_one_person_and_two_bots_on_one_gateway_and_a_third_on_another(tmp
             async with message.typing():
                 await message.reply(f"diary{diary.value.entries}")
 
-        async with Accounts(tmp_path) as accounts:
+        async with SqliteAccounts(tmp_path) as accounts:
             for person, where in ((anna, gateway), (ben, gateway), (zoe, elsewhere)):
                 await login_of(where, person, asyncio.Event())(accounts)
         first, second, third = anna.bot_id, ben.bot_id, zoe.bot_id

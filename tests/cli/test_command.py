@@ -16,7 +16,7 @@ from ilink.cli import words as cli_words
 from ilink.cli.app import build_app
 from ilink.cli.words import say
 from ilink.client.words import LANGUAGES
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret, UserId
 
@@ -104,7 +104,7 @@ def test_an_empty_machine_has_no_accounts(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def signed_in(tmp_path: Path) -> Path:
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         await accounts.put(
             Account(
                 account_id=AccountId("0badc0ffee42@im.bot"),
@@ -134,7 +134,7 @@ async def test_logout_forgets_an_account_once(signed_in: Path) -> None:
 
 
 async def test_account_in_use_is_forgotten_and_left_to_the_bot_to_end(signed_in: Path) -> None:
-    async with Accounts(signed_in) as accounts:
+    async with SqliteAccounts(signed_in) as accounts:
         with accounts.lock(AccountId("0badc0ffee42@im.bot")):
             run = ilink("logout", "0badc0ffee42@im.bot", ILINK_DATA=str(signed_in))
         assert await accounts.list() == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import Arrival, InboxState
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.accounts import Account
@@ -21,7 +21,7 @@ RAW = b'{"message_id":7512000000000000123,"from_user_id":"alice","context_token"
 @pytest.fixture
 async def dead(tmp_path: Path) -> tuple[Path, list[int]]:
     """A folder with an account, and the numbers of its two dead letters: a message, and no JSON at all."""
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         stored = await accounts.put(
             Account(account_id=AccountId("a@im.bot"), token=Secret("t"), base_url="http://127.0.0.1:9", owner_id=ALICE)
         )
@@ -64,7 +64,7 @@ def test_dead_letters_are_listed_with_their_errors(dead: tuple[Path, list[int]])
 
 
 async def test_what_waits_and_what_came_twice_is_counted(tmp_path: Path) -> None:
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         account = Account(account_id=AccountId("a@im.bot"), token=Secret("t"), base_url="http://x", owner_id=ALICE)
         await accounts.put(account)
         async with SqliteJournal(accounts.database, account.account_id) as journal:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ilink.messages.outgoing import text_item
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import Draft, OutboxState, Outcome, OutgoingFile
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.testing import LocalGateway
@@ -36,7 +36,7 @@ class Stored:
 @pytest.fixture
 async def stored(tmp_path: Path) -> Stored:
     """A folder with an account, and three messages: one that asks, one that waits, and a file that waits."""
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         account = await accounts.put(
             Account(account_id=AccountId("a@im.bot"), token=Secret("t"), base_url="http://127.0.0.1:9", owner_id=ALICE)
         )

@@ -104,9 +104,9 @@ async def test_a_cursor_of_a_gateway_is_read(ilink_gateway: LocalGateway, tmp_pa
     alice = await sign_in(ilink_gateway, tmp_path)
     await alice.says("one")
     await asyncio.to_thread(ilink, "listen", "--lines", "1", ILINK_DATA=str(tmp_path))
-    from ilink.storage.accounts import Accounts
+    from ilink.storage.accounts_sqlite import SqliteAccounts
 
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         assert alice.bot_id is not None
         cursor = (await accounts.position(alice.bot_id)).cursor
     told = json.loads((await asyncio.to_thread(ilink, "inspect", "--json", "--", cursor)).stdout)
@@ -196,10 +196,10 @@ def test_state_folders_of_other_programs_are_read(tmp_path: Path, name: str) -> 
 
 
 async def test_an_account_of_another_program_goes_on_here(ilink_gateway: LocalGateway, tmp_path: Path) -> None:
-    from ilink.storage.accounts import Accounts
+    from ilink.storage.accounts_sqlite import SqliteAccounts
 
     alice = await sign_in(ilink_gateway, tmp_path / "theirs")
-    async with Accounts(tmp_path / "theirs") as accounts:
+    async with SqliteAccounts(tmp_path / "theirs") as accounts:
         account = (await accounts.list())[0].account
     state = tmp_path / "state" / "openclaw-weixin" / "accounts"
     state.mkdir(parents=True)

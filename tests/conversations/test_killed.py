@@ -13,7 +13,7 @@ from random import Random
 import pytest
 from test_on_the_gateway import login_of
 
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
@@ -56,7 +56,7 @@ class Victim:
 async def stage(folder: Path) -> AsyncIterator[tuple[LocalGateway, Person, Victim]]:
     async with LocalGateway(knobs={"poll.hold_ms": 500}) as gateway:
         alice = await gateway.person("alice")
-        async with Accounts(folder) as accounts:
+        async with SqliteAccounts(folder) as accounts:
             await login_of(gateway, alice, asyncio.Event())(accounts)
         victim = Victim(folder, gateway)
         await victim.start()

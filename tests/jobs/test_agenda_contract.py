@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.agenda import Agenda, Due, Posting, Question, StoredJob
 from ilink.storage.agenda_sqlite import SqliteAgenda
 from ilink.storage.journal import Arrival, Journal
@@ -33,7 +33,7 @@ async def houses(tmp_path: Path) -> AsyncIterator[list[House]]:
     """Two accounts in one store."""
     async with AsyncExitStack() as exits:
         database = await exits.enter_async_context(local_database(tmp_path, synchronous="OFF"))
-        accounts = Accounts(tmp_path, database=database)
+        accounts = SqliteAccounts(tmp_path, database=database)
         found = []
         for name in ("one@im.bot", "two@im.bot"):
             stored = Account(account_id=AccountId(name), token=Secret("t"), base_url="http://x", owner_id=ALICE)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from ilink.storage.accounts import Accounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.journal import Arrival, Draft, InboxState, Journal
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.accounts import Account
@@ -27,7 +27,7 @@ def account(name: str) -> Account:
 @asynccontextmanager
 async def sqlite_journals(folder: Path) -> AsyncIterator[OpenJournal]:
     async with local_database(folder, synchronous="OFF") as database:
-        accounts = Accounts(folder, database=database)
+        accounts = SqliteAccounts(folder, database=database)
 
         @asynccontextmanager
         async def open_journal(name: str) -> AsyncIterator[Journal]:

@@ -22,7 +22,7 @@ from ilink import Bot, ConfigError, ForbiddenFileError, Message, Pairing, Rate, 
 from ilink.bot.access import new_pairing_code
 from ilink.bot.file_roots import check_source
 from ilink.bot.rates import RateLimiter
-from ilink.storage.accounts import local_database
+from ilink.storage.accounts_sqlite import local_database
 from ilink.storage.pairings import GuessesLocked, Pairings
 from ilink.storage.sqlite import Database
 from ilink.wire.ids import AccountId

@@ -17,15 +17,8 @@ from pathlib import Path
 import pytest
 
 from ilink.errors import StoreError, StoreLockedError
-from ilink.storage.accounts import (
-    Accounts,
-    AccountState,
-    Position,
-    data_folder,
-    local_database,
-    write_context_token,
-    write_position,
-)
+from ilink.storage.accounts import Accounts, AccountState, Position, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts, local_database, write_context_token, write_position
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
@@ -51,7 +44,7 @@ async def accounts(tmp_path: Path, clock: list[datetime]) -> AsyncIterator[Accou
         clock[0] += timedelta(seconds=1)
         return clock[0]
 
-    async with Accounts(tmp_path / "data", now=now) as store:
+    async with SqliteAccounts(tmp_path / "data", now=now) as store:
         yield store
 
 
@@ -65,11 +58,11 @@ async def test_account_comes_back_as_it_was_stored(accounts: Accounts) -> None:
 
 
 async def test_account_survives_the_program(tmp_path: Path) -> None:
-    async with Accounts(tmp_path) as store:
+    async with SqliteAccounts(tmp_path) as store:
         stored = await store.put(account(owner=None))
         await store.put_position(stored, POSITION)
         await store.put_context_token(stored, OTHER, Secret("AARz"))
-    async with Accounts(tmp_path) as store:
+    async with SqliteAccounts(tmp_path) as store:
         assert await store.list() == (stored,)
         assert await store.position(stored.account.account_id) == POSITION
         assert await store.context_token(stored.account.account_id, OTHER) == Secret("AARz")
@@ -209,9 +202,9 @@ async def test_failed_write_leaves_the_older_credentials(accounts: Accounts) -> 
 
 async def test_shared_database_stays_open(tmp_path: Path) -> None:
     async with local_database(tmp_path) as database:
-        async with Accounts(tmp_path, database=database) as store:
+        async with SqliteAccounts(tmp_path, database=database) as store:
             stored = await store.put(account())
-        async with Accounts(tmp_path, database=database) as store:
+        async with SqliteAccounts(tmp_path, database=database) as store:
             assert await store.list() == (stored,)
 
 
@@ -229,7 +222,7 @@ async def test_cancelled_write_is_whole_or_nothing(accounts: Accounts) -> None:
 async def test_everything_is_private_from_birth(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        async with Accounts(tmp_path / "new" / "data") as store:
+        async with SqliteAccounts(tmp_path / "new" / "data") as store:
             stored = await store.put(account())
             await store.put_position(stored, POSITION)
             store.lock(stored.account.account_id).acquire().release()
@@ -243,7 +236,7 @@ async def test_everything_is_private_from_birth(tmp_path: Path) -> None:
 
 
 def hold(folder: str, account_id: str, ready: Event, done: Event) -> None:
-    with Accounts(Path(folder)).lock(AccountId(account_id)):
+    with SqliteAccounts(Path(folder)).lock(AccountId(account_id)):
         ready.set()
         done.wait(20)
 
@@ -255,7 +248,7 @@ async def test_second_process_is_refused_and_told_who_holds_the_account(tmp_path
     holder.start()
     try:
         assert await asyncio.to_thread(ready.wait, 20)
-        accounts = Accounts(tmp_path)
+        accounts = SqliteAccounts(tmp_path)
         with pytest.raises(StoreLockedError, match=rf"the account a@im\.bot is in use by pid {holder.pid}"):
             accounts.lock(AccountId("a@im.bot")).acquire()
         with accounts.lock(AccountId("A@im.bot")):
@@ -263,7 +256,7 @@ async def test_second_process_is_refused_and_told_who_holds_the_account(tmp_path
     finally:
         done.set()
         await asyncio.to_thread(holder.join)
-    with Accounts(tmp_path).lock(AccountId("a@im.bot")):
+    with SqliteAccounts(tmp_path).lock(AccountId("a@im.bot")):
         pass
 
 

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.wire.ids import AccountId, UserId
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from ilink.storage.accounts import Accounts, Position
+from ilink.storage.accounts import Position
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
 async def main():
-    async with Accounts(Path(sys.argv[1])) as accounts:
+    async with SqliteAccounts(Path(sys.argv[1])) as accounts:
         first = int(sys.argv[2])
         print("open", flush=True)
         for number in range(first, first + 100_000):
@@ -56,7 +57,7 @@ def test_killed_program_loses_nothing_it_was_told_is_stored(tmp_path: Path) -> N
 
 
 async def check(folder: Path, told: int) -> None:
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         for number in range(max(0, told - 6), told + 1):
             account_id = AccountId(f"{number % 7}@im.bot")
             stored = await accounts.find(account_id)

@@ -10,7 +10,7 @@ import pytest
 from msgspec import UNSET
 
 from ilink import Account, AccountId, Client, Secret, SessionState, UserId
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.sync import Bot
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
@@ -84,7 +84,7 @@ async def around(tmp_path: Path) -> AsyncIterator[Around]:
             base_url=gateway.api_url,
             owner_id=UserId(report.owner_id or ""),
         )
-        async with Accounts(tmp_path) as accounts:
+        async with SqliteAccounts(tmp_path) as accounts:
             await accounts.put(account)
         yield Around(gateway, alice, account, tmp_path)
 

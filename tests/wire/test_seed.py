@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from ilink.errors import RequestRejectedError, StaleTokenError
-from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing import LocalGateway, Person
 from ilink.wire.accounts import Account
 from ilink.wire.cipher import decrypt, encrypt
@@ -234,13 +234,13 @@ async def test_context_tokens_are_kept_per_account_and_user_across_restarts(tmp_
         return Account(account_id=AccountId(bot), token=Secret("t"), base_url=DEFAULT_BASE_URL, owner_id=UserId(owner))
 
     alice, bob = UserId("alice@im.wechat"), UserId("bob@im.wechat")
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         stored = await accounts.put(account("1@im.bot", "o1"))
         other = await accounts.put(account("2@im.bot", "o2"))
         await accounts.put_context_token(stored, alice, Secret("one"))
         await accounts.put_context_token(stored, bob, Secret("two"))
         await accounts.put_context_token(other, alice, Secret("three"))
-    async with Accounts(tmp_path) as accounts:
+    async with SqliteAccounts(tmp_path) as accounts:
         assert await accounts.context_token(AccountId("1@im.bot"), alice) == Secret("one")
         assert await accounts.context_token(AccountId("1@im.bot"), bob) == Secret("two")
         assert await accounts.context_token(AccountId("2@im.bot"), alice) == Secret("three")

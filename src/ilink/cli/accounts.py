@@ -17,7 +17,8 @@ from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError
-from ilink.storage.accounts import Accounts, StoredAccount, data_folder
+from ilink.storage.accounts import StoredAccount, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.pairings import Paired, Pairings
 from ilink.wire.ids import AccountId, normalize_user_id
 
@@ -94,7 +95,7 @@ def logout(account: Annotated[str, Parameter(help=say("account"))], *, data: Dat
 
 def _with_pairings(data: Path | None, account: str | None, work: Callable[[Pairings], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with Accounts(data_folder(data)) as accounts:
+        async with SqliteAccounts(data_folder(data)) as accounts:
             chosen = choose_account(await accounts.list(), account)
             return await work(Pairings(accounts.database, chosen.account.account_id))
 
@@ -116,13 +117,13 @@ def _people_table(people: tuple[Paired, ...]) -> Table:
 
 
 async def _list(folder: Path) -> tuple[StoredAccount, ...]:
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         return await accounts.list()
 
 
 async def _remove(folder: Path, account_id: AccountId) -> bool:
     """Remove an account; a bot that works for it notices, and ends that in order."""
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         return await accounts.remove(account_id)
 
 

@@ -26,7 +26,8 @@ from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.client.client import Client
 from ilink.errors import ApiError, ConfigError, IlinkError, StaleTokenError, StoreError, StoreLockedError
-from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder
+from ilink.storage.accounts import AccountState, StoredAccount, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.private import make_private_folder
 from ilink.wire.ids import Cursor, UserId
 
@@ -106,7 +107,7 @@ def _disk(folder: Path) -> Verdict:
 
 async def _account(folder: Path, wanted: str | None) -> tuple[StoredAccount | None, *tuple[Verdict, ...]]:
     try:
-        async with Accounts(folder) as accounts:
+        async with SqliteAccounts(folder) as accounts:
             stored = choose_account(await accounts.list(), wanted)
             found = say("doctor.account", account=stored.account.account_id, state=stored.state.value)
             verdict: Literal["ok", "bad"] = "bad" if stored.state is AccountState.STALE else "ok"
@@ -121,11 +122,11 @@ async def _account(folder: Path, wanted: str | None) -> tuple[StoredAccount | No
 async def _cursor(folder: Path, stored: StoredAccount | None) -> Cursor:
     if stored is None:
         return Cursor("")
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         return (await accounts.position(stored.account.account_id)).cursor
 
 
-def _lock(accounts: Accounts, stored: StoredAccount) -> Verdict:
+def _lock(accounts: SqliteAccounts, stored: StoredAccount) -> Verdict:
     try:
         with accounts.lock(stored.account.account_id):
             return Verdict(check="lock", verdict="ok", found=say("doctor.lock.free"))

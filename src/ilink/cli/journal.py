@@ -21,7 +21,8 @@ from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError, RemoteProtocolError
-from ilink.storage.accounts import Accounts, data_folder
+from ilink.storage.accounts import data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import Counts, InboxState, Letter, OutboxState, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.codec import decode_object
@@ -180,7 +181,7 @@ def _with_journal(data: Path | None, account: str | None, work: Callable[[Sqlite
 @asynccontextmanager
 async def _open(folder: Path, account: str | None) -> AsyncGenerator[SqliteJournal, None]:
     """Open a journal beside whoever works on it: what is done here is one transaction, and a bot that runs sees it."""
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         chosen = choose_account(await accounts.list(), account)
         async with SqliteJournal(accounts.database, chosen.account.account_id) as stored:
             yield stored

@@ -17,6 +17,7 @@ from ilink.cli.words import say
 from ilink.client.client import Client
 from ilink.errors import ConnectError, OutcomeUnknownError, ServerError
 from ilink.storage.accounts import Accounts, Position, StoredAccount, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 
 __all__ = ["listen"]
 
@@ -47,7 +48,7 @@ async def _listen(folder: Path, wanted: str | None, base_url: str | None, lines:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         stored = choose_account(await accounts.list(), wanted)
         with accounts.lock(stored.account.account_id):
             async with Client(stored.account, base_url=base_url) as client:

@@ -16,7 +16,8 @@ from ilink.client.client import Client
 from ilink.client.terminal import sign_in_at_terminal
 from ilink.errors import ApiError, ConfigError, StaleTokenError
 from ilink.flows.login import AlreadyBound
-from ilink.storage.accounts import Accounts, Position, StoredAccount, data_folder
+from ilink.storage.accounts import Position, StoredAccount, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.foreign_accounts import find_foreign_accounts
 from ilink.wire.ids import UserId
 
@@ -46,7 +47,7 @@ def login(
 async def _login(
     folder: Path, base_url: str | None, image: Path | None, *, is_forced: bool
 ) -> StoredAccount | AlreadyBound:
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         return await sign_in_at_terminal(accounts, base_url=base_url, is_forced=is_forced, image=image)
 
 
@@ -56,7 +57,7 @@ async def _import(folder: Path, base_url: str | None, source: Path) -> int:
     if not found:
         raise ConfigError(say("login.import.none", folder=source))
     stored = 0
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         for one in found:
             name = one.account.account_id
             async with Client(one.account, base_url=base_url or one.account.base_url or None) as client:

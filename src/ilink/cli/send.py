@@ -23,7 +23,8 @@ from ilink.messages.receipts import (
     Rejected,
     Unknown,
 )
-from ilink.storage.accounts import Accounts, AccountState, StoredAccount, data_folder
+from ilink.storage.accounts import AccountState, StoredAccount, data_folder
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.wire.ids import normalize_user_id
 
 __all__ = ["choose_account", "send"]
@@ -62,7 +63,7 @@ async def _send(
     text: str, file: Path | None, *, to: str | None, wait: float, account: str | None, folder: Path
 ) -> Receipt:
     """Hand it to the process that runs the bot, or send it from here if there is none."""
-    async with Accounts(folder) as accounts:
+    async with SqliteAccounts(folder) as accounts:
         stored = choose_account(await accounts.list(), account)
     user = normalize_user_id(to) if to else stored.account.owner_id
     if user is None:
