@@ -114,6 +114,20 @@ async def test_a_code_a_bot_typing_and_the_clock_are_told(api, friend, alice) ->
             wanted.discard(event)
 
 
+async def test_a_change_of_knobs_is_told_with_whose_they_are(api, friend, alice) -> None:
+    async with following(api) as reader:
+        await api("PUT", "/_sim/config", json={"knobs": {"quota.per_inbound": 3}})
+        _, everybodys = await next_of(reader, "config")
+        await api("PUT", "/_sim/config", json={"profile": "quota_hard", "bot_id": friend.bot_id})
+        _, of_a_bot = await next_of(reader, "config")
+        await api("PUT", "/_sim/config", json={"knobs": {"no.such": 1}})  # refused, so nothing changes
+        await api("DELETE", f"/_sim/config?user_id={alice}")
+        _, of_a_person = await next_of(reader, "config")
+    assert (everybodys["bot_id"], everybodys["user_id"]) == (None, None)
+    assert (of_a_bot["bot_id"], of_a_bot["user_id"]) == (friend.bot_id, None)
+    assert (of_a_person["bot_id"], of_a_person["user_id"]) == (None, alice)
+
+
 async def test_a_reader_that_leaves_is_forgotten(api, server, friend, alice) -> None:
     tasks = len(asyncio.all_tasks())
     async with following(api) as reader:

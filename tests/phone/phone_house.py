@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import segno
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright, expect
 
 import ilink
 from ilink.testing import LocalGateway
@@ -29,6 +29,17 @@ FLAGS = (
     "--disable-sync",
 )
 """A browser that runs as root in a container, and by itself calls nobody."""
+
+PATIENCE = 45_000
+"""Milliseconds until something that is waited for counts as missing; a machine may be slow, and nobody waits longer
+than it takes."""
+
+expect.set_options(timeout=PATIENCE)
+
+BROWSER = [pytest.mark.browser, pytest.mark.timeout(240)]
+"""Marks of tests that drive a browser: many waits, each of which may take as long as PATIENCE says."""
+
+LANGUAGES = pytest.mark.parametrize("language", ["en", "zh-CN"])
 
 
 class ScriptedBot:
@@ -119,7 +130,7 @@ class House:
             options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options}
             context = await self.browser.new_context(**options)
         page = await context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", self._seen)

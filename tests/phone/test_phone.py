@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest
-from phone_house import House, Words, film, open_house
+from phone_house import BROWSER, LANGUAGES, House, Words, film, open_house
 from playwright.async_api import Page, Route, expect
 
 from ilink.gateway.views import Quote
 
-pytestmark = pytest.mark.browser
+pytestmark = BROWSER
 
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -147,7 +147,7 @@ async def test_people_sit_side_by_side_and_unread_messages_are_counted(house: Ho
     await expect(page).to_have_title("ilink phone")
 
 
-@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@LANGUAGES
 async def test_of_a_crowd_the_bar_shows_few_and_a_search_finds_the_others(house: House, language: str) -> None:
     words = Words(language)
     for number in range(1, 61):
@@ -361,7 +361,7 @@ async def test_a_long_chat_opens_at_its_end_and_shows_older_messages_on_the_way_
     await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@LANGUAGES
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_axe_finds_nothing(house: House, scheme: str, width: int, language: str) -> None:
@@ -414,7 +414,7 @@ async def test_axe_finds_nothing(house: House, scheme: str, width: int, language
 MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-@pytest.mark.parametrize("language", ["en", "zh-CN"])
+@LANGUAGES
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_axe_finds_nothing_on_what_lies_over_a_chat(

@@ -9,12 +9,10 @@ import struct
 import wave
 
 import pytest
-from phone_house import House, ScriptedBot, Words, open_house
+from phone_house import BROWSER, LANGUAGES, House, ScriptedBot, Words, open_house
 from playwright.async_api import Locator, Page, expect
 
-pytestmark = pytest.mark.browser
-
-LANGUAGES = pytest.mark.parametrize("language", ["en", "zh-CN"])
+pytestmark = BROWSER
 
 
 async def chat(house: House, **options: object) -> tuple[Page, ScriptedBot, dict]:

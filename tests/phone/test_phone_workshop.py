@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 import segno
-from phone_house import FLAGS, House, Words, film, open_house
+from phone_house import BROWSER, FLAGS, LANGUAGES, House, Words, film, open_house
 from playwright.async_api import Page, expect
 
-pytestmark = pytest.mark.browser
-
-LANGUAGES = pytest.mark.parametrize("language", ["en", "zh-CN"])
+pytestmark = BROWSER
 
 
 def screenshot(text: str) -> bytes:

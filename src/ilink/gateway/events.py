@@ -14,7 +14,9 @@ from ilink.gateway.clock import as_datetime
 
 __all__ = ["Event", "EventKind", "EventStream"]
 
-EventKind = Literal["message", "typing", "qr", "bot", "wire", "fault", "clock", "person", "read", "reset", "notice"]
+EventKind = Literal[
+    "message", "typing", "qr", "bot", "wire", "fault", "clock", "person", "read", "reset", "notice", "config"
+]
 
 _HISTORY: Final = 10_000
 

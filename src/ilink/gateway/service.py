@@ -489,7 +489,9 @@ class Gateway:
             InvalidRequestError: Both a bot and a person were given.
             UnknownThingError: There is no such bot or person.
         """
-        return await self._settings.change(profile=profile, knobs=knobs, bot_id=bot_id, user_id=user_id)
+        view = await self._settings.change(profile=profile, knobs=knobs, bot_id=bot_id, user_id=user_id)
+        self._state.publish("config", {"bot_id": bot_id, "user_id": user_id})
+        return view
 
     async def drop_config(self, *, bot_id: AccountId | None = None, user_id: UserId | None = None) -> None:
         """Let no knob differ any more for a bot, or for a person, or without either for anybody.
@@ -498,6 +500,7 @@ class Gateway:
             InvalidRequestError, UnknownThingError: As for `configure`.
         """
         await self._settings.drop(bot_id=bot_id, user_id=user_id)
+        self._state.publish("config", {"bot_id": bot_id, "user_id": user_id})
 
     def clock(self) -> ClockView:
         """Return the gateway's own time."""

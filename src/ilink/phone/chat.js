@@ -30,7 +30,8 @@ export class Chat {
     this.isLoaded = false;
     this.hasOlder = false;
     this.isTyping = false;
-    this.typingCheck = null;
+    /** How often something was heard of the bot's typing: an answer from before the last of them is stale. */
+    this.typingNews = 0;
     /** What the list of chats shows: `{newest, read_to, unread, last}`, or null while nobody has written. */
     this.line = null;
     /** What stands in the composer: kept here, so that leaving the chat loses nothing. */
@@ -70,6 +71,18 @@ export class Chat {
       if (arrived) taken.add(arrived.n);
       return !arrived;
     });
+  }
+
+  /** Drafts that count as lost, and did arrive. */
+  get arrivedDrafts() {
+    const waiting = new Set(this.waitingDrafts);
+    return this.drafts.filter((draft) => draft.state === "failed" && !waiting.has(draft));
+  }
+
+  /** Take up what was heard of the bot's typing. */
+  hearTyping(isTyping) {
+    this.isTyping = isTyping;
+    this.typingNews += 1;
   }
 
   /** Remember that an entry may have changed; without its number, every unsettled one may have. */

@@ -19,7 +19,7 @@ export class Codes {
   /** @param store Hears of changes, and shows what was refused. */
   constructor(store) {
     this.#store = store;
-    this.#refresher = new Refresher(() => store.guarded(() => this.load()));
+    this.#refresher = new Refresher(() => this.#load());
   }
 
   /** Those that wait for somebody, and those that ended a moment ago. */
@@ -52,10 +52,15 @@ export class Codes {
   }
 
   refresh() {
+    return this.#store.guarded(() => this.load());
+  }
+
+  /** Read them anew; unlike `refresh` it fails when that fails. */
+  load() {
     return this.#refresher.run();
   }
 
-  async load() {
+  async #load() {
     const wasOpen = new Set(this.#all.filter((code) => this.isOpen(code)).map((code) => code.qrcode));
     this.#all = await api.codes();
     for (const code of this.#all) {

@@ -1,6 +1,6 @@
 /** What happens on the gateway, as it happens. */
 
-const EVENT_KINDS = ["message", "typing", "qr", "bot", "wire", "fault", "clock", "person", "read", "reset", "notice"];
+const EVENT_KINDS = ["message", "typing", "qr", "bot", "wire", "fault", "clock", "person", "read", "reset", "notice", "config"];
 
 /** Milliseconds until a gateway that refused the connection is asked again. */
 const RETRY = 2000;

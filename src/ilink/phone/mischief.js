@@ -50,6 +50,10 @@ export class Mischief {
     return this.#faultsRefresher.run();
   }
 
+  refreshConfig() {
+    return this.#configRefresher.run();
+  }
+
   async add(...faults) {
     for (const fault of faults) {
       if (!(await this.#store.attempt(() => api.addFault(fault)))) break;

@@ -7,30 +7,36 @@ export class Refresher {
 
   /**
    * @param task An async function.
-   * @param pause Milliseconds to rest after a run before the next one, so that a storm of events costs little.
+   * @param pause Milliseconds to rest after a run before the next one, so that a storm of events costs little; a run
+   *   that took longer is followed by a rest as long as itself.
    */
   constructor(task, { pause = 0 } = {}) {
     this.#task = task;
     this.#pause = pause;
   }
 
-  /** Ask for a run; resolves when a run that began after this call has ended. */
+  /** Ask for a run; resolves when a run that began after this call has ended, and fails as that one does. */
   run() {
-    if (this.#running) {
-      this.#again = true;
-      return this.#running;
-    }
-    this.#running = this.#loop().finally(() => {
-      this.#running = null;
-    });
+    if (this.#running) this.#again = true;
+    else this.#running = this.#loop();
     return this.#running;
   }
 
   async #loop() {
-    do {
-      this.#again = false;
-      await this.#task();
-      if (this.#again && this.#pause) await new Promise((resolve) => setTimeout(resolve, this.#pause));
-    } while (this.#again);
+    try {
+      do {
+        this.#again = false;
+        const began = performance.now();
+        await this.#task();
+        if (this.#again) await this.#rest(performance.now() - began);
+      } while (this.#again);
+    } finally {
+      // At once: who asks after the last look at `again` must find nothing running, or nobody would run for them.
+      this.#running = null;
+    }
+  }
+
+  #rest(took) {
+    return new Promise((resolve) => setTimeout(resolve, Math.max(this.#pause, took)));
   }
 }

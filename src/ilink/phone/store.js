@@ -3,6 +3,7 @@
 import { api } from "./api.js";
 import { Chat, chatKey } from "./chat.js";
 import { Codes } from "./codes.js";
+import { forgetDrafts, keepDrafts, recallDrafts } from "./drafts.js";
 import { chooseLanguage, t } from "./language.js";
 import { listen } from "./live.js";
 import { Mischief } from "./mischief.js";
@@ -57,12 +58,16 @@ class Store extends EventTarget {
   #catchUp = null;
   #beingRead = new Map();
 
-  #peopleRefresher = new Refresher(() => this.guarded(() => this.#loadPeople()), { pause: 100 });
-  #botsRefresher = new Refresher(() => this.guarded(() => this.#loadBots()), { pause: 250 });
-  #mailboxesRefresher = new Refresher(() => this.guarded(() => this.#loadMailboxes()), { pause: 500 });
-  #linesRefresher = new Refresher(() => this.guarded(() => this.#loadLines()), { pause: 250 });
-  #wireRefresher = new Refresher(() => this.guarded(() => this.#loadWire()), { pause: 250 });
+  // Whatever is read is read through one of these: an answer from before something happened never comes last.
+  #clockRefresher = new Refresher(() => this.#loadClock());
+  #peopleRefresher = new Refresher(() => this.#loadPeople(), { pause: 100 });
+  #botsRefresher = new Refresher(() => this.#loadBots(), { pause: 250 });
+  #mailboxesRefresher = new Refresher(() => this.#loadMailboxes(), { pause: 500 });
+  #linesRefresher = new Refresher(() => this.#loadLines(), { pause: 250 });
+  #wireRefresher = new Refresher(() => this.#loadWire(), { pause: 250 });
   #chatRefreshers = new Map();
+  /** What was heard of bots while a list of them was on its way: the list may be older. */
+  #botNews = new Map();
 
   start() {
     const address = readAddress();
@@ -121,6 +126,7 @@ class Store extends EventTarget {
     let chat = this.#chats.get(key);
     if (!chat) {
       chat = new Chat(userId, botId);
+      recallDrafts(chat);
       this.#chats.set(key, chat);
     }
     return chat;
@@ -156,7 +162,7 @@ class Store extends EventTarget {
   async addPerson(name) {
     const person = await this.attempt(() => api.addPerson(name));
     if (!person) return null;
-    await this.#peopleRefresher.run();
+    await this.#refresh(this.#peopleRefresher);
     this.wantedName = "";
     this.openPhone(person.user_id);
     return person;
@@ -167,7 +173,7 @@ class Store extends EventTarget {
     this.activePerson = userId;
     if (!this.phones.includes(userId)) this.phones = [...this.phones, userId].slice(-this.#room);
     this.#readOpenChat(userId);
-    if (!this.#hasAllLines) this.guarded(() => this.#loadLinesOf(userId));
+    if (!this.#hasAllLines) this.#refresh(this.#linesRefresher);
     this.#placesChanged();
   }
 
@@ -204,7 +210,7 @@ class Store extends EventTarget {
 
   /** Open the chat of a bot that was bound a moment ago. */
   async openNewChat(userId, botId) {
-    await Promise.all([this.#botsRefresher.run(), this.#peopleRefresher.run()]);
+    await Promise.all([this.#refresh(this.#botsRefresher), this.#refresh(this.#peopleRefresher)]);
     this.openChat(userId, botId);
   }
 
@@ -215,8 +221,8 @@ class Store extends EventTarget {
 
   showPanel(name) {
     this.panel = name;
-    if (name === "bots") this.#mailboxesRefresher.run();
-    if (name === "wire") this.#wireRefresher.run();
+    if (name === "bots") this.#refresh(this.#mailboxesRefresher);
+    if (name === "wire") this.#refresh(this.#wireRefresher);
     if (name === "mischief") this.mischief.open();
     this.#placesChanged();
   }
@@ -231,6 +237,7 @@ class Store extends EventTarget {
     const draft = { text, quote: chat.quote, state: "sending", why: "", after: chat.newest };
     chat.quote = null;
     chat.drafts = [...chat.drafts, draft];
+    keepDrafts(chat);
     await this.#post(chat, draft);
   }
 
@@ -242,14 +249,21 @@ class Store extends EventTarget {
   discardDraft(userId, botId, draft) {
     const chat = this.chat(userId, botId);
     chat.drafts = chat.drafts.filter((other) => other !== draft);
+    keepDrafts(chat);
     this.changed();
+  }
+
+  /** Set what stands in a chat's composer: `composing`, its text, or the `quote` above it. */
+  compose(chat, change) {
+    Object.assign(chat, change);
+    keepDrafts(chat);
   }
 
   /** Send files; the text and the quote go with the first. What could not be sent is answered, to be kept. */
   async sendFiles(userId, botId, files, text) {
     const chat = this.chat(userId, botId);
     const quote = chat.quote && quoteOf(chat.quote);
-    chat.quote = null;
+    this.compose(chat, { quote: null });
     for (const [i, one] of files.entries()) {
       const first = i === 0 ? { text, quote } : {};
       if (!(await this.attempt(() => api.sendFile(userId, botId, { ...one, ...first })))) return files.slice(i);
@@ -278,7 +292,7 @@ class Store extends EventTarget {
   async changeBot(botId, what) {
     const calls = { expire: api.expireBot, rebind: api.rebindBot, rotate: api.rotateBot };
     await this.attempt(() => calls[what](botId));
-    await this.#botsRefresher.run();
+    await this.#refresh(this.#botsRefresher);
   }
 
   async setLanguage(name) {
@@ -329,52 +343,62 @@ class Store extends EventTarget {
     else if (kind === "qr") this.codes.refresh();
     else if (kind === "bot") this.#heardBot(data);
     else if (kind === "read") this.#heardRead(data);
-    else if (kind === "person") this.#peopleRefresher.run();
+    else if (kind === "person") this.#refresh(this.#peopleRefresher);
     else if (kind === "clock") this.#heardClock();
+    else if (kind === "config") this.#heardConfig();
     else if (kind === "notice") this.notify({ message: data.text, hint: data.hint, isGood: data.is_good });
     else if (kind === "fault" && this.panel === "mischief") this.mischief.refreshFaults();
-    else if (kind === "wire" && this.panel === "wire") this.#wireRefresher.run();
+    else if (kind === "wire" && this.panel === "wire") this.#refresh(this.#wireRefresher);
+  }
+
+  /** Read something anew; a failure shows as with `guarded`. */
+  #refresh(refresher) {
+    return this.guarded(() => refresher.run());
   }
 
   #heardMessage({ bot_id: botId, user_id: userId, n }) {
-    if (this.panel === "bots") this.#mailboxesRefresher.run();
-    this.#linesRefresher.run();
+    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
+    this.#refresh(this.#linesRefresher);
     const chat = this.chat(userId, botId);
-    if (!chat.isLoaded) return;
+    // One that is being read for the first time counts as read: the answer on its way may be older than this.
+    if (!this.#chatRefreshers.has(chatKey(userId, botId))) return;
     chat.expectChange(n);
     this.#refreshChat(chat);
   }
 
   #heardBot(data) {
     const bot = this.bot(data.bot_id);
+    if (data.handed_seq !== undefined) this.#botNews.set(data.bot_id, data);
     if (data.handed_seq === undefined || !bot) {
-      this.#botsRefresher.run();
+      this.#refresh(this.#botsRefresher);
       return;
     }
-    const { handed_seq: handed, acked_seq: acked, waiting_polls: waiting } = data;
-    Object.assign(bot, { handed_seq: handed, acked_seq: acked, waiting_polls: waiting, last_poll_at: data.at });
-    bot.head_seq = Math.max(bot.head_seq, handed);
-    if (this.panel === "bots") this.#mailboxesRefresher.run();
-    for (const chat of this.#chats.values()) if (chat.botId === data.bot_id) chat.follow(data);
+    follow(bot, data);
+    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
+    for (const chat of this.#chats.values()) if (chat.botId === data.bot_id) chat.follow(bot);
     this.changed();
   }
 
   #heardRead({ bot_id: botId, user_id: userId, n }) {
     const { line } = this.chat(userId, botId);
     if (line && line.read_to >= n) return;
-    this.#linesRefresher.run();
+    this.#refresh(this.#linesRefresher);
   }
 
   #heardTyping({ bot_id: botId, user_id: userId, typing }) {
-    const chat = this.chat(userId, botId);
-    chat.isTyping = typing;
+    this.chat(userId, botId).hearTyping(typing);
     this.changed();
   }
 
   async #heardClock() {
-    await this.guarded(() => this.#loadClock());
+    await this.#refresh(this.#clockRefresher);
     this.codes.refresh();
-    this.#botsRefresher.run();
+    this.#refresh(this.#botsRefresher);
+  }
+
+  #heardConfig() {
+    if (this.panel === "mischief") this.guarded(() => this.mischief.refreshConfig());
+    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
   }
 
   async #loadClock() {
@@ -390,12 +414,14 @@ class Store extends EventTarget {
     for (const chat of this.#chats.values()) chat.restart();
     const [info] = await Promise.all([
       api.info(),
-      this.#loadClock(),
-      this.#loadPeople(),
-      this.#loadBots(),
-      this.#loadLines(),
+      this.#clockRefresher.run(),
+      this.#peopleRefresher.run(),
+      this.#botsRefresher.run(),
+      this.#linesRefresher.run(),
       this.codes.load(),
     ]);
+    // Another process counts its exchanges from one again.
+    if (this.info && this.info.pid !== info.pid) this.wire = new Wire();
     this.info = info;
     this.link = "live";
     if (isFirst) this.#openFirst(address);
@@ -406,10 +432,12 @@ class Store extends EventTarget {
   }
 
   async #reloadAll() {
+    forgetDrafts();
     this.#chats.clear();
     this.#chatRefreshers.clear();
     this.#beingRead.clear();
-    this.wire.clear();
+    // A new one, since an answer from before the reset may still be on its way to the old one.
+    this.wire = new Wire();
     await this.#loadAll(readAddress());
     this.phones = this.phones.filter((userId) => this.person(userId));
     if (this.phones.length === 0) this.phones = this.people.slice(0, 1).map((person) => person.user_id);
@@ -448,13 +476,15 @@ class Store extends EventTarget {
   }
 
   async #loadBots() {
+    this.#botNews.clear();
     this.bots = await api.bots();
     this.#botById = new Map(this.bots.map((bot) => [bot.bot_id, bot]));
+    for (const [botId, news] of this.#botNews) if (this.bot(botId)) follow(this.bot(botId), news);
     for (const chat of this.#chats.values()) {
       const bot = this.bot(chat.botId);
       if (bot) chat.follow(bot);
     }
-    if (this.panel === "bots") this.#mailboxesRefresher.run();
+    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
     this.changed();
   }
 
@@ -483,10 +513,11 @@ class Store extends EventTarget {
   }
 
   async #loadWire() {
+    const { wire } = this;
     let answer;
     do {
-      answer = await api.wire(this.wire.newest);
-      this.wire.add(answer.entries, answer.findings ?? {});
+      answer = await api.wire(wire.newest);
+      wire.add(answer.entries, answer.findings ?? {});
     } while (answer.entries.length >= 1000);
     this.changed();
   }
@@ -504,23 +535,30 @@ class Store extends EventTarget {
   }
 
   #refreshChat(chat) {
-    const key = chatKey(chat.userId, chat.botId);
+    const { userId, botId } = chat;
+    const key = chatKey(userId, botId);
     let refresher = this.#chatRefreshers.get(key);
     if (!refresher) {
       const task = async () => {
         await chat.update(this.#reader(chat));
+        // How far the bot has read may have been heard while the answer was on its way.
+        const bot = this.bot(botId);
+        if (bot) chat.follow(bot);
+        // Of a text whose sending was cut off by a reload or a lost answer, this is the news that it arrived.
+        for (const draft of chat.arrivedDrafts) this.discardDraft(userId, botId, draft);
         this.changed();
       };
-      refresher = new Refresher(() => this.guarded(task), { pause: 50 });
+      refresher = new Refresher(task, { pause: 50 });
       this.#chatRefreshers.set(key, refresher);
     }
-    return refresher.run();
+    return this.#refresh(refresher);
   }
 
   /** Ask once whether a bot types, when its chat is opened; after that its events tell. */
   async #askTyping(chat) {
+    const heard = chat.typingNews;
     const answer = await this.guarded(() => api.typing(chat.botId, chat.userId));
-    if (!answer || answer.typing === chat.isTyping) return;
+    if (!answer || chat.typingNews !== heard || answer.typing === chat.isTyping) return;
     chat.isTyping = answer.typing;
     this.changed();
   }
@@ -532,6 +570,7 @@ class Store extends EventTarget {
     } catch (error) {
       draft.state = "failed";
       draft.why = error.status === 0 ? t("notice.unreachable") : error.message;
+      keepDrafts(chat);
       this.changed();
       return;
     }
@@ -585,6 +624,12 @@ class Store extends EventTarget {
     const name = this.person(userId)?.name;
     return name && this.people.filter((person) => person.name === name).length === 1 ? name : userId;
   }
+}
+
+/** Take up in a bot's facts what an event says of its reading. */
+function follow(bot, { at, handed_seq: handed, acked_seq: acked, waiting_polls: waiting }) {
+  const head = Math.max(bot.head_seq, handed);
+  Object.assign(bot, { handed_seq: handed, acked_seq: acked, waiting_polls: waiting, last_poll_at: at, head_seq: head });
 }
 
 /** A quote as the gateway takes it. */

@@ -20,10 +20,6 @@ export class Wire {
     Object.assign(this.findings, findings);
   }
 
-  clear() {
-    this.entries = [];
-  }
-
   get endpoints() {
     return [...new Set(this.entries.map((entry) => entry.endpoint))].sort();
   }

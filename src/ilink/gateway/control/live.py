@@ -30,7 +30,8 @@ _RETRY_MS = 1000
 async def follow_events(control: ControlState, query: EventPosition, request: Request) -> Response:
     """Follow events, each with its number as id.
 
-    There are `message`, `typing`, `qr`, `bot`, `wire`, `fault`, `clock`, `person`, `read`, `reset` and `notice`.
+    There are `message`, `typing`, `qr`, `bot`, `wire`, `fault`, `clock`, `person`, `read`, `reset`, `notice` and
+    `config`.
 
     With `Last-Event-ID`, or `last_event_id` in the query, it starts after that number; else with what comes.
     """

@@ -29,10 +29,21 @@ class MessageComposer extends View {
     if (matchMedia("(pointer: fine)").matches) this.querySelector("textarea").focus();
   }
 
+  connectedCallback() {
+    super.connectedCallback();
+    addEventListener("beforeunload", this.#leaving);
+  }
+
   disconnectedCallback() {
     super.disconnectedCallback();
+    removeEventListener("beforeunload", this.#leaving);
     this.#stopRecording();
   }
+
+  /** Texts outlive a reload; a recording and files do not, so the browser asks first. */
+  #leaving = (event) => {
+    if (this.recorder || this.#chat.attachments.length > 0) event.preventDefault();
+  };
 
   updated() {
     const area = this.querySelector("textarea");
@@ -124,13 +135,13 @@ class MessageComposer extends View {
   }
 
   #dropQuote() {
-    this.#chat.quote = null;
+    store.compose(this.#chat, { quote: null });
     this.requestUpdate();
     this.querySelector("textarea")?.focus();
   }
 
   #composed(event) {
-    this.#chat.composing = event.target.value;
+    store.compose(this.#chat, { composing: event.target.value });
     this.requestUpdate();
   }
 
@@ -162,7 +173,7 @@ class MessageComposer extends View {
     if (chat.attachments.length > 0) {
       await this.#sendAttachments(chat, text);
     } else if (text) {
-      chat.composing = "";
+      store.compose(chat, { composing: "" });
       this.#followNewest();
       store.say(this.userId, this.botId, text);
     }
@@ -177,7 +188,7 @@ class MessageComposer extends View {
     const left = await store.sendFiles(this.userId, this.botId, files, text);
     for (const one of files) if (!left.includes(one) && one.preview) URL.revokeObjectURL(one.preview);
     chat.attachments = left;
-    if (left.length < files.length) chat.composing = "";
+    if (left.length < files.length) store.compose(chat, { composing: "" });
     this.isSending = false;
   }
 

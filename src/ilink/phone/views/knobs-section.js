@@ -118,8 +118,10 @@ function knobInput(knob, value) {
       </select>
     `;
   }
-  return html`<input .value=${live(value === null ? "" : String(value))} placeholder=${knob.is_optional ? t("knobs.off") : ""} title=${knob.allowed}
-    inputmode=${knob.kind === "rate" ? "text" : "decimal"} @change=${(event) => setKnob(knob, readValue(knob, event.target.value))} />`;
+  // Not live: what is being typed stays while the page is drawn anew around it.
+  const shown = value === null ? "" : String(value);
+  return html`<input .value=${shown} placeholder=${knob.is_optional ? t("knobs.off") : ""} title=${knob.allowed}
+    inputmode=${knob.kind === "rate" ? "text" : "decimal"} @change=${(event) => setTyped(knob, event.target, shown)} />`;
 }
 
 function readValue(knob, text) {
@@ -128,6 +130,11 @@ function readValue(knob, text) {
   if (knob.kind === "rate") return trimmed;
   // What is no number goes to the gateway as it is: its refusal says what is allowed.
   return trimmed !== "" && Number.isFinite(Number(trimmed)) ? Number(trimmed) : trimmed;
+}
+
+/** Set a knob to what was typed; a refusal brings back what stood there. */
+async function setTyped(knob, input, shown) {
+  if (!(await setKnob(knob, readValue(knob, input.value)))) input.value = shown;
 }
 
 function setKnob(knob, value) {

@@ -108,7 +108,7 @@ class MessageMenu extends View {
 
   #quote(words) {
     const entry = this.#close();
-    store.chat(entry.user_id, entry.bot_id).quote = { entry, partial: words };
+    store.compose(store.chat(entry.user_id, entry.bot_id), { quote: { entry, partial: words } });
     store.changed();
     this.closest(".phone").querySelector(".composer textarea")?.focus();
   }
