@@ -266,26 +266,27 @@ class Lease:
         self._notify()
 
     async def _give_away(self, excess: int, survey: Survey, shares: Mapping[SessionId, int]) -> None:
-        """Choose slots for those who have less than their share: first those without accounts, then the least busy."""
+        """Choose slots for those who have less than their share, as many of the busy ones as is fair."""
         heirs = [
             one.session_id
             for one in survey.live
             for _ in range(shares[one.session_id] - one.slots)
             if one.session_id != self.session
         ]
-        candidates = self._owned.keys() - self._leaving.keys()
+        candidates = sorted(self._owned.keys() - self._leaving.keys())
         load = self._work.load(candidates)
-        by_load = sorted(candidates, key=lambda slot: (load.get(slot, 0), slot))[: min(excess, len(heirs))]
-        places = max(0, self._moves - len(self._leaving))
-        for slot, heir in zip(by_load, _interleaved(heirs), strict=False):
-            if load.get(slot, 0):
-                if not places:
-                    break
-                places -= 1
-            self._leaving[slot] = heir
+        busy = sorted((slot for slot in candidates if load.get(slot, 0)), key=lambda slot: load[slot])
+        idle = [slot for slot in candidates if not load.get(slot, 0)]
+        count = min(excess, len(heirs))
+        few = count * len(busy) // len(candidates)
+        if few > (places := max(0, self._moves - len(self._busy_leaving()))):
+            count, few = count * places // few, places
+        # Accounts are spread over all slots, so those with many and those with none go in their proportion.
+        given = [*busy[:few], *idle[: count - few]]
+        self._leaving.update(zip(given, _interleaved(heirs), strict=False))
         self._notify()
         self._work.look_again()
-        await self.settle({slot for slot in self._leaving if load.get(slot, 0)} | self._busy_leaving())
+        await self.settle(self._busy_leaving())
 
     def _busy_leaving(self) -> set[int]:
         return set(self._work.load(self._leaving.keys()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import Event
 from collections.abc import Callable
 
 from ilink.bot.runner import BotClient
@@ -26,16 +25,16 @@ class Permits:
     def __init__(self, lease: Lease, slot: int) -> None:
         self._lease = lease
         self._slot = slot
-        self._stopping = Event()
 
-    def stop(self) -> None:
-        """Let nobody wait for a permit to poll any more: the account is being left."""
-        self._stopping.set()
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the account is to be worked for, by this process."""
+        return self._slot in self._lease.wanted
 
     async def may_poll(self) -> bool:
         """Wait until a poll may begin; False when none will any more."""
         while not self._lease.may_poll(self._slot):
-            if self._slot not in self._lease.wanted:
+            if not self.is_wanted:
                 return False
             await self._lease.wait_changed()
         return True

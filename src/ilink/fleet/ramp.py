@@ -56,8 +56,12 @@ class Ramp:
         self._buckets: dict[str, TokenBucket] = {}
 
     @asynccontextmanager
-    async def admitted(self, base_url: str) -> AsyncGenerator[Callable[[], None], None]:
+    async def admitted(self, base_url: str, is_needed: Callable[[], bool]) -> AsyncGenerator[Callable[[], None], None]:
         """Wait for a turn towards a server and for one of the places of those who begin.
+
+        Args:
+            base_url: The server.
+            is_needed: Whether there is still anything to wait for.
 
         Yields:
             Frees the place; to be called when the account has begun. The end of the block frees it too.
@@ -76,7 +80,8 @@ class Ramp:
                 self._places.release()
 
         try:
-            await bucket.wait()
+            if is_needed():
+                await bucket.wait()
             yield free
         finally:
             free()

@@ -1,0 +1,148 @@
+"""What a process does for as long as the others believe in it: the accounts of its slots at work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import Event, TaskGroup
+from collections import Counter
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+from ilink.bot.crew import Crew
+from ilink.bot.runner import Runner
+from ilink.bot.workplace import Workplace
+from ilink.client.answers import Batch
+from ilink.fleet.lease import Lease
+from ilink.fleet.permits import Permits, PermittedClient
+from ilink.fleet.ramp import Ramp
+from ilink.fleet.settings import FleetSettings
+from ilink.storage.accounts import StoredAccount
+from ilink.storage.slots import Slots, WorkerInfo, slot_of
+from ilink.wire.ids import AccountId
+
+__all__ = ["Shift"]
+
+_log = logging.getLogger(__name__)
+
+_LOOK: Final = 0.2
+"""Seconds between two looks for accounts that have ended, while slots are being left."""
+
+
+class Shift:
+    """One life of a process in the fleet.
+
+    Args:
+        place: Where the bot works.
+        slots: Where leases are kept.
+        info: What the others are told of this process.
+        settings: How it takes part.
+    """
+
+    def __init__(self, place: Workplace, slots: Slots, info: WorkerInfo, settings: FleetSettings) -> None:
+        blueprint = place.blueprint
+        self._place = place
+        self._settings = settings
+        self._clock = blueprint.clock
+        self._lease = Lease(
+            slots,
+            info,
+            terms=settings.terms,
+            work=self,
+            clock=blueprint.clock,
+            peers=settings.peers,
+            moves=settings.moves,
+        )
+        self._ramp = Ramp(rate=settings.rate, at_once=settings.at_once, clock=blueprint.clock, random=blueprint.random)
+        self._crew: Crew = place.crew(self._find, self._open_runner)
+        self._answered: dict[AccountId, float] = {}
+
+    async def work(self, stop: Event) -> None:
+        """Work until `stop` is set, then give everything away in order.
+
+        Raises:
+            SessionLostError: The others think that this process is dead. Everything was cancelled on the spot.
+        """
+        ending = Event()
+        try:
+            async with TaskGroup() as tasks:
+                keeping = tasks.create_task(self._lease.keep())
+                settling = tasks.create_task(self._settle())
+                working = tasks.create_task(self._place.employ(self._crew, None, ending))
+                await stop.wait()
+                await self._lease.drain()
+                ending.set()
+                await asyncio.wait({working}, timeout=self._settings.drain_seconds)
+                for task in (keeping, settling, working):
+                    task.cancel()
+        except BaseExceptionGroup as group:
+            self._lease.end()
+            # One thing went wrong nearly always, and whoever runs the worker wants to catch that, not a group of one.
+            if len(group.exceptions) == 1:
+                raise group.exceptions[0] from None
+            raise
+        await self._lease.close()
+
+    def look_again(self) -> None:
+        """See `SlotWork.look_again`."""
+        self._crew.look_again()
+
+    def load(self, slots: Collection[int]) -> Mapping[int, int]:
+        """See `SlotWork.load`."""
+        return Counter(slot for account in self._crew.at_work if (slot := slot_of(account)) in slots)
+
+    def report(self) -> Mapping[str, object]:
+        """See `SlotWork.report`."""
+        states = Counter(str(state) for state in self._place.states.values())
+        now = self._clock.uptime()
+        ages = [now - at for at in self._answered.values()]
+        return {
+            "accounts": len(self._crew.at_work),
+            "states": dict(states),
+            "polled": len(ages),
+            "poll_age": round(max(ages, default=0.0), 1),
+        }
+
+    async def _settle(self) -> None:
+        """Give slots away as soon as their accounts have ended."""
+        while True:
+            leaving = self._lease.owned - self._lease.wanted
+            if leaving:
+                await self._lease.settle(set(self.load(leaving)))
+                await self._clock.sleep(_LOOK)
+            else:
+                await self._lease.wait_changed()
+
+    async def _find(self) -> Collection[StoredAccount]:
+        """Return the accounts to work for now."""
+        wanted = self._lease.wanted
+        return [stored for stored in await self._place.store.accounts.list() if self._slot(stored) in wanted]
+
+    def _slot(self, stored: StoredAccount) -> int:
+        return slot_of(stored.account.account_id)
+
+    @asynccontextmanager
+    async def _open_runner(self, stored: StoredAccount, previous: AccountId | None) -> AsyncGenerator[Runner, None]:
+        """Make what works for an account, when it is its turn to begin."""
+        permits = Permits(self._lease, self._slot(stored))
+        account_id = stored.account.account_id
+        async with self._ramp.admitted(stored.account.base_url, lambda: permits.is_wanted) as begun:
+
+            def note_poll() -> None:
+                begun()
+                self._answered.setdefault(account_id, self._clock.uptime())
+
+            def note_answer(_batch: Batch) -> None:
+                self._answered[account_id] = self._clock.uptime()
+
+            if permits.is_wanted:
+                # Whoever takes a journal over ends the work of its owner: with a lease that ran out that is wrong.
+                await permits.wait_to_act()
+            wrap = partial(PermittedClient, permits=permits, on_poll=note_poll, on_answer=note_answer)
+            try:
+                async with self._place.open_runner(stored, previous, wrap) as runner:
+                    yield runner
+            finally:
+                self._answered.pop(account_id, None)
