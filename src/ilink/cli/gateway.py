@@ -11,11 +11,13 @@ from msgspec import UNSET
 from ilink.cli.output import errors
 from ilink.cli.words import say
 from ilink.gateway.server import GatewayServer, ServerOptions, run
+from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 
 __all__ = ["gateway"]
 
 _KEY_VARIABLE = "ILINK_CONTROL_KEY"
 _MEDIA_VARIABLE = "ILINK_MEDIA_URL"
+_HINTS_VARIABLE = "ILINK_HINTS_URL"
 
 
 def gateway(
@@ -25,6 +27,10 @@ def gateway(
     control_key: Annotated[str | None, Parameter(help=say("gateway.control_key"), env_var=_KEY_VARIABLE)] = None,
     data: Annotated[Path | None, Parameter(help=say("gateway.data"))] = None,
     media_url: Annotated[str | None, Parameter(help=say("gateway.media_url"), env_var=_MEDIA_VARIABLE)] = None,
+    database_url: Annotated[
+        str | None, Parameter(help=say("gateway.database_url"), env_var=DATABASE_URL_VARIABLE)
+    ] = None,
+    hints_url: Annotated[str | None, Parameter(help=say("gateway.hints_url"), env_var=_HINTS_VARIABLE)] = None,
     profile: Annotated[str, Parameter(help=say("gateway.profile"))] = "observed",
     seed: Annotated[int | None, Parameter(help=say("gateway.seed"))] = None,
     ready_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.ready_json"))] = False,
@@ -39,6 +45,8 @@ def gateway(
         control_key=control_key,
         data=data,
         media_url=media_url,
+        database_url=database_url,
+        hints_url=hints_url,
         profile=profile,
         seed=seed,
         ready_json=ready_json,

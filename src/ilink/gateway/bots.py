@@ -180,8 +180,8 @@ class Bots:
         records = await self._state.store.live_bots(owner_user_id)
         return [bot for bot in map(self._keep, records) if self.why_stale(bot) is None]
 
-    async def bind(self, code: CodeRecord, owner_user_id: str) -> Bot:
-        """Make the bot of a confirmed code, and let the owner's earlier ones die."""
+    async def bind(self, code: CodeRecord, owner_user_id: str) -> Bot | None:
+        """Make the bot of a confirmed code, and let the owner's earlier ones die; None when the code has one by now."""
         now_ms = self._state.clock.now_ms()
         bot_id = self._state.ids.bot()
         record = BotRecord(
@@ -202,10 +202,12 @@ class Bots:
         knobs = self._state.knobs.about(_NO_NUMBER, owner_user_id)
         revoke_ms = now_ms + int(knobs.seconds("bind.revoke_delay_s") * 1000) if knobs.flag("bind.single") else None
         confirmed = replace(code, bot_id=bot_id)
-        number, replaced = await self._state.store.bind(record, confirmed, revoke_others_ms=revoke_ms)
-        bot = self._keep(replace(record, number=number))
+        bound = await self._state.store.bind(record, confirmed, revoke_others_ms=revoke_ms)
+        if bound is None:
+            return None
+        bot = self._keep(replace(record, number=bound.number))
         if revoke_ms is not None:
-            for replaced_id in replaced:
+            for replaced_id in bound.replaced:
                 self._replace(replaced_id, revoke_ms)
         self._tell(bot)
         return bot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -29,6 +29,10 @@ _OVER: Final = frozenset(
 _REMEMBERED_MS: Final = 10 * 60 * 1000
 """How long a code that ran out can still be looked at."""
 _HOST: Final = re.compile(r"[A-Za-z0-9_.-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+
+
+class _MovedError(Exception):
+    """Another process changed the code that was being changed."""
 
 
 class _Code:
@@ -81,6 +85,7 @@ class Codes:
         )
         await self._state.store.put_code(record)
         self._tell(self._keep(record))
+        self._state.peers.tell("code", qrcode)
         for hold in self._newcomers:
             hold.end(Ending.NEWS)
         return Reply(body=QrCodeAnswer(ret=0, qrcode=qrcode, qrcode_img_content=record.url))
@@ -89,11 +94,11 @@ class Codes:
         """Answer a client that asks how its code is doing: at once if that is new, else after a hold."""
         if not qrcode:
             return required(self._state.knobs, "qrcode")
-        code = self._codes.get(qrcode)
+        code = await self._find(qrcode)
         if code is None:
             return Reply(body=LoginStatusAnswer(ret=0, status=LoginStatus.EXPIRED))
         if verify_code and self._status(code) == LoginStatus.NEED_VERIFY_CODE:
-            await self._enter(code, verify_code)
+            await self._enter(qrcode, verify_code)
         elif self._seen(code, host) == code.reported and code.reported not in _OVER:
             await self._wait(code, host, hold)
         status = self._seen(code, host)
@@ -101,16 +106,17 @@ class Codes:
             code.reported = status
         return Reply(body=self._answer(code.record, status))
 
-    def view(self, qrcode: str) -> CodeView:
+    async def view(self, qrcode: str) -> CodeView:
         """Return one code.
 
         Raises:
             UnknownThingError: There is none.
         """
-        return self._view(self._get(qrcode))
+        return self._view(await self._get(qrcode))
 
-    def views(self) -> list[CodeView]:
+    async def views(self) -> list[CodeView]:
         """Return the codes that are remembered, newest first."""
+        await self._look_at_all()
         return [self._view(code) for code in reversed(self._codes.values())]
 
     async def wait_unscanned(self, seconds: float) -> CodeView | None:
@@ -120,6 +126,7 @@ class Codes:
             hold = Hold()
             self._newcomers.add(hold)
             try:
+                await self._look_at_all()
                 for code in reversed(self._codes.values()):
                     if code.record.user_id is None and self._status(code) not in _OVER:
                         return self._view(code)
@@ -131,50 +138,63 @@ class Codes:
 
     async def scan(self, qrcode: str, user_id: str) -> CodeView:
         """Let a person scan a code."""
-        async with self._changing:
-            code = self._get(qrcode)
-            await self._scan(code, user_id)
-            return self._view(code)
+        return await self._work_on(qrcode, lambda code: self._scan(code, user_id))
 
     async def confirm(self, qrcode: str, user_id: str | None) -> CodeView:
         """Let the person confirm; the bot exists afterwards."""
-        async with self._changing:
-            code = self._get(qrcode)
+
+        async def work(code: _Code) -> None:
             if user_id is not None and code.record.user_id is None:
                 await self._scan(code, user_id)
             await self._confirm(code, user_id)
-            return self._view(code)
+
+        return await self._work_on(qrcode, work)
 
     async def require_code(self, qrcode: str, digits: str | None) -> CodeView:
         """Ask the client for the digits that the phone shows."""
-        async with self._changing:
-            code = self._get(qrcode)
+
+        async def work(code: _Code) -> None:
             length = self._knobs(code.record.user_id).whole("qr.code_len")
             if digits is not None and not (len(digits) == length and digits.isascii() and digits.isdigit()):
                 message = f"the code to type has {length} digits (knob qr.code_len), not {digits!r}"
                 raise InvalidRequestError(message)
             self._refuse_over(code)
-            digits = self._state.ids.digits(length) if digits is None else digits
-            await self._change(code, status=LoginStatus.NEED_VERIFY_CODE, digits=digits, attempts=0)
-            return self._view(code)
+            asked = self._state.ids.digits(length) if digits is None else digits
+            await self._change(code, status=LoginStatus.NEED_VERIFY_CODE, digits=asked, attempts=0)
+
+        return await self._work_on(qrcode, work)
 
     async def redirect(self, qrcode: str, host: str) -> CodeView:
         """Send the client to another host."""
         if not _HOST.fullmatch(host):
             message = f"a host is a name and perhaps a port, without a scheme or a path, not {host!r}"
             raise InvalidRequestError(message)
-        async with self._changing:
-            code = self._get(qrcode)
+
+        async def work(code: _Code) -> None:
             self._refuse_over(code)
             await self._change(code, status=LoginStatus.SCANNED_BUT_REDIRECT, redirect_host=host)
-            return self._view(code)
+
+        return await self._work_on(qrcode, work)
 
     async def expire(self, qrcode: str) -> CodeView:
         """End a code."""
+        return await self._work_on(qrcode, lambda code: self._change(code, status=LoginStatus.EXPIRED))
+
+    async def _work_on(self, qrcode: str, work: Callable[[_Code], Awaitable[None]]) -> CodeView:
+        """Change a code as it is in the store; again if another process changed it meanwhile.
+
+        Raises:
+            UnknownThingError: There is no such code.
+        """
         async with self._changing:
-            code = self._get(qrcode)
-            await self._change(code, status=LoginStatus.EXPIRED)
-            return self._view(code)
+            code = await self._get(qrcode)
+            while True:
+                try:
+                    await work(code)
+                except _MovedError:
+                    code = await self._get(qrcode, must_look=True)
+                else:
+                    return self._view(code)
 
     async def _scan(self, code: _Code, user_id: str) -> None:
         if await self._state.store.person(user_id) is None:
@@ -211,11 +231,14 @@ class Codes:
             message = f"the client has not sent the digits of the code {code.record.qrcode} yet"
             raise ConflictError(message)
         bot = await self._bots.bind(replace(code.record, status=LoginStatus.CONFIRMED), owner)
+        if bot is None:
+            raise _MovedError
         self._changed(code, replace(code.record, status=LoginStatus.CONFIRMED, bot_id=bot.bot_id))
 
-    async def _enter(self, code: _Code, entered: str) -> None:
+    async def _enter(self, qrcode: str, entered: str) -> None:
         """Compare what the client sent with the digits; each wrong attempt counts."""
-        async with self._changing:
+
+        async def work(code: _Code) -> None:
             if self._status(code) != LoginStatus.NEED_VERIFY_CODE:
                 return
             if entered.strip() == code.record.digits:
@@ -225,6 +248,8 @@ class Codes:
             is_blocked = attempts >= self._knobs(code.record.user_id).whole("qr.code_attempts")
             status = LoginStatus.VERIFY_CODE_BLOCKED if is_blocked else LoginStatus.NEED_VERIFY_CODE
             await self._change(code, status=status, attempts=attempts)
+
+        await self._work_on(qrcode, work)
 
     async def _wait(self, code: _Code, host: str, hold: Hold) -> None:
         """Wait until the status is another than the one that was told last."""
@@ -261,12 +286,17 @@ class Codes:
             attempts=old.attempts if attempts is None else attempts,
             redirect_host=redirect_host or old.redirect_host,
         )
-        await self._state.store.put_code(record)
+        if not await self._state.store.change_code(old, record):
+            raise _MovedError
         self._changed(code, record)
 
     def _changed(self, code: _Code, record: CodeRecord) -> None:
         code.record = record
         self._tell(code)
+        self._state.peers.tell("code", record.qrcode)
+        self._wake(code)
+
+    def _wake(self, code: _Code) -> None:
         for hold in code.holds:
             hold.end(Ending.NEWS)
 
@@ -322,11 +352,60 @@ class Codes:
             for code in old:
                 self._codes.pop(code.record.qrcode, None)
 
-    def _get(self, qrcode: str) -> _Code:
-        code = self._codes.get(qrcode)
+    async def _get(self, qrcode: str, *, must_look: bool = False) -> _Code:
+        code = await self._find(qrcode, must_look=must_look)
         if code is None:
             raise UnknownThingError("code", qrcode)
         return code
+
+    async def _find(self, qrcode: str, *, must_look: bool = False) -> _Code | None:
+        """Return a code, or None; where others write too, memory is not believed without a look into the store."""
+        if not (self._state.peers.is_shared or must_look):
+            return self._codes.get(qrcode)
+        record = await self._state.store.code(qrcode)
+        if record is None:
+            self._drop(qrcode)
+            return None
+        return self._take(record)
+
+    async def _look_at_all(self) -> None:
+        """Take up what other processes did to codes."""
+        if not self._state.peers.is_shared:
+            return
+        records = await self._state.store.codes()
+        for qrcode in self._codes.keys() - {record.qrcode for record in records}:
+            self._drop(qrcode)
+        self._codes = {record.qrcode: self._take(record) for record in reversed(records)}
+
+    async def look_again(self, qrcodes: Iterable[str]) -> None:
+        """Take up what other processes did to some codes, and wake whoever waits for them or for a new one."""
+        for qrcode in qrcodes:
+            if qrcode in self._codes:
+                await self._find(qrcode)
+        for hold in self._newcomers:
+            hold.end(Ending.NEWS)
+
+    @property
+    def awaited(self) -> list[str]:
+        """The codes that somebody waits for here."""
+        return [code.record.qrcode for code in self._codes.values() if code.holds]
+
+    def _take(self, record: CodeRecord) -> _Code:
+        """Return a code in memory as the store has it, and wake whoever waits for a change of it."""
+        code = self._codes.get(record.qrcode)
+        if code is None:
+            return self._keep(record)
+        if code.record != record:
+            code.record = record
+            self._wake(code)
+        return code
+
+    def _drop(self, qrcode: str) -> None:
+        """Forget a code that is no more."""
+        code = self._codes.pop(qrcode, None)
+        if code is not None:
+            code.record = replace(code.record, status=LoginStatus.EXPIRED)
+            self._wake(code)
 
     def _keep(self, record: CodeRecord) -> _Code:
         code = self._codes[record.qrcode] = _Code(record)
@@ -336,7 +415,8 @@ class Codes:
 
     def _ran_out(self, code: _Code) -> None:
         if code.record.status not in _OVER:
-            self._changed(code, code.record)
+            self._tell(code)
+            self._wake(code)
 
     def _view(self, code: _Code) -> CodeView:
         record = code.record

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 from ilink.errors import RemoteProtocolError, StoreError
 from ilink.gateway.arrivals import Arrivals, CdnRefusalError, is_old
@@ -29,6 +29,8 @@ __all__ = ["CdnRefusalError", "MediaRoom", "MediaWord"]
 _log = logging.getLogger(__name__)
 
 _POINTER: Final = b"encrypt_query_param"
+_ABANDONED_SECONDS: Final = 24 * 3600.0
+"""When a file that is half written, and that another process may still be writing, counts as given up."""
 _SWEEP_MS: Final = 600_000
 """How often old blobs are looked for at most, by the gateway's clock."""
 
@@ -38,10 +40,11 @@ class MediaRoom:
 
     Args:
         state: What the rules share.
-        folder: Where blobs and their records live.
+        folder: Where blobs live.
+        records: What is known of each.
         owner_of: Returns who confirmed the bot with a number, or None: the person meant where a blob names nobody.
-        synchronous: As for the gateway's own store.
         blobs: Where the bytes go; files in the folder by default.
+        is_shared: Whether other processes write to the same place.
     """
 
     def __init__(
@@ -49,14 +52,16 @@ class MediaRoom:
         state: GatewayState,
         folder: Path,
         *,
+        records: MediaRecords,
         owner_of: Callable[[int], Awaitable[str | None]],
-        synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         blobs: BlobStore | None = None,
+        is_shared: bool = False,
     ) -> None:
         self._state = state
         self._folder = folder
         self._owner_of = owner_of
-        self._records = MediaRecords(folder / "media.sqlite", synchronous=synchronous)
+        self._records = records
+        self._is_shared = is_shared
         self._blobs: BlobStore = blobs or FolderBlobs(folder / "blobs")
         self._plain = PlainBytes(self._blobs)
         self._arrivals = Arrivals(state, self._records, self._blobs, self._plain)
@@ -67,7 +72,7 @@ class MediaRoom:
     async def __aenter__(self) -> Self:
         await self._exits.enter_async_context(self._records)
         if isinstance(self._blobs, FolderBlobs):
-            await self._blobs.clean()
+            await self._blobs.clean(untouched_for=_ABANDONED_SECONDS if self._is_shared else 0.0)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:

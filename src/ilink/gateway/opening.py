@@ -10,6 +10,7 @@ from ilink.gateway.events import EventStream
 from ilink.gateway.holds import Waiting
 from ilink.gateway.ids import IdSource
 from ilink.gateway.knobs import Knobs
+from ilink.gateway.peers import Peers
 from ilink.gateway.settings import take_up_knobs
 from ilink.gateway.state import GatewayState
 from ilink.storage.gateway import GatewayStore
@@ -25,6 +26,7 @@ async def open_state(
     knobs: Knobs,
     first_config: tuple[str, Mapping[str, object]],
     events: EventStream,
+    peers: Peers,
     urls: tuple[str, str],
 ) -> GatewayState:
     """Return the shared state of a gateway whose store is open, and note in the store that it runs again.
@@ -36,9 +38,10 @@ async def open_state(
         knobs: Those of the arguments; they become the ones that were stored where the arguments say nothing else.
         first_config: The profile and the knobs that the arguments name.
         events: Where it is told what happens.
+        peers: The other processes.
         urls: Where the API and the CDN are reached.
     """
-    incarnation = int(meta.get("incarnation", "-1")) + 1
+    incarnation = await store.count_up("incarnation")
     stored = meta.get("seed")
     ids = IdSource(seed if seed is not None else int(stored) if stored else None, incarnation=incarnation)
     clock = Clock()
@@ -51,17 +54,23 @@ async def open_state(
         knobs=knobs,
         events=events,
         waiting=Waiting(clock),
-        cursor_key=bytes.fromhex(meta["cursor_key"]) if "cursor_key" in meta else ids.bytes("cursor", 32),
+        peers=peers,
+        cursor_key=await _cursor_key(store, meta, ids),
         api_url=urls[0],
         cdn_url=urls[1],
     )
     await store.put_meta(
         {
-            "cursor_key": state.cursor_key.hex(),
             "seed": "" if ids.seed is None else str(ids.seed),
-            "incarnation": str(incarnation),
             "profile": knobs.profile,
             "knobs": json.dumps(knobs.values),
         }
     )
     return state
+
+
+async def _cursor_key(store: GatewayStore, meta: Mapping[str, str], ids: IdSource) -> bytes:
+    """Return the key that all processes of this gateway share: the first that opens makes it."""
+    if "cursor_key" not in meta:
+        meta = await store.claim_meta({"cursor_key": ids.bytes("cursor", 32).hex()})
+    return bytes.fromhex(meta["cursor_key"])

@@ -60,6 +60,9 @@ class ServerOptions:
         data: A folder that keeps the state; None for a temporary one that goes away with the server.
         media_url: Where files are kept, such as `s3://bucket/folder`; None for a folder beside the state. Needs the
             extra `s3`.
+        database_url: `postgresql://...` where the state lives instead of in the folder, so that several gateways may
+            share it. Needs the extra `postgres`.
+        hints_url: `nats://...` where those tell each other what is new; None for the database itself.
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
@@ -76,6 +79,8 @@ class ServerOptions:
     control_names: tuple[str, ...] = ()
     data: Path | None = None
     media_url: str | None = None
+    database_url: str | None = None
+    hints_url: str | None = None
     profile: str = "observed"
     knobs: Mapping[str, object] = field(default_factory=dict[str, object])
     seed: int | None = None
@@ -116,7 +121,7 @@ class GatewayServer:
         _check_tls(options)
         blobs = None if options.media_url is None else await _open_objects(options.media_url)
         async with AsyncExitStack() as stack:
-            folder = _open_folder(stack, options.data)
+            folder = _open_folder(stack, options.data, is_shared=options.database_url is not None)
             authority = open_authority(folder / "tls", now=datetime.now(UTC)) if options.tls else None
             protocol = Listener.bind(options.listen, tls=_tls_context(authority, options.listen))
             stack.callback(protocol.release)
@@ -134,6 +139,8 @@ class GatewayServer:
                     knobs=options.knobs,
                     synchronous=options.synchronous,
                     blobs=blobs,
+                    database_url=options.database_url,
+                    hints_url=options.hints_url,
                 )
             )
             self._guard = Guard(
@@ -219,11 +226,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _open_folder(stack: AsyncExitStack, data: Path | None) -> Path:
+def _open_folder(stack: AsyncExitStack, data: Path | None, *, is_shared: bool) -> Path:
     if data is None:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ilink-gateway-")))
     folder = make_private_folder(data)
-    stack.enter_context(ProcessLock(folder / "gateway.lock", subject=f"the data folder {folder}"))
+    # With a database of its own kind the folder holds files only, and several processes may use it.
+    if not is_shared:
+        stack.enter_context(ProcessLock(folder / "gateway.lock", subject=f"the data folder {folder}"))
     return folder
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
@@ -28,6 +29,7 @@ from ilink.gateway.linter import Linter, inspect_media
 from ilink.gateway.mailboxes import Mailboxes
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.opening import open_state
+from ilink.gateway.peers import Peers
 from ilink.gateway.people import People
 from ilink.gateway.polls import Polls
 from ilink.gateway.problems import UnknownThingError
@@ -59,7 +61,7 @@ from ilink.gateway.views import (
 from ilink.gateway.wire_log import Exchange, WireLog
 from ilink.gateway.writing import Writing
 from ilink.storage.blobs import BlobStore
-from ilink.storage.gateway_sqlite import SqliteGatewayStore
+from ilink.storage.gateway_stores import GatewayStores, open_gateway_stores
 from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
@@ -77,6 +79,8 @@ class Gateway:
         knobs: Knobs that differ from the profile.
         synchronous: "FULL" survives a power cut; "NORMAL" the death of the process; "OFF" is for tests.
         blobs: Where files go; a folder beside the database by default.
+        database_url: `postgresql://...` where the state lives instead of in the folder; other processes may share it.
+        hints_url: `nats://...` where those processes tell each other what is new; by default through the database.
 
     Attributes:
         admission: How much one address may ask.
@@ -94,6 +98,8 @@ class Gateway:
         knobs: Mapping[str, object] | None = None,
         synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL",
         blobs: BlobStore | None = None,
+        database_url: str | None = None,
+        hints_url: str | None = None,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
@@ -108,17 +114,19 @@ class Gateway:
         self._wire = WireLog()
         self._linter = Linter()
         self._media: MediaRoom | None = None
-        self._store: SqliteGatewayStore | None = None
+        self._urls_of_state = (database_url, hints_url)
+        self._exits: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
-        self._store = await SqliteGatewayStore(
-            self._folder / "gateway.sqlite", synchronous=self._synchronous
-        ).__aenter__()
-        try:
-            await self._open(self._store)
-        except BaseException:
-            await self._store.aclose()
-            raise
+        database_url, hints_url = self._urls_of_state
+        async with AsyncExitStack() as exits:
+            stores = await exits.enter_async_context(
+                open_gateway_stores(
+                    self._folder, database_url=database_url, hints_url=hints_url, synchronous=self._synchronous
+                )
+            )
+            await self._open(stores, exits)
+            self._exits = exits.pop_all()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -126,19 +134,17 @@ class Gateway:
 
     async def aclose(self) -> None:
         """Answer every held poll empty, wait for what is being stored, and close."""
-        if self._store is None:
+        exits, self._exits = self._exits, None
+        if exits is None:
             return
         self.stop_waiting()
         await asyncio.sleep(0)  # those who were let go take their last step before the store closes
         try:
             await self._bots.store_progress()
         finally:
-            store, self._store = self._store, None
             self._state.clock.reset()
-            media, self._media = self._media, None
-            if media is not None:
-                await media.aclose()
-            await store.aclose()
+            self._media = None
+            await exits.aclose()
 
     def stop_waiting(self) -> None:
         """Answer every held poll and every wait with what there is, now and from now on: the first step of stopping."""
@@ -210,7 +216,7 @@ class Gateway:
 
     async def codes(self) -> list[CodeView]:
         """Return the login codes that are remembered, newest first."""
-        return self._codes.views()
+        return await self._codes.views()
 
     async def code(self, qrcode: str) -> CodeView:
         """Return one login code.
@@ -218,7 +224,7 @@ class Gateway:
         Raises:
             UnknownThingError: There is none.
         """
-        return self._codes.view(qrcode)
+        return await self._codes.view(qrcode)
 
     async def scan(self, qrcode: str, user_id: UserId) -> CodeView:
         """Let a person scan a code: it becomes `scaned`, `need_verifycode` or `binded_redirect`.
@@ -581,8 +587,9 @@ class Gateway:
         """The gateway's own time, aware and in UTC."""
         return self._state.now
 
-    async def _open(self, store: SqliteGatewayStore) -> None:
+    async def _open(self, stores: GatewayStores, exits: AsyncExitStack) -> None:
         """Take up what is stored: keys, seed, knobs, time and codes."""
+        store = stores.gateway
         meta = await store.meta()
         self._state = await open_state(
             store,
@@ -591,14 +598,22 @@ class Gateway:
             knobs=self._knobs,
             first_config=self._first_config,
             events=self._events,
+            peers=Peers(stores.hints, is_shared=stores.is_shared),
             urls=self._urls,
         )
         self._build()
         self._settings.load(meta)
         await self._codes.load()
-        self._media = await MediaRoom(
-            self._state, self._folder, owner_of=self._owner_of, synchronous=self._synchronous, blobs=self._blobs
-        ).__aenter__()
+        self._media = await exits.enter_async_context(
+            MediaRoom(
+                self._state,
+                self._folder,
+                records=stores.media,
+                owner_of=self._owner_of,
+                blobs=self._blobs,
+                is_shared=stores.is_shared,
+            )
+        )
         self._furnish(self._media)
 
     def _furnish(self, media: MediaRoom) -> None:

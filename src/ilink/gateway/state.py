@@ -11,6 +11,7 @@ from ilink.gateway.events import EventKind, EventStream
 from ilink.gateway.holds import Waiting
 from ilink.gateway.ids import IdSource
 from ilink.gateway.knobs import Knobs, Readings
+from ilink.gateway.peers import Peers
 from ilink.storage.gateway import GatewayStore
 
 __all__ = ["GatewayState", "Party"]
@@ -39,6 +40,7 @@ class GatewayState:
     knobs: Knobs
     events: EventStream
     waiting: Waiting
+    peers: Peers
     cursor_key: bytes
     api_url: str
     cdn_url: str

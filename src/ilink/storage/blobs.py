@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -100,19 +101,27 @@ class FolderBlobs:
     Files survive the death of the process from `commit` on; after a power cut the newest may be missing or short.
 
     Args:
-        folder: Where they live; made if missing. One process at a time, which whoever owns the folder sees to.
+        folder: Where they live; made if missing. Several processes may share it, on one machine or through a file
+            system that they all see.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def clean(self) -> None:
-        """Make the folder, and remove what a process that died was writing. Call it once, before anything else."""
+    async def clean(self, *, untouched_for: float = 0.0) -> None:
+        """Make the folder, and remove what a process that died was writing. Call it once, before anything else.
+
+        Args:
+            untouched_for: Only what nobody has written to for so many seconds: for a folder that others write to.
+        """
 
         def work() -> None:
             make_private_folder(self._folder)
+            latest = time.time() - untouched_for
             for leftover in make_private_folder(self._folder / _HIDDEN).iterdir():
-                leftover.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another process is done with it
+                    if untouched_for == 0 or leftover.stat().st_mtime < latest:
+                        leftover.unlink()
 
         await in_thread(work)
 

@@ -14,6 +14,7 @@ from typing import Final, Literal, Protocol
 __all__ = [
     "MOST_UNREAD",
     "BotRecord",
+    "Bound",
     "ChatFacts",
     "ChatLine",
     "ChatRecord",
@@ -64,6 +65,14 @@ class BotRecord:
     acked_seq: int
     last_poll_ms: int | None
     is_notified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A bot that was added: its number in the store, and the ids of the bots that it replaced."""
+
+    number: int
+    replaced: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +374,14 @@ class GatewayStore(Protocol):
         """Set meta values."""
         ...
 
+    async def claim_meta(self, values: dict[str, str]) -> dict[str, str]:
+        """Set the meta values that are not set yet, and return all: of several who claim one, the first has it."""
+        ...
+
+    async def count_up(self, name: str) -> int:
+        """Raise a meta value that counts, and return it; the first is 0, and nobody gets one twice."""
+        ...
+
     async def add_person(self, person: PersonRecord) -> None:
         """Add a person."""
         ...
@@ -385,15 +402,19 @@ class GatewayStore(Protocol):
         """Return a bot."""
         ...
 
+    async def bots_numbered(self, numbers: Sequence[int]) -> list[BotRecord]:
+        """Return the bots that have some numbers; a number that is none's is no error."""
+        ...
+
     async def live_bots(self, owner_user_id: str) -> list[BotRecord]:
         """Return the live bots of a person."""
         ...
 
-    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> tuple[int, list[str]]:
-        """Add a bot, store its code, and replace the owner's other live bots from a time on.
+    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> Bound | None:
+        """Add a bot, store its code, and replace the owner's other live bots from a time on; None replaces none.
 
         Returns:
-            The new bot's number, and the ids of the replaced ones. `revoke_others_ms=None` replaces none.
+            The new bot's number and whom it replaced; None when the stored code has a bot already: nothing changed.
         """
         ...
 
@@ -415,6 +436,14 @@ class GatewayStore(Protocol):
 
     async def put_code(self, code: CodeRecord) -> None:
         """Store a code as it is now."""
+        ...
+
+    async def change_code(self, old: CodeRecord, new: CodeRecord) -> bool:
+        """Store a changed code if it still is as it was; else change nothing and return False."""
+        ...
+
+    async def code(self, qrcode: str) -> CodeRecord | None:
+        """Return a code."""
         ...
 
     async def codes(self) -> list[CodeRecord]:

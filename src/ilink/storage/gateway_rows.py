@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any, Final
+from typing import Final
 
 from ilink.storage.gateway import MOST_UNREAD, ChatLine, EntryRecord, SavedState
+from ilink.storage.gateway_records import BOT_COLUMNS, SELECT_ENTRY, bot_values, entry_values, read_entry
 
-__all__ = ["SELECT_ENTRY", "Row", "clear", "read_chat_lines", "read_entry", "read_newest", "restore", "select_chat"]
+__all__ = ["clear", "read_chat_lines", "read_newest", "restore", "select_chat"]
 
-Row = tuple[Any, ...]
-"""A row; what its columns hold is said where it is read."""
-
-SELECT_ENTRY: Final = (
-    "SELECT n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire FROM entry"
-)
 _CLEAR: Final = (
     "DELETE FROM person",
     "DELETE FROM bot",
@@ -54,31 +49,13 @@ def restore(db: sqlite3.Connection, state: SavedState) -> None:
         [(one.user_id, one.name, one.created_ms) for one in state.people],
     )
     db.executemany(
-        "INSERT INTO bot (id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq,"
-        " handed_seq, acked_seq, last_poll_ms, is_notified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                bot.number,
-                bot.bot_id,
-                bot.owner_user_id,
-                bot.state,
-                bot.generation,
-                bot.created_ms,
-                bot.token_hash,
-                bot.revoke_ms,
-                bot.head_seq,
-                bot.handed_seq,
-                bot.acked_seq,
-                bot.last_poll_ms,
-                bot.is_notified,
-            )
-            for bot in state.bots
-        ],
+        f"INSERT INTO bot ({BOT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        [bot_values(bot) for bot in state.bots],
     )
     db.executemany(
         "INSERT INTO entry (n, bot, user_id, direction, seq, client_id, at_ms, state, shown_ms, why, cut, wire)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [_entry_values(entry) for entry in state.entries],
+        [entry_values(entry) for entry in state.entries],
     )
     for bot, chat in state.chats:
         db.execute(
@@ -135,38 +112,3 @@ def read_chat_lines(db: sqlite3.Connection, *, user_id: str | None, limit: int) 
             )
         )
     return lines
-
-
-def read_entry(row: Row) -> EntryRecord:
-    """Return a row of `SELECT_ENTRY` as a value."""
-    return EntryRecord(
-        n=row[0],
-        bot=row[1],
-        user_id=row[2],
-        is_outgoing=bool(row[3]),
-        seq=row[4],
-        client_id=row[5],
-        at_ms=row[6],
-        state=row[7],
-        shown_ms=row[8],
-        why=row[9],
-        cut=row[10],
-        wire=row[11],
-    )
-
-
-def _entry_values(entry: EntryRecord) -> tuple[object, ...]:
-    return (
-        entry.n,
-        entry.bot,
-        entry.user_id,
-        entry.is_outgoing,
-        entry.seq,
-        entry.client_id,
-        entry.at_ms,
-        entry.state,
-        entry.shown_ms,
-        entry.why,
-        entry.cut,
-        entry.wire,
-    )

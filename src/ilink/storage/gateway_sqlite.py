@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Final, Literal, Self
 
 from ilink.storage.gateway import (
     BotRecord,
+    Bound,
     ChatFacts,
     ChatLine,
     ChatRecord,
@@ -29,32 +29,35 @@ from ilink.storage.gateway import (
     TokenFacts,
     UploadTicketRecord,
 )
-from ilink.storage.gateway_rows import (
+from ilink.storage.gateway_records import (
+    CODE_COLUMNS,
+    SELECT_BOT,
+    SELECT_CHAT,
+    SELECT_CODE,
     SELECT_ENTRY,
+    SELECT_TICKET,
+    SELECT_UPLOAD,
+    UPLOAD_COLUMNS,
     Row,
-    clear,
-    read_chat_lines,
+    code_values,
+    read_bot,
+    read_chat,
+    read_code,
     read_entry,
-    read_newest,
-    restore,
-    select_chat,
+    read_ticket,
+    read_upload,
+    upload_values,
 )
+from ilink.storage.gateway_rows import clear, read_chat_lines, read_newest, restore, select_chat
 from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
 
-_SELECT_BOT: Final = (
-    "SELECT id, bot_id, owner_user_id, state, generation, created_ms, token_hash, revoke_ms, head_seq, handed_seq,"
-    " acked_seq, last_poll_ms, is_notified FROM bot"
-)
 _COUNT_ENTRIES: Final = "SELECT count(*), max(n) FROM entry"
-_SELECT_CODE: Final = (
-    "SELECT qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits, attempts, redirect_host,"
-    " bot_id FROM code"
-)
-_PUT_CODE: Final = (
-    "INSERT OR REPLACE INTO code (qrcode, url, secret, status, created_ms, expires_ms, known_bots, user_id, digits,"
-    " attempts, redirect_host, bot_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_CODE: Final = f"INSERT OR REPLACE INTO code ({CODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
+_CHANGE_CODE: Final = (
+    "UPDATE code SET status = ?, user_id = ?, digits = ?, attempts = ?, redirect_host = ?, bot_id = ? WHERE qrcode = ?"
+    " AND status = ? AND user_id IS ? AND digits IS ? AND attempts = ? AND redirect_host IS ? AND bot_id IS ?"
 )
 _ADD_SEND: Final = (
     "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
@@ -69,12 +72,6 @@ _SEND_FACTS: Final = (
     " LEFT JOIN context_token AS token ON token.token = :token AND token.bot = :bot AND token.user_id = :user_id"
 )
 """The first accepted send with the client id, the chat, and the context token, each where there is one."""
-_SELECT_CHAT: Final = "SELECT user_id, last_inbound_ms, sends, context_token FROM chat"
-_SELECT_TICKET: Final = "SELECT ticket, bot, user_id, issued_ms FROM typing_ticket"
-_SELECT_UPLOAD: Final = (
-    "SELECT param, bot, user_id, filekey, media_type, plain_bytes, plain_md5, cipher_bytes, aes_key, is_thumbnail,"
-    " issued_ms, used_ms FROM upload_ticket"
-)
 
 
 class SqliteGatewayStore:
@@ -115,6 +112,28 @@ class SqliteGatewayStore:
         """Set meta values."""
         await self._write_many("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", list(values.items()))
 
+    async def claim_meta(self, values: dict[str, str]) -> dict[str, str]:
+        """Set the meta values that are not set yet, and return all."""
+
+        def work(db: sqlite3.Connection) -> dict[str, str]:
+            db.executemany("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", list(values.items()))
+            return dict(db.execute("SELECT name, value FROM meta").fetchall())
+
+        return await self._database.write(work)
+
+    async def count_up(self, name: str) -> int:
+        """Raise a meta value that counts, and return it; the first is 0."""
+
+        def work(db: sqlite3.Connection) -> int:
+            query = (
+                "INSERT INTO meta (name, value) VALUES (?, '0')"
+                " ON CONFLICT DO UPDATE SET value = CAST(value AS INTEGER) + 1 RETURNING value"
+            )
+            (value,) = db.execute(query, (name,)).fetchone()
+            return int(value)
+
+        return await self._database.write(work)
+
     async def add_person(self, person: PersonRecord) -> None:
         """Add a person."""
         await self._write(
@@ -134,22 +153,35 @@ class SqliteGatewayStore:
 
     async def bots(self) -> list[BotRecord]:
         """Return all bots, oldest first."""
-        return [_bot(row) for row in await self._rows(_SELECT_BOT + " ORDER BY id")]
+        return [read_bot(row) for row in await self._rows(SELECT_BOT + " ORDER BY id")]
 
     async def bot(self, bot_id: str) -> BotRecord | None:
         """Return a bot."""
-        rows = await self._rows(_SELECT_BOT + " WHERE bot_id = ?", (bot_id,))
-        return _bot(rows[0]) if rows else None
+        rows = await self._rows(SELECT_BOT + " WHERE bot_id = ?", (bot_id,))
+        return read_bot(rows[0]) if rows else None
+
+    async def bots_numbered(self, numbers: Sequence[int]) -> list[BotRecord]:
+        """Return the bots that have some numbers; a number that is none's is no error."""
+
+        def work(db: sqlite3.Connection) -> list[BotRecord]:
+            query = SELECT_BOT + " WHERE id = ?"
+            rows = [row for number in numbers for row in db.execute(query, (number,))]
+            return [read_bot(row) for row in rows]
+
+        return await self._database.read(work)
 
     async def live_bots(self, owner_user_id: str) -> list[BotRecord]:
         """Return the live bots of a person."""
-        query = _SELECT_BOT + " WHERE owner_user_id = ? AND state = 'live' ORDER BY id"
-        return [_bot(row) for row in await self._rows(query, (owner_user_id,))]
+        query = SELECT_BOT + " WHERE owner_user_id = ? AND state = 'live' ORDER BY id"
+        return [read_bot(row) for row in await self._rows(query, (owner_user_id,))]
 
-    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> tuple[int, list[str]]:
+    async def bind(self, bot: BotRecord, code: CodeRecord, *, revoke_others_ms: int | None) -> Bound | None:
         """Add a bot, store its code, and replace the owner's other live bots from a time on."""
 
-        def work(db: sqlite3.Connection) -> tuple[int, list[str]]:
+        def work(db: sqlite3.Connection) -> Bound | None:
+            query = "SELECT 1 FROM code WHERE qrcode = ? AND bot_id IS NOT NULL"
+            if db.execute(query, (code.qrcode,)).fetchone() is not None:
+                return None
             replaced: list[str] = []
             if revoke_others_ms is not None:
                 rows = db.execute(
@@ -165,7 +197,7 @@ class SqliteGatewayStore:
             )
             _put_code(db, code)
             assert cursor.lastrowid is not None
-            return cursor.lastrowid, replaced
+            return Bound(cursor.lastrowid, tuple(replaced))
 
         return await self._database.write(work)
 
@@ -195,10 +227,20 @@ class SqliteGatewayStore:
         """Store a code as it is now."""
         await self._database.write(lambda db: _put_code(db, code))
 
+    async def change_code(self, old: CodeRecord, new: CodeRecord) -> bool:
+        """Store a changed code if it still is as it was; else change nothing and return False."""
+        values = (*_state_of(new), new.qrcode, *_state_of(old))
+        return await self._database.write(lambda db: db.execute(_CHANGE_CODE, values).rowcount > 0)
+
+    async def code(self, qrcode: str) -> CodeRecord | None:
+        """Return a code."""
+        rows = await self._rows(SELECT_CODE + " WHERE qrcode = ?", (qrcode,))
+        return read_code(rows[0]) if rows else None
+
     async def codes(self) -> list[CodeRecord]:
         """Return all codes, newest first."""
-        rows = await self._rows(_SELECT_CODE + " ORDER BY created_ms DESC")
-        return [_code(row) for row in rows]
+        rows = await self._rows(SELECT_CODE + " ORDER BY created_ms DESC")
+        return [read_code(row) for row in rows]
 
     async def drop_codes(self, *, expired_before_ms: int) -> None:
         """Forget the codes that ran out before a time, and the secrets of their tokens with them."""
@@ -315,8 +357,8 @@ class SqliteGatewayStore:
 
     async def chats(self, bot: int) -> list[ChatRecord]:
         """Return the chats in which a person has written to the bot."""
-        query = _SELECT_CHAT + " WHERE bot = ? ORDER BY user_id"
-        return [_chat(row) for row in await self._rows(query, (bot,))]
+        query = SELECT_CHAT + " WHERE bot = ? ORDER BY user_id"
+        return [read_chat(row) for row in await self._rows(query, (bot,))]
 
     async def chat_lines(self, *, user_id: str | None, limit: int) -> list[ChatLine]:
         """Return the chats of a person or of all, the one with the newest entry first."""
@@ -337,9 +379,9 @@ class SqliteGatewayStore:
 
     async def chat(self, bot: int, user_id: str) -> ChatRecord | None:
         """Return one chat."""
-        query = _SELECT_CHAT + " WHERE bot = ? AND user_id = ?"
+        query = SELECT_CHAT + " WHERE bot = ? AND user_id = ?"
         rows = await self._rows(query, (bot, user_id))
-        return _chat(rows[0]) if rows else None
+        return read_chat(rows[0]) if rows else None
 
     async def context_tokens(self, bot: int, *, limit: int) -> list[ContextTokenRecord]:
         """Return the newest context tokens of a bot."""
@@ -369,49 +411,32 @@ class SqliteGatewayStore:
 
     async def ticket(self, ticket: str) -> TicketRecord | None:
         """Return a typing ticket."""
-        query = _SELECT_TICKET + " WHERE ticket = ?"
+        query = SELECT_TICKET + " WHERE ticket = ?"
         rows = await self._rows(query, (ticket,))
-        return _ticket(rows[0]) if rows else None
+        return read_ticket(rows[0]) if rows else None
 
     async def chat_ticket(self, bot: int, user_id: str) -> TicketRecord | None:
         """Return the newest typing ticket of a chat."""
-        query = _SELECT_TICKET + " WHERE bot = ? AND user_id = ? ORDER BY issued_ms DESC LIMIT 1"
+        query = SELECT_TICKET + " WHERE bot = ? AND user_id = ? ORDER BY issued_ms DESC LIMIT 1"
         rows = await self._rows(query, (bot, user_id))
-        return _ticket(rows[0]) if rows else None
+        return read_ticket(rows[0]) if rows else None
 
     async def tickets(self, bot: int, *, limit: int) -> list[TicketRecord]:
         """Return the newest typing tickets of a bot."""
-        query = _SELECT_TICKET + " WHERE bot = ? ORDER BY issued_ms DESC LIMIT ?"
-        return [_ticket(row) for row in await self._rows(query, (bot, limit))]
+        query = SELECT_TICKET + " WHERE bot = ? ORDER BY issued_ms DESC LIMIT ?"
+        return [read_ticket(row) for row in await self._rows(query, (bot, limit))]
 
     async def add_upload_tickets(self, tickets: Sequence[UploadTicketRecord]) -> None:
         """Store permissions to upload."""
         await self._write_many(
-            "INSERT INTO upload_ticket (param, bot, user_id, filekey, media_type, plain_bytes, plain_md5, cipher_bytes,"
-            " aes_key, is_thumbnail, issued_ms, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    ticket.param,
-                    ticket.bot,
-                    ticket.user_id,
-                    ticket.filekey,
-                    ticket.media_type,
-                    ticket.plain_bytes,
-                    ticket.plain_md5,
-                    ticket.cipher_bytes,
-                    ticket.aes_key,
-                    ticket.is_thumbnail,
-                    ticket.issued_ms,
-                    ticket.used_ms,
-                )
-                for ticket in tickets
-            ],
+            f"INSERT INTO upload_ticket ({UPLOAD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            [upload_values(ticket) for ticket in tickets],
         )
 
     async def upload_ticket(self, param: str) -> UploadTicketRecord | None:
         """Return a permission to upload."""
-        rows = await self._rows(_SELECT_UPLOAD + " WHERE param = ?", (param,))
-        return _upload_ticket(rows[0]) if rows else None
+        rows = await self._rows(SELECT_UPLOAD + " WHERE param = ?", (param,))
+        return read_upload(rows[0]) if rows else None
 
     async def use_upload_ticket(self, param: str, *, at_ms: int) -> None:
         """Note that a permission to upload was used."""
@@ -434,21 +459,11 @@ class SqliteGatewayStore:
 
 
 def _put_code(db: sqlite3.Connection, code: CodeRecord) -> None:
-    values = (
-        code.qrcode,
-        code.url,
-        code.secret,
-        code.status,
-        code.created_ms,
-        code.expires_ms,
-        json.dumps(code.known_bots),
-        code.user_id,
-        code.digits,
-        code.attempts,
-        code.redirect_host,
-        code.bot_id,
-    )
-    db.execute(_PUT_CODE, values)
+    db.execute(_PUT_CODE, code_values(code))
+
+
+def _state_of(code: CodeRecord) -> tuple[object, ...]:
+    return (code.status, code.user_id, code.digits, code.attempts, code.redirect_host, code.bot_id)
 
 
 def _add_token(db: sqlite3.Connection, bot: int, user_id: str, token: str, at_ms: int) -> None:
@@ -506,63 +521,3 @@ def _recent_sends(db: sqlite3.Connection, draft: SendDraft) -> tuple[int, ...]:
         (draft.bot, draft.user_id, draft.recent_refused, draft.recent),
     )
     return tuple(at for (at,) in rows)
-
-
-def _bot(row: Row) -> BotRecord:
-    return BotRecord(
-        number=row[0],
-        bot_id=row[1],
-        owner_user_id=row[2],
-        state=row[3],
-        generation=row[4],
-        created_ms=row[5],
-        token_hash=row[6],
-        revoke_ms=row[7],
-        head_seq=row[8],
-        handed_seq=row[9],
-        acked_seq=row[10],
-        last_poll_ms=row[11],
-        is_notified=bool(row[12]),
-    )
-
-
-def _code(row: Row) -> CodeRecord:
-    return CodeRecord(
-        qrcode=row[0],
-        url=row[1],
-        secret=row[2],
-        status=row[3],
-        created_ms=row[4],
-        expires_ms=row[5],
-        known_bots=tuple(json.loads(row[6])),
-        user_id=row[7],
-        digits=row[8],
-        attempts=row[9],
-        redirect_host=row[10],
-        bot_id=row[11],
-    )
-
-
-def _chat(row: Row) -> ChatRecord:
-    return ChatRecord(user_id=row[0], last_inbound_ms=row[1], sends=row[2], context_token=row[3])
-
-
-def _ticket(row: Row) -> TicketRecord:
-    return TicketRecord(ticket=row[0], bot=row[1], user_id=row[2], issued_ms=row[3])
-
-
-def _upload_ticket(row: Row) -> UploadTicketRecord:
-    return UploadTicketRecord(
-        param=row[0],
-        bot=row[1],
-        user_id=row[2],
-        filekey=row[3],
-        media_type=row[4],
-        plain_bytes=row[5],
-        plain_md5=row[6],
-        cipher_bytes=row[7],
-        aes_key=row[8],
-        is_thumbnail=bool(row[9]),
-        issued_ms=row[10],
-        used_ms=row[11],
-    )

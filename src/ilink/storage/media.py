@@ -1,4 +1,4 @@
-"""What a CDN remembers of its blobs, in an embedded database."""
+"""What a CDN remembers of its blobs: the seam, and the embedded database behind it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Final, Literal, Protocol, Self
 
+from ilink.storage.gateway_records import Row
 from ilink.storage.sqlite import Database
 
-__all__ = ["MediaFacts", "MediaRecord", "MediaRecords"]
+__all__ = [
+    "MEDIA_COLUMNS",
+    "MediaFacts",
+    "MediaRecord",
+    "MediaRecords",
+    "SqliteMediaRecords",
+    "facts_values",
+    "media_values",
+    "read_media",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +71,64 @@ class MediaRecord:
     facts: MediaFacts | None = None
 
 
-_SELECT: Final = (
-    "SELECT media_id, param, ticket, bot, media_type, aes_key, cipher_bytes, name, created_ms,"
-    " plain_bytes, sha256, md5, mime, problem FROM media"
+class MediaRecords(Protocol):
+    """The records of one CDN. Every method is one unit of work and raises StoreError."""
+
+    async def __aenter__(self) -> Self:
+        """Make them ready."""
+        ...
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Finish what was asked for."""
+        ...
+
+    async def add(self, record: MediaRecord) -> None:
+        """Store a record; one of the same ticket is replaced, because an upload may be repeated."""
+        ...
+
+    async def get(self, media_id: str) -> MediaRecord | None:
+        """Return a record by its name."""
+        ...
+
+    async def find(self, param: str) -> MediaRecord | None:
+        """Return the record that is downloaded by a reference."""
+        ...
+
+    async def find_by_ticket(self, ticket: str) -> MediaRecord | None:
+        """Return the record that was uploaded with a permission."""
+        ...
+
+    async def set_facts(self, media_id: str, facts: MediaFacts) -> None:
+        """Note what was found out about the plain bytes."""
+        ...
+
+    async def delete_before(self, moment_ms: int) -> list[str]:
+        """Forget what was stored before a moment, and return the names."""
+        ...
+
+    async def names(self) -> set[str]:
+        """Return all names."""
+        ...
+
+    async def delete(self, media_ids: Iterable[str]) -> None:
+        """Forget some; a name that is none is no error."""
+        ...
+
+    async def clear(self) -> list[str]:
+        """Forget everything, and return the names."""
+        ...
+
+
+MEDIA_COLUMNS: Final = (
+    "media_id, param, ticket, bot, media_type, aes_key, cipher_bytes, name, created_ms,"
+    " plain_bytes, sha256, md5, mime, problem"
 )
+_SELECT: Final = f"SELECT {MEDIA_COLUMNS} FROM media"  # noqa: S608  # of constants
 _INSERT: Final = "INSERT INTO media VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class MediaRecords:
-    """The records of one CDN; open them with `async with`. Every method is one unit of work and raises StoreError.
+class SqliteMediaRecords:
+    """The records in a file of their own; open them with `async with`.
 
     Args:
         path: The file.
@@ -88,19 +147,7 @@ class MediaRecords:
 
     async def add(self, record: MediaRecord) -> None:
         """Store a record; one of the same ticket is replaced, because an upload may be repeated."""
-        facts = _columns(record.facts)
-        values = (
-            record.media_id,
-            record.param,
-            record.ticket,
-            record.bot,
-            record.media_type,
-            record.aes_key,
-            record.cipher_bytes,
-            record.name,
-            record.created_ms,
-            *facts,
-        )
+        values = media_values(record)
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM media WHERE ticket = ?", (record.ticket,))
@@ -126,7 +173,7 @@ class MediaRecords:
         def work(db: sqlite3.Connection) -> None:
             db.execute(
                 "UPDATE media SET plain_bytes = ?, sha256 = ?, md5 = ?, mime = ?, problem = ? WHERE media_id = ?",
-                (*_columns(facts), media_id),
+                (*facts_values(facts), media_id),
             )
 
         await self._database.write(work)
@@ -163,35 +210,49 @@ class MediaRecords:
 
     async def _one(self, where: str, value: str) -> MediaRecord | None:
         row = await self._database.read(lambda db: db.execute(_SELECT + where, (value,)).fetchone())
-        return None if row is None else _record(row)
+        return None if row is None else read_media(row)
 
 
 _Columns = tuple[int | None, str | None, str | None, str | None, str | None]
 
 
-def _columns(facts: MediaFacts | None) -> _Columns:
+def facts_values(facts: MediaFacts | None) -> _Columns:
+    """Return the last five of the values of `MEDIA_COLUMNS`."""
     if facts is None:
         return (None, None, None, None, None)
     return (facts.plain_bytes, facts.sha256, facts.md5, facts.mime, facts.problem)
 
 
-def _record(
-    row: tuple[str, str, str | None, int, int, str, int, str, int, int | None, str, str, str, str | None],
-) -> MediaRecord:
-    media_id, param, ticket, bot, media_type, aes_key, cipher_bytes, name, created_ms, plain_bytes = row[:10]
-    sha256, md5, mime, problem = row[10:]
+def media_values(record: MediaRecord) -> tuple[object, ...]:
+    """Return the values of `MEDIA_COLUMNS`."""
+    return (
+        record.media_id,
+        record.param,
+        record.ticket,
+        record.bot,
+        record.media_type,
+        record.aes_key,
+        record.cipher_bytes,
+        record.name,
+        record.created_ms,
+        *facts_values(record.facts),
+    )
+
+
+def read_media(row: Row) -> MediaRecord:
+    """Return a row of `MEDIA_COLUMNS` as a value."""
     facts = None
-    if plain_bytes is not None:
-        facts = MediaFacts(plain_bytes=plain_bytes, sha256=sha256, md5=md5, mime=mime, problem=problem)
+    if row[9] is not None:
+        facts = MediaFacts(plain_bytes=row[9], sha256=row[10], md5=row[11], mime=row[12], problem=row[13])
     return MediaRecord(
-        media_id=media_id,
-        param=param,
-        ticket=ticket,
-        bot=bot,
-        media_type=media_type,
-        aes_key=aes_key,
-        cipher_bytes=cipher_bytes,
-        name=name,
-        created_ms=created_ms,
+        media_id=row[0],
+        param=row[1],
+        ticket=row[2],
+        bot=row[3],
+        media_type=row[4],
+        aes_key=row[5],
+        cipher_bytes=row[6],
+        name=row[7],
+        created_ms=row[8],
         facts=facts,
     )
