@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from journal_house import BOT, OpenJournal, sqlite_journals
+from journal_house import BOT, OpenJournal, postgres_journals, sqlite_journals
 
 from ilink.storage.journal import Journal
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 async def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[OpenJournal]:
-    async with sqlite_journals(tmp_path) as open_one:
-        yield open_one
+    if request.param == "sqlite":
+        async with sqlite_journals(tmp_path) as open_one:
+            yield open_one
+    else:
+        async with postgres_journals(request.getfixturevalue("postgres_url")) as open_one:
+            yield open_one
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.journal import Arrival, Draft, InboxState, Journal
+from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.postgres import PostgresDatabase
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, ClientId, Secret, UserId
 
@@ -34,6 +36,21 @@ async def sqlite_journals(folder: Path) -> AsyncIterator[OpenJournal]:
             if await accounts.find(AccountId(name)) is None:
                 await accounts.put(account(name))
             async with SqliteJournal(database, AccountId(name)) as journal:
+                yield journal
+
+        yield open_journal
+
+
+@asynccontextmanager
+async def postgres_journals(url: str) -> AsyncIterator[OpenJournal]:
+    async with PostgresDatabase(url) as database:
+
+        @asynccontextmanager
+        async def open_journal(name: str) -> AsyncIterator[Journal]:
+            await database.execute(
+                "INSERT INTO accounts VALUES ($1, $1, 'http://x', '', 't', 1, 'active', 0) ON CONFLICT DO NOTHING", name
+            )
+            async with PostgresJournal(database, AccountId(name)) as journal:
                 yield journal
 
         yield open_journal

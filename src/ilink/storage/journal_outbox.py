@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from ilink.flows.window import Window
-from ilink.storage.journal import Draft, OutboxState, Outcome, Outgoing, after_outcome
+from ilink.storage.journal import Draft, OutboxState, Outgoing, after_outcome
+from ilink.storage.journal_groups import Settlement
 from ilink.storage.journal_rows import (
     DRAFT,
     DRAFT_COLUMNS,
@@ -26,20 +26,12 @@ from ilink.storage.journal_rows import (
 )
 from ilink.wire.ids import AccountId, ClientId, UserId
 
-__all__ = ["UNSENT", "OutboxTable", "Settlement"]
+__all__ = ["DROPPED", "UNSENT", "OutboxTable"]
 
 UNSENT: Final = "state IN (0, 6, 7)"
 """What still waits, as the partial indexes spell it."""
 
-_DROPPED: Final = "nobody knows whether it arrived, and it was decided not to send it again"
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """An outcome, and when it was one."""
-
-    outcome: Outcome
-    now_ms: int
+DROPPED: Final = "nobody knows whether it arrived, and it was decided not to send it again"
 
 
 class OutboxTable:
@@ -159,7 +151,7 @@ class OutboxTable:
             (
                 int(state),
                 None if is_retry else now_ms,
-                None if is_retry else _DROPPED,
+                None if is_retry else DROPPED,
                 self._account,
                 client_id,
             ),

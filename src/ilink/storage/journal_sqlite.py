@@ -9,14 +9,13 @@ interpreter's lock over and back, which under load takes longer than the stateme
 from __future__ import annotations
 
 import sqlite3
-from asyncio import Event, Future, TaskGroup, get_running_loop
+from asyncio import Future
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 import msgspec
 
-from ilink.errors import IlinkError, RemoteProtocolError, StoreError
+from ilink.errors import RemoteProtocolError
 from ilink.flows.window import Window, heard
 from ilink.storage.journal import (
     Adopted,
@@ -31,7 +30,8 @@ from ilink.storage.journal import (
     Outcome,
     Outgoing,
 )
-from ilink.storage.journal_outbox import OutboxTable, Settlement
+from ilink.storage.journal_groups import Addition, Completion, Group, Groups, Settlement, Stored
+from ilink.storage.journal_outbox import OutboxTable
 from ilink.storage.journal_rows import (
     LETTER,
     WINDOW,
@@ -48,7 +48,6 @@ from ilink.wire.models import WeixinMessage, given
 
 __all__ = ["SqliteJournal"]
 
-T = TypeVar("T")
 Row = tuple[object, ...]
 
 _GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
@@ -56,28 +55,6 @@ _GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
 
 _numbers: Final = msgspec.json.Decoder(list[int])
 _names: Final = msgspec.json.Decoder(list[str])
-
-_LINGER: Final = 0.005
-"""Seconds an outcome waits for others to share a commit with: nobody waits for it."""
-
-
-@dataclass(slots=True)
-class _Completion:
-    runs: tuple[tuple[int, int], ...]
-    drafts: Sequence[Draft]
-    state: bytes | None
-    now_ms: int
-    due_ms: int | None
-    expires_ms: int | None
-    ignored: str | None
-    answer: Future[Completed]
-
-
-@dataclass(slots=True)
-class _Addition:
-    drafts: Sequence[Draft]
-    now_ms: int
-    answer: Future[list[Outgoing]]
 
 
 class SqliteJournal:
@@ -94,14 +71,7 @@ class SqliteJournal:
         self._outbox = OutboxTable(account)
         self._epoch = 0
         self._newest = 0
-        self._completions: list[_Completion] = []
-        self._additions: list[_Addition] = []
-        self._settlements: list[tuple[Settlement, Future[None]]] = []
-        self._has_work = Event()
-        self._tasks = TaskGroup()
-        self._is_lingering = False
-        self._is_closing = False
-        self._is_closed = False
+        self._groups = Groups(self._store, name=f"journal of {account}")
 
     @property
     def account(self) -> AccountId:
@@ -109,14 +79,11 @@ class SqliteJournal:
         return self._account
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        self._tasks.create_task(self._store_forever(), name=f"journal of {self._account}")
+        await self._groups.__aenter__()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self._is_closing = True
-        self._has_work.set()
-        await self._tasks.__aexit__(None, None, None)
+        await self._groups.__aexit__(*exc_info)
 
     async def adopt(self) -> Adopted:
         """Take the journal over; see `Journal`."""
@@ -265,12 +232,8 @@ class SqliteJournal:
         ignored: str | None = None,
     ) -> Future[Completed]:
         """Store the success of a run with everything that follows from it; see `Journal`."""
-        answer: Future[Completed] = get_running_loop().create_future()
         runs = ((sequence, claim), *others)
-        self._completions.append(_Completion(runs, drafts, state, now_ms, due_ms, expires_ms, ignored, answer))
-        self._has_work.set()
-        self._refuse_when_closed()
-        return answer
+        return self._groups.complete(Completion(runs, drafts, state, now_ms, due_ms, expires_ms, ignored))
 
     async def fail(
         self,
@@ -323,11 +286,7 @@ class SqliteJournal:
 
     def enqueue(self, drafts: Sequence[Draft], *, now_ms: int) -> Future[list[Outgoing]]:
         """Store outgoing messages at once, and return the new ones."""
-        answer: Future[list[Outgoing]] = get_running_loop().create_future()
-        self._additions.append(_Addition(drafts, now_ms, answer))
-        self._has_work.set()
-        self._refuse_when_closed()
-        return answer
+        return self._groups.add(Addition(drafts, now_ms))
 
     async def outgoing_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with messages that wait to be sent, in the order of their names."""
@@ -346,13 +305,7 @@ class SqliteJournal:
 
     def settle(self, outcome: Outcome, *, now_ms: int) -> Future[None]:
         """Store what became of an attempt to send, and what it taught about the window."""
-        answer: Future[None] = get_running_loop().create_future()
-        self._settlements.append((Settlement(outcome, now_ms), answer))
-        if len(self._settlements) == 1:  # those after it wait for as long as the first
-            self._is_lingering = True
-            get_running_loop().call_later(_LINGER, self._end_linger)
-        self._refuse_when_closed()
-        return answer
+        return self._groups.settle(Settlement(outcome, now_ms))
 
     async def attach(self, out_sequence: int, item: bytes, *, now_ms: int) -> None:
         """Store what a file became by its upload."""
@@ -484,72 +437,25 @@ class SqliteJournal:
             parked=parked,
         )
 
-    async def _store_forever(self) -> None:
-        """Store what was asked for, all of it in one unit of work, until the journal is closed."""
-        try:
-            while not self._is_closing or self._completions or self._additions or self._settlements:
-                await self._has_work.wait()
-                self._has_work.clear()
-                if self._completions or self._additions or (self._settlements and self._may_settle):
-                    await self._store_waiting()
-        finally:
-            self._is_closed = True
-            self._refuse_when_closed()
+    async def _store(self, group: Group) -> Stored:
+        """Store a group in one unit of work."""
 
-    @property
-    def _may_settle(self) -> bool:
-        """Whether outcomes have waited for others long enough."""
-        return self._is_closing or not self._is_lingering
-
-    def _end_linger(self) -> None:
-        self._is_lingering = False
-        self._has_work.set()
-
-    def _refuse_when_closed(self) -> None:
-        if self._is_closed:
-            self._fail_waiting(StoreError("the journal is closed"))
-
-    def _fail_waiting(self, error: IlinkError) -> None:
-        _fail(error, [completion.answer for completion in self._completions])
-        _fail(error, [addition.answer for addition in self._additions])
-        _fail(error, [answer for _, answer in self._settlements])
-        self._completions, self._additions, self._settlements = [], [], []
-
-    async def _store_waiting(self) -> None:
-        completions, self._completions = self._completions, []
-        additions, self._additions = self._additions, []
-        settlements: list[tuple[Settlement, Future[None]]] = []
-        if self._may_settle:  # else a reply that somebody waits for would wait for outcomes that nobody does
-            settlements, self._settlements = self._settlements, []
-
-        def work(connection: sqlite3.Connection) -> tuple[list[Completed], list[list[Outgoing]]]:
-            # In this order, because what a handler sends at once follows what the handlers before it sent.
-            completed = self._complete_all(connection, completions) if completions else []
+        def work(connection: sqlite3.Connection) -> Stored:
+            completed = self._complete_all(connection, group.completions) if group.completions else []
             added = [
                 list(self._outbox.insert(connection, addition.drafts, addition.now_ms).values())
-                for addition in additions
+                for addition in group.additions
             ]
-            if settlements:
-                self._outbox.settle(connection, [settlement for settlement, _ in settlements], self._is_owner)
-            return completed, added
+            if group.settlements:
+                self._outbox.settle(connection, group.settlements, self._is_owner)
+            return Stored(completed, added)
 
-        try:
-            completed, added = await self._database.write(work)
-        except IlinkError as error:
-            # What was asked for in the meantime follows from what failed, so it fails too: order before progress.
-            _fail(error, [completion.answer for completion in completions])
-            _fail(error, [addition.answer for addition in additions])
-            _fail(error, [answer for _, answer in settlements])
-            self._fail_waiting(error)
-            return
-        _answer([completion.answer for completion in completions], completed)
-        _answer([addition.answer for addition in additions], added)
-        _answer([answer for _, answer in settlements], [None] * len(settlements))
+        return await self._database.write(work)
 
-    def _complete_all(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[Completed]:
+    def _complete_all(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[Completed]:
         return self._send_after(connection, completions, self._finish(connection, completions))
 
-    def _finish(self, connection: sqlite3.Connection, completions: list[_Completion]) -> list[bool]:
+    def _finish(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[bool]:
         """Mark updates as finished, and tell of each completion whether it was accepted.
 
         Its updates still wait, for this run, in our epoch; a second completion of one of them is refused.
@@ -589,7 +495,7 @@ class SqliteJournal:
         return waiting
 
     def _send_after(
-        self, connection: sqlite3.Connection, completions: list[_Completion], taken: list[bool]
+        self, connection: sqlite3.Connection, completions: list[Completion], taken: list[bool]
     ) -> list[Completed]:
         """Store what follows from the completions that were accepted."""
         for completion, is_taken in zip(completions, taken, strict=True):
@@ -776,7 +682,7 @@ def _ignore(connection: sqlite3.Connection, sequences: Sequence[int], reason: st
     )
 
 
-def _store_state(connection: sqlite3.Connection, completion: _Completion, state: bytes) -> None:
+def _store_state(connection: sqlite3.Connection, completion: Completion, state: bytes) -> None:
     sequence, _ = completion.runs[0]
     if not state:
         connection.execute(
@@ -791,18 +697,6 @@ def _store_state(connection: sqlite3.Connection, completion: _Completion, state:
         " ON CONFLICT DO UPDATE SET state = excluded.state, due_ms = excluded.due_ms, expires_ms = excluded.expires_ms",
         (state, completion.due_ms, completion.expires_ms, sequence),
     )
-
-
-def _fail(error: IlinkError, answers: Iterable[Future[Any]]) -> None:
-    for answer in answers:
-        if not answer.done():
-            answer.set_exception(error)
-
-
-def _answer(answers: Sequence[Future[T]], results: Sequence[T]) -> None:
-    for answer, result in zip(answers, results, strict=True):
-        if not answer.done():
-            answer.set_result(result)
 
 
 def _newest(connection: sqlite3.Connection) -> int:
