@@ -137,6 +137,13 @@ class House:
         await page.goto(self.gateway.phone_url + at)
         return page
 
+    async def put_scene(self, **parts: object) -> None:
+        """Put people, bots and messages there at once."""
+        body = json.dumps({"ilink_scene": 1, **parts})
+        headers = {"content-type": "application/json"}
+        async with self.http.put(f"{self.gateway.control_url}/_sim/scene", data=body, headers=headers) as answer:
+            assert answer.status == 204, await answer.text()
+
     def bot(self) -> ScriptedBot:
         return ScriptedBot(self.http, self.gateway.api_url)
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from axe_rules import violations
 from phone_house import BROWSER, LANGUAGES, House, Words, film, open_house
 from playwright.async_api import Page, Route, expect
 
@@ -18,7 +19,6 @@ pytestmark = BROWSER
 DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-AXE = Path(__file__).parent / "vendor/axe.min.js"
 
 
 async def make_person(page: Page, name: str) -> None:
@@ -452,17 +452,3 @@ async def test_axe_finds_nothing_on_what_lies_over_a_chat(
         await expect(page.locator("scan-screen .finder i")).to_be_visible()
         assert await violations(page) == []
         assert (house.complaints, house.strangers) == ([], [])
-
-
-async def violations(page: Page) -> list[str]:
-    """What axe objects to, once everything that moves has come to rest."""
-    await page.evaluate("Promise.allSettled(document.getAnimations().map((one) => one.finished))")
-    if not await page.evaluate("'axe' in window"):
-        # Evaluated from outside: the page's own policy would not let a foreign script in.
-        await page.evaluate(AXE.read_text("utf-8"))
-    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{one['id']}: {node['target']} {node['failureSummary']}"
-        for one in found["violations"]
-        for node in one["nodes"]
-    ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import struct
 import wave
 
@@ -278,24 +277,17 @@ async def requested(page: Page) -> list[str]:
 
 async def long_chat(house: House, count: int) -> str:
     """A chat of so many messages, put there at once as a scene."""
-    scene = {
-        "ilink_scene": 1,
-        "people": [{"name": "alice"}],
-        "bots": [{"id": "1@im.bot", "owner": "alice", "token": "1@im.bot:token"}],
-        "messages": [
-            {
-                "person": "alice",
-                "bot": "1@im.bot",
-                "direction": "out" if number % 2 else "in",
-                "text": f"message {number} " + "and so on " * (number % 13),
-            }
-            for number in range(count)
-        ],
-    }
-    body = io.BytesIO(json.dumps(scene).encode())
-    headers = {"content-type": "application/json"}
-    async with house.http.put(f"{house.gateway.control_url}/_sim/scene", data=body, headers=headers) as answer:
-        assert answer.status == 204, await answer.text()
+    messages = [
+        {
+            "person": "alice",
+            "bot": "1@im.bot",
+            "direction": "out" if number % 2 else "in",
+            "text": f"message {number} " + "and so on " * (number % 13),
+        }
+        for number in range(count)
+    ]
+    bot = {"id": "1@im.bot", "owner": "alice", "token": "1@im.bot:token"}
+    await house.put_scene(people=[{"name": "alice"}], bots=[bot], messages=messages)
     return "1@im.bot"
 
 

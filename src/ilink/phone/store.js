@@ -17,6 +17,9 @@ const CATCH_UP = 1000;
 /** So many chats are in a list of them, the newest ones. */
 const MOST_LINES = 500;
 
+/** So many bots are in the panel of them at most; of a crowd a search finds the others. */
+const MOST_BOTS = 24;
+
 /** What the panel beside the phones can show. */
 export const PANELS = ["bots", "wire", "mischief", "share"];
 
@@ -25,6 +28,8 @@ class Store extends EventTarget {
   people = [];
   bots = [];
   mailboxes = new Map();
+  /** What the panel of bots looks for among a crowd of them. */
+  botSearch = "";
   codes = new Codes(this);
   mischief = new Mischief(this);
   wire = new Wire();
@@ -139,6 +144,26 @@ class Store extends EventTarget {
       .map((bot, place) => ({ bot, place, chat: this.chat(userId, bot.bot_id) }))
       .filter(({ bot, chat }) => bot.state === "live" || chat.newest > 0)
       .sort((a, b) => b.chat.newest - a.chat.newest || Number(isOwn(b.bot)) - Number(isOwn(a.bot)) || b.place - a.place);
+  }
+
+  get isBotCrowd() {
+    return this.bots.length > MOST_BOTS;
+  }
+
+  /** The bots that their panel shows, living and new ones first, and how many others would fit the search. */
+  get botsInView() {
+    const wanted = this.isBotCrowd ? this.botSearch.trim().toLowerCase() : "";
+    const fits = (bot) => !wanted || `${this.person(bot.owner_user_id)?.name ?? ""} ${bot.bot_id}`.toLowerCase().includes(wanted);
+    const found = this.bots.filter(fits).reverse();
+    const isLive = (bot) => bot.state === "live";
+    const sorted = [...found.filter(isLive), ...found.filter((bot) => !isLive(bot))];
+    return { bots: sorted.slice(0, MOST_BOTS), others: Math.max(0, sorted.length - MOST_BOTS) };
+  }
+
+  searchBots(text) {
+    this.botSearch = text;
+    this.#refresh(this.#mailboxesRefresher);
+    this.changed();
   }
 
   unreadOf(userId) {
@@ -489,7 +514,7 @@ class Store extends EventTarget {
   }
 
   async #loadMailboxes() {
-    const live = this.bots.filter((bot) => bot.state === "live");
+    const live = this.botsInView.bots.filter((bot) => bot.state === "live");
     const boxes = await Promise.all(live.map((bot) => api.mailbox(bot.bot_id)));
     this.mailboxes = new Map(boxes.map((box, i) => [live[i].bot_id, box]));
     this.changed();

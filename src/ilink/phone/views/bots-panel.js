@@ -1,9 +1,11 @@
 import { html, nothing } from "../vendor/lit/index.js";
+import { live } from "../vendor/lit/directives/live.js";
 import { repeat } from "../vendor/lit/directives/repeat.js";
 import { t } from "../language.js";
 import { store } from "../store.js";
-import { ago, fullTime, left } from "../times.js";
-import { botAvatar, personAvatar } from "./avatar.js";
+import { ago, fullTime } from "../times.js";
+import "./bot-windows.js";
+import { botAvatar } from "./avatar.js";
 import { icon } from "./icons.js";
 import { View } from "./view.js";
 
@@ -22,11 +24,27 @@ class BotsPanel extends View {
   }
 
   render() {
-    const bots = [...store.bots].reverse().sort((a, b) => Number(b.state === "live") - Number(a.state === "live"));
-    if (bots.length === 0) {
+    if (store.bots.length === 0) {
       return html`<div class="nothing">${icon("bot")}<h3>${t("bots.none.title")}</h3><p>${t("bots.none.text")}</p></div>`;
     }
-    return html`<ul class="bots">${repeat(bots, (bot) => bot.bot_id, (bot) => this.#bot(bot))}</ul>`;
+    const { bots, others } = store.botsInView;
+    return html`
+      ${store.isBotCrowd ? this.#search() : nothing}
+      <ul class="bots">${repeat(bots, (bot) => bot.bot_id, (bot) => this.#bot(bot))}</ul>
+      ${bots.length === 0 ? html`<p class="hint" role="status">${t("bots.nothing_found")}</p>` : nothing}
+      ${others > 0 ? html`<p class="hint">${t("bots.more", { count: others })}</p>` : nothing}
+    `;
+  }
+
+  #search() {
+    const words = t("bots.search", { count: store.bots.length });
+    return html`
+      <form class="filters" role="search" @submit=${(event) => event.preventDefault()}>
+        <label class="find grow">${icon("search")}<span class="unseen">${words}</span>
+          <input type="search" placeholder=${words} .value=${live(store.botSearch)} autocomplete="off" @input=${(event) => store.searchBots(event.target.value)} />
+        </label>
+      </form>
+    `;
   }
 
   #bot(bot) {
@@ -53,30 +71,11 @@ class BotsPanel extends View {
           ${fact("bots.tickets", box?.typing_tickets.length ?? 0, t("bots.tickets.hint"))}
         </dl>
         ${isLive && box?.typing_tickets.length ? tickets(box.typing_tickets) : nothing}
-        ${isLive ? box?.windows.map((one) => this.#window(one)) : nothing}
+        ${isLive && box ? html`<bot-windows .windows=${box.windows}></bot-windows>` : nothing}
         ${isLive
           ? html`<footer>${["expire", "rebind", "rotate"].map((what) => change(bot, what))}</footer>`
           : nothing}
       </li>
-    `;
-  }
-
-  #window(one) {
-    const person = store.person(one.user_id);
-    if (!person) return nothing;
-    const allowance = one.sends + one.sends_left;
-    const words = one.is_open
-      ? t("bots.window.open", { left: one.closes_at ? left(Date.parse(one.closes_at), store.now()) : "∞", sends: one.sends_left })
-      : t("bots.window.closed");
-    return html`
-      <div class="window" data-open=${one.is_open} title=${t("bots.window.hint")}>
-        ${personAvatar(person)}
-        <div>
-          <p><span class="name">${person.name}</span><span>${words}</span></p>
-          <meter min="0" max=${allowance || 1} low=${allowance * 0.3} optimum=${allowance || 1} .value=${one.is_open ? one.sends_left : 0}
-            aria-label=${t("bots.window.meter", { name: person.name })}></meter>
-        </div>
-      </div>
     `;
   }
 }

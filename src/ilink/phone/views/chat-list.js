@@ -1,4 +1,5 @@
 import { html, nothing } from "../vendor/lit/index.js";
+import { live } from "../vendor/lit/directives/live.js";
 import { repeat } from "../vendor/lit/directives/repeat.js";
 import { t } from "../language.js";
 import { store } from "../store.js";
@@ -9,9 +10,17 @@ import { icon } from "./icons.js";
 import { entrySummary } from "./items.js";
 import { View } from "./view.js";
 
+/** So many chats are listed at most; of a crowd a search finds the others. */
+const MOST = 40;
+
 /** A person's chats, newest first. */
 class ChatList extends View {
-  static properties = { userId: {} };
+  static properties = { userId: {}, search: { state: true } };
+
+  constructor() {
+    super();
+    this.search = "";
+  }
 
   /** After a reset this element hears of it before the phone around it takes it away: there is nothing to draw then. */
   shouldUpdate() {
@@ -20,7 +29,9 @@ class ChatList extends View {
 
   render() {
     const person = store.person(this.userId);
-    const chats = store.chatsOf(this.userId);
+    const all = store.chatsOf(this.userId);
+    const isCrowd = all.length > MOST;
+    const chats = isCrowd ? chosen(all, this.search.trim().toLowerCase()) : all;
     return html`
       <div class="screen">
         <header class="bar">
@@ -31,10 +42,25 @@ class ChatList extends View {
             <button class="bare scan" aria-label=${t("chats.scan")} title=${t("chats.scan")} @click=${this.#scan}>${icon("qr")}</button>
           </span>
         </header>
-        ${chats.length > 0
-          ? html`<ul class="chats">${repeat(chats, ({ bot }) => bot.bot_id, (entry) => this.#row(entry))}</ul>`
-          : this.#empty()}
+        ${all.length === 0 ? this.#empty() : nothing}
+        ${all.length > 0
+          ? html`<ul class="chats">
+              ${isCrowd ? html`<li class="seek">${this.#search(all.length)}</li>` : nothing}
+              ${repeat(chats.slice(0, MOST), ({ bot }) => bot.bot_id, (entry) => this.#row(entry))}
+              ${isCrowd && chats.length === 0 ? html`<li class="rest" role="status">${t("chats.nothing_found")}</li>` : nothing}
+              ${chats.length > MOST ? html`<li class="rest">${t("chats.more", { count: chats.length - MOST })}</li>` : nothing}
+            </ul>`
+          : nothing}
       </div>
+    `;
+  }
+
+  #search(count) {
+    return html`
+      <label class="find">${icon("search")}<span class="unseen">${t("chats.search", { count })}</span>
+        <input type="search" placeholder=${t("chats.search", { count })} .value=${live(this.search)} autocomplete="off"
+          @input=${(event) => (this.search = event.target.value)} />
+      </label>
     `;
   }
 
@@ -92,6 +118,10 @@ class ChatList extends View {
   #open(botId) {
     store.openChat(this.userId, botId);
   }
+}
+
+function chosen(chats, wanted) {
+  return wanted ? chats.filter(({ bot }) => `${store.botName(bot.bot_id)} ${bot.bot_id}`.toLowerCase().includes(wanted)) : chats;
 }
 
 customElements.define("chat-list", ChatList);

@@ -4,6 +4,7 @@ import { store } from "../store.js";
 import { countdown } from "../times.js";
 import { personAvatar } from "./avatar.js";
 import { icon } from "./icons.js";
+import "./one-of.js";
 import { qrPicture } from "./qr-picture.js";
 import { View } from "./view.js";
 
@@ -103,15 +104,8 @@ class CodeCard extends View {
   }
 
   #scanners(scanner) {
-    return html`
-      <label><span>${t("code.who")}</span>
-        <select @change=${(event) => (this.chosen = event.target.value)}>
-          ${store.people.map(
-            (person) => html`<option value=${person.user_id} ?selected=${person === scanner}>${person.name}</option>`,
-          )}
-        </select>
-      </label>
-    `;
+    const options = store.people.map((person) => [person.user_id, person.name]);
+    return html`<one-of .label=${t("code.who")} .value=${scanner.user_id} .groups=${[{ options }]} .choose=${(userId) => (this.chosen = userId)}></one-of>`;
   }
 
   #more() {

@@ -2,6 +2,7 @@ import { html, nothing } from "../vendor/lit/index.js";
 import { t } from "../language.js";
 import { store } from "../store.js";
 import { icon } from "./icons.js";
+import "./one-of.js";
 import { View } from "./view.js";
 
 /** What each action needs besides its name, and what a field holds at first; the others need nothing. */
@@ -36,8 +37,8 @@ class FaultForm extends View {
         ${select("fault.action", "action", action.name, fitting.map((one) => same(one.name)), (value) => (this.action = value))}
         <p class="quiet wide" lang="en">${action.words} ${action.evidence ? html`<em>${action.evidence}</em>` : nothing}</p>
         ${(FIELDS[action.name] ?? []).map((field) => fieldView(...field))}
-        ${select("fault.bot", "bot_id", "", [["", t("fault.any")], ...store.bots.map((bot) => [bot.bot_id, store.botName(bot.bot_id)])])}
-        ${select("fault.person", "user_id", "", [["", t("fault.any")], ...store.people.map((person) => [person.user_id, person.name])])}
+        ${anyOf("fault.bot", "bot_id", store.bots.map((bot) => [bot.bot_id, store.botName(bot.bot_id)]))}
+        ${anyOf("fault.person", "user_id", store.people.map((person) => [person.user_id, person.name]))}
         ${input("fault.nth", "nth", "number", "", { min: 1 })} ${input("fault.times.label", "times", "number", "1", { min: 1 })}
         ${input("fault.probability", "probability", "number", "", { min: 0, max: 1, step: "any" })}
         <button class="primary small">${icon("bolt")}${t("fault.set")}</button>
@@ -70,6 +71,10 @@ function readAction({ name }, form) {
 function fieldView(name, kind, first) {
   if (Array.isArray(kind)) return select(name, name, first, kind.map(same));
   return input(name, name, kind === "number" ? "number" : "text", first);
+}
+
+function anyOf(key, name, options) {
+  return html`<one-of .label=${t(key)} .name=${name} .groups=${[{ options: [["", t("fault.any")], ...options] }]}></one-of>`;
 }
 
 function same(text) {

@@ -4,6 +4,7 @@ import { repeat } from "../vendor/lit/directives/repeat.js";
 import { t } from "../language.js";
 import { store } from "../store.js";
 import { icon } from "./icons.js";
+import "./one-of.js";
 import { View } from "./view.js";
 
 /** The switches of the gateway, and what differs for one bot or one person. */
@@ -55,17 +56,14 @@ function whoseView() {
   const { whose, config } = store.mischief;
   const chosen = whose.bot_id ?? whose.user_id ?? "";
   const different = new Set(config.overrides.map((one) => one.bot_id ?? one.user_id));
-  const option = (id, name) => html`<option value=${id} ?selected=${id === chosen}>${different.has(id) ? `• ${name}` : name}</option>`;
-  const choose = ({ target: { value } }) => store.mischief.choose(store.bot(value) ? { bot_id: value } : value ? { user_id: value } : {});
-  return html`
-    <label class="grow"><span class="unseen">${t("knobs.whose")}</span>
-      <select class="whose" .value=${live(chosen)} @change=${choose}>
-        ${option("", t("knobs.whose.all"))}
-        <optgroup label=${t("knobs.whose.bots")}>${store.bots.map((bot) => option(bot.bot_id, store.botName(bot.bot_id)))}</optgroup>
-        <optgroup label=${t("knobs.whose.people")}>${store.people.map((person) => option(person.user_id, person.name))}</optgroup>
-      </select>
-    </label>
-  `;
+  const option = (id, name) => [id, different.has(id) ? `• ${name}` : name];
+  const groups = [
+    { options: [["", t("knobs.whose.all")]] },
+    { title: t("knobs.whose.bots"), options: store.bots.map((bot) => option(bot.bot_id, store.botName(bot.bot_id))) },
+    { title: t("knobs.whose.people"), options: store.people.map((person) => option(person.user_id, person.name)) },
+  ];
+  const choose = (value) => store.mischief.choose(store.bot(value) ? { bot_id: value } : value ? { user_id: value } : {});
+  return html`<one-of class="whose" isUntitled .label=${t("knobs.whose")} .value=${chosen} .groups=${groups} .choose=${choose}></one-of>`;
 }
 
 function profileView(tables, kind) {

@@ -42,7 +42,7 @@ class PeopleBar extends View {
 
   #search(count) {
     return html`
-      <label class="find"><span class="unseen">${t("people.search", { count })}</span>
+      <label class="find">${icon("search")}<span class="unseen">${t("people.search", { count })}</span>
         <input type="search" placeholder=${t("people.search", { count })} .value=${live(this.search)} autocomplete="off"
           @input=${(event) => (this.search = event.target.value)} @keydown=${this.#pressed} />
       </label>

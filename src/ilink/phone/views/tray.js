@@ -6,6 +6,9 @@ import { copyButton } from "./copy.js";
 import { View } from "./view.js";
 import "./code-card.js";
 
+/** So many codes are laid out at most, the newest. */
+const MOST = 6;
+
 /** Login codes of bots, as soon as a client has asked for them; and how to make one. */
 class Tray extends View {
   render() {
@@ -15,8 +18,9 @@ class Tray extends View {
       <aside class="tray" aria-label=${t("codes.title")} ?data-empty=${codes.length === 0}>
         <p class="unseen" role="status">${waiting > 0 ? t("codes.waiting", { count: waiting }) : ""}</p>
         ${codes.length > 0
-          ? repeat(codes, (code) => code.qrcode, (code) => html`<code-card .code=${code}></code-card>`)
+          ? repeat(codes.slice(0, MOST), (code) => code.qrcode, (code) => html`<code-card .code=${code}></code-card>`)
           : store.isReady ? help() : nothing}
+        ${codes.length > MOST ? html`<p class="hint">${t("codes.more", { count: codes.length - MOST })}</p>` : nothing}
       </aside>
     `;
   }

@@ -7,6 +7,7 @@ import { exactTime } from "../times.js";
 import { asCurl, asTest, searchEntries, verdictOf } from "../wire.js";
 import { copyButton } from "./copy.js";
 import { icon } from "./icons.js";
+import "./one-of.js";
 import { View } from "./view.js";
 
 /** So many rows are drawn; a search reaches the others. */
@@ -68,7 +69,8 @@ class WirePanel extends View {
         </label>
         <button type="button" class="plain small" aria-pressed=${this.held !== null} @click=${this.#hold}>${t(this.held ? "wire.go" : "wire.stop")}</button>
         ${choice("wire.endpoint", this.endpoint, [["", t("wire.all")], ...store.wire.endpoints.map((name) => [name, name])], (value) => (this.endpoint = value))}
-        ${choice("wire.bot", this.botId, [["", t("wire.all_bots")], ...bots], (value) => (this.botId = value))}
+        <one-of isUntitled .label=${t("wire.bot")} .value=${this.botId} .choose=${(value) => (this.botId = value)}
+          .groups=${[{ options: [["", t("wire.all_bots")], ...bots] }]}></one-of>
         ${choice("wire.show", this.show, SHOWN.map((name) => [name, t(`wire.show.${name}`)]), (value) => (this.show = value))}
       </form>
     `;
