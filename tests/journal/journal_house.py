@@ -43,17 +43,27 @@ async def sqlite_journals(folder: Path) -> AsyncIterator[OpenJournal]:
 
 @asynccontextmanager
 async def postgres_journals(url: str) -> AsyncIterator[OpenJournal]:
+    """Journals in a schema that other tests have used before; it is emptied first."""
     async with PostgresDatabase(url) as database:
+        tables = "accounts, positions, peers, journals, inbox, outbox, windows, conversations, jobs, results"
+        await database.execute(f"TRUNCATE {tables}")
 
         @asynccontextmanager
         async def open_journal(name: str) -> AsyncIterator[Journal]:
-            await database.execute(
-                "INSERT INTO accounts VALUES ($1, $1, 'http://x', '', 't', 1, 'active', 0) ON CONFLICT DO NOTHING", name
-            )
+            await sign_in(database, name)
             async with PostgresJournal(database, AccountId(name)) as journal:
                 yield journal
 
         yield open_journal
+
+
+async def sign_in(database: PostgresDatabase, name: str) -> None:
+    """Store an account of generation 1, unless it is there."""
+    await database.execute(
+        "INSERT INTO accounts (account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms)"
+        " VALUES ($1, $1, 'http://x', '', 't', 1, 'active', 0) ON CONFLICT DO NOTHING",
+        name,
+    )
 
 
 def arrival(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from journal_house import BOT, OpenJournal, arrival, draft, sqlite_journals
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from journal_house import BOT, OpenJournal, arrival, draft, postgres_journals, sqlite_journals
 from msgspec.structs import replace
 
 from ilink.storage.journal import Arrival, Completed, InboxState, Journal, OutboxState, Outcome, WindowEvent
@@ -103,8 +104,11 @@ class JournalMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.open_journal = self.runner.run(self.house.enter_async_context(sqlite_journals(Path(self.folder.name))))
+        self.open_journal = self.runner.run(self.house.enter_async_context(self._journals()))
         self._start()
+
+    def _journals(self) -> AbstractAsyncContextManager[OpenJournal]:
+        return sqlite_journals(Path(self.folder.name))
 
     def teardown(self) -> None:
         self.runner.run(self.stale_process.aclose())
@@ -464,7 +468,19 @@ class JournalMachine(RuleBasedStateMachine):
             assert self.runner.run(self.journal.read_state(f"u:{user}")) == self.model.states.get(user)
 
 
+class PostgresJournalMachine(JournalMachine):
+    url: ClassVar[str]
+
+    def _journals(self) -> AbstractAsyncContextManager[OpenJournal]:
+        return postgres_journals(self.url)
+
+
+_SETTINGS = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+
 TestJournalModel = JournalMachine.TestCase
-TestJournalModel.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestJournalModel.settings = _SETTINGS
+
+
+def test_the_journal_in_postgresql_does_what_the_model_does(journals_url: str) -> None:
+    PostgresJournalMachine.url = journals_url
+    run_state_machine_as_test(PostgresJournalMachine, settings=settings(_SETTINGS, max_examples=12))
