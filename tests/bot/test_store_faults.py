@@ -32,12 +32,12 @@ class BadDisk:
         self.left = failures
 
     def _worse(self, true_call: Callable[..., Any], name: str) -> Callable[..., Any]:
-        async def call(database: Database, work: Callable[..., Any]) -> Any:
+        async def call(database: Database, work: Callable[..., Any], **how: Any) -> Any:
             if self.left and self.random.random() < self.share[name]:
                 self.left -= 1
                 self.failures += 1
                 raise StoreError("the disk is full")
-            return await true_call(database, work)
+            return await true_call(database, work, **how)
 
         return call
 

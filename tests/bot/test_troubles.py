@@ -34,14 +34,7 @@ folder, url, stop_seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 haste = Backoff(first=0.05, ceiling=0.1, floor=0.0)
 policies = Policies(handler_backoff=haste, send_backoff=haste, stop_seconds=stop_seconds)
 bot = Bot(data=folder, base_url=url, policies=policies)
-connect = ilink.storage.sqlite.Database._connect
-
-def impatient(self, **options):
-    connection = connect(self, **options)
-    connection.execute("PRAGMA busy_timeout = 100")  # instead of five seconds
-    return connection
-
-ilink.storage.sqlite.Database._connect = impatient
+ilink.storage.sqlite._PATIENCE_MS = 100  # instead of five seconds
 
 @bot.on_state
 def tell_state(state):

@@ -195,7 +195,7 @@ async def test_file_that_is_no_database_is_refused(schema: Path, tmp_path: Path)
 
 
 async def test_lock_of_another_process_is_a_typed_error(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    await database.write(lambda connection: connection.execute("PRAGMA busy_timeout = 1").close())
+    monkeypatch.setattr(sqlite, "_PATIENCE_MS", 1)
     other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreLockedError, match="locked by another process"):
@@ -211,3 +211,113 @@ async def test_file_in_the_place_of_the_folder_is_a_store_error(schema: Path, tm
     with pytest.raises(StoreError, match="cannot make the folder"):
         async with Database(tmp_path / "a" / "b.db", schema="probe"):
             pass
+
+
+class TestShortWork:
+    """Short work is committed in the event loop, if that waits for nothing but a quick disk."""
+
+    @pytest.fixture(autouse=True)
+    async def pace(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every disk is quick, however busy the machine is."""
+        monkeypatch.setattr(sqlite, "_QUICK", 60.0)
+        await database.write(put("first"))
+
+    async def where(self, database: Database, key: str) -> int:
+        """Store something short, and return the thread it was stored in."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            put(key)(connection)
+            return threading.get_ident()
+
+        return await database.write(work, is_short=True)
+
+    async def test_it_is_committed_in_the_event_loop_while_the_disk_is_quick(self, database: Database) -> None:
+        assert await self.where(database, "a") == threading.get_ident()
+        assert await database.read(keys) == ["a", "first"]
+
+    async def test_other_work_never_is(self, database: Database) -> None:
+        assert await database.write(lambda _: threading.get_ident()) != threading.get_ident()
+
+    async def test_nothing_is_committed_in_the_event_loop_before_the_disk_is_known(self, schema: Path) -> None:
+        async with Database(schema.parent / "new.db", schema="probe") as new:
+            assert await self.where(new, "a") != threading.get_ident()
+            assert await self.where(new, "b") == threading.get_ident()
+
+    async def test_a_disk_that_hung_is_left_to_the_writer_until_it_was_quick_for_long(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite, "_QUICK", 1.0)
+        database._pace.note(10.0)
+        assert await self.where(database, "a") != threading.get_ident()
+        number = 0
+        while await self.where(database, f"b{number}") != threading.get_ident():
+            number += 1
+        assert number >= 1
+
+    async def test_it_waits_for_what_was_asked_for_before(self, database: Database) -> None:
+        begun, release = threading.Event(), threading.Event()
+
+        def slow(connection: sqlite3.Connection) -> None:
+            begun.set()
+            release.wait(10)
+            put("slow")(connection)
+
+        earlier = asyncio.create_task(database.write(slow))
+        await asyncio.to_thread(begun.wait, 10)
+        short = asyncio.create_task(self.where(database, "a"))
+        await asyncio.sleep(0)
+        assert not short.done()
+        release.set()
+        assert await short != threading.get_ident()
+        await earlier
+
+    async def test_another_process_that_writes_is_waited_for_beside_the_event_loop(self, database: Database) -> None:
+        other = sqlite3.connect(database.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        short = asyncio.create_task(self.where(database, "a"))
+        await asyncio.sleep(0)
+        assert not short.done()
+        other.execute("COMMIT")
+        other.close()
+        assert await short != threading.get_ident()
+
+    async def test_what_it_raises_is_raised_and_nothing_of_it_is_stored(self, database: Database) -> None:
+        def fail(connection: sqlite3.Connection) -> None:
+            put("a")(connection)
+            raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            await database.write(fail, is_short=True)
+        with pytest.raises(StoreError, match="UNIQUE"):
+            await database.write(put("first"), is_short=True)
+        assert await self.where(database, "b") == threading.get_ident()
+        assert await database.read(keys) == ["b", "first"]
+
+    async def test_ctrl_c_in_the_middle_of_it_leaves_the_database_usable(self, database: Database) -> None:
+        def interrupted(connection: sqlite3.Connection) -> None:
+            put("a")(connection)
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            database._commits_here(sqlite._Job(interrupted, asyncio.get_running_loop(), asyncio.Future()))
+        assert await self.where(database, "b") == threading.get_ident()
+        assert await database.read(keys) == ["b", "first"]
+
+    async def test_a_closed_database_says_so(self, database: Database) -> None:
+        await database.aclose()
+        with pytest.raises(StoreError, match="is closed"):
+            await self.where(database, "a")
+
+    @pytest.mark.parametrize("is_short", [True, False])
+    async def test_the_log_is_moved_into_the_file_after_so_many_changes(
+        self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_short: bool
+    ) -> None:
+        monkeypatch.setattr(sqlite, "_MOVED_CHANGES", 10)
+        for number in range(20):
+            await database.write(put(str(number)), is_short=is_short)
+        await database.write(lambda _: None)  # the writer did what it was asked for before
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(database.path.read_bytes())
+        alone = sqlite3.connect(copy)
+        assert len(keys(alone)) >= 10
+        alone.close()

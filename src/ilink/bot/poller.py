@@ -39,6 +39,9 @@ _log = logging.getLogger(__name__)
 _KEEP_CURSOR: Final = 30.0
 """Seconds a cursor that came without updates may stay in memory only."""
 
+_HEAD_START: Final = 6
+"""Turns of the event loop that what came has before the next poll: handled, stored, sent, if nothing waits longer."""
+
 _GREETING: Final = 5.0
 """Seconds that are waited for an answer to notifystart; polling does not depend on it."""
 
@@ -272,6 +275,7 @@ class Poller:
             await self._check_owner()
             return False
         self._cursor = self._stored_cursor = batch.cursor
-        # Handlers come first: what they say is on its way to the disk while the next poll is written.
-        await asyncio.sleep(0)
+        # Handlers come first: what they say is on its way while the next poll is written.
+        for _ in range(_HEAD_START):
+            await asyncio.sleep(0)
         return True

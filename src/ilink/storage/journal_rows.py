@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -32,7 +33,7 @@ __all__ = [
 T = TypeVar("T")
 Row = tuple[object, ...]
 
-_CHUNKS: Final = (64, 32, 24, 20, 16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
+_CHUNKS: Final = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 64)
 """Rows in one statement: few sizes, so that prepared statements are found again, and any batch takes one or two."""
 
 LETTER: Final = (
@@ -61,10 +62,10 @@ _files: Final = msgspec.json.Decoder(OutgoingFile)
 def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """Return rows in pieces of few sizes, so that every statement is one of few texts."""
     start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
+    while left := len(rows) - start:
+        size = _CHUNKS[bisect_right(_CHUNKS, left) - 1]
+        yield rows if size == len(rows) else rows[start : start + size]
+        start += size
 
 
 @cache

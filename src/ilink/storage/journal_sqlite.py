@@ -56,6 +56,9 @@ _GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
 _numbers: Final = msgspec.json.Decoder(list[int])
 _names: Final = msgspec.json.Decoder(list[str])
 
+_SHORT: Final = 32
+"""Messages that are stored in about half a millisecond, the disk left aside."""
+
 
 class SqliteJournal:
     """The journal of one account; open it with `async with`, inside the database's own.
@@ -188,7 +191,7 @@ class SqliteJournal:
                 foreign=foreign,
             )
 
-        ingested = await self._database.write(work)
+        ingested = await self._database.write(work, is_short=len(arrivals) <= _SHORT)
         self._newest = newest
         return ingested
 
@@ -450,7 +453,8 @@ class SqliteJournal:
                 self._outbox.settle(connection, group.settlements, self._is_owner)
             return Stored(completed, added)
 
-        return await self._database.write(work)
+        rows = len(group.completions) + len(group.additions) + len(group.settlements)
+        return await self._database.write(work, is_short=rows <= _SHORT)
 
     def _complete_all(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[Completed]:
         return self._send_after(connection, completions, self._finish(connection, completions))

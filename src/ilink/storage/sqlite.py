@@ -1,8 +1,11 @@
 """An embedded database: one writer thread that commits in groups, and readers beside it.
 
-SQLite lets one connection write at a time, and with `synchronous=FULL` a commit waits for the disk. So all writes go
+SQLite lets one connection write at a time, and with `synchronous=FULL` a commit waits for the disk. So writes go
 through one thread: whatever was asked for while the last commit ran shares the next one, each piece of work in a
 savepoint of its own, so that one that fails takes nobody with it. A write is answered only after its commit.
+
+The way to a thread and back takes about as long as a commit on a quick disk. So short work is committed in the event
+loop while the disk is quick, nothing waits, and no other process is writing.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,6 +26,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from ilink.errors import IlinkError, StoreCorruptError, StoreError, StoreLockedError
 from ilink.storage.private import create_private_file, make_private_folder
+from ilink.storage.sqlite_others import Others, Wait, call_in
 
 __all__ = ["Database", "Work"]
 
@@ -36,11 +39,17 @@ _log = logging.getLogger(__name__)
 _GROUP: int = 256
 """How many units of work share a commit at most, so that the first of them does not wait long for the last."""
 _READERS: int = 2
-_CHECKPOINT_PAGES: int = 4_000
-"""16 MiB of log are moved into the file at once: whose commit that falls to waits for it, and the pages that every
-commit touches are moved once instead of four times as with SQLite's own thousand."""
-_LOOK: float = 0.2
-"""Seconds between two looks for commits of other processes, while somebody waits for one: a read of shared memory."""
+_MOVED_CHANGES: int = 4_000
+"""Changed rows after which the log is moved into the file, by the writer's thread and after it has answered: a few
+megabytes, so that pages that every commit touches are moved once instead of many times."""
+_LOG_PAGES: int = 16_000
+"""64 MiB of log, after which SQLite moves it within a commit: only when the writer could not, as under a long read."""
+_PATIENCE_MS: int = 5_000
+"""How long a lock of another process is waited for, in the writer's thread."""
+_QUICK: float = 0.001
+"""Seconds a commit may take in the event loop, on average: about as long as a handler that does a little."""
+_LATELY: int = 8
+"""Commits that such an average goes back, roughly."""
 
 
 @dataclass(slots=True)
@@ -52,6 +61,7 @@ class _Job(Generic[T]):
     error: BaseException | None = None
 
     def settle(self) -> None:
+        """Answer, unless nobody waits any more."""
         if self.future.done():
             return
         if self.error is not None:
@@ -60,70 +70,25 @@ class _Job(Generic[T]):
             self.future.set_result(self.result)  # type: ignore[arg-type]  # T may itself be None
 
 
-@dataclass(slots=True)
-class _Wait:
-    """Somebody waits for another process to commit; answered with how often that has happened."""
-
-    since: int
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[int]
-
-    def settle(self, count: int) -> None:
-        if not self.future.done():
-            self.future.set_result(count)
-
-    def refuse(self, error: IlinkError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+class _MoveLog:
+    """The log is to be moved into the file."""
 
 
-class _Others:
-    """Counts the commits of other connections, as the writer's own connection sees them: its own do not count."""
+class _Pace:
+    """How long commits take of late: where the disk is quick, waiting for a thread takes longer than for the disk."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._count = 0
-        self._version = self._read()
-        self._looked = time.monotonic()
-        self._waits: list[_Wait] = []
+    def __init__(self) -> None:
+        self._seconds: float | None = None
 
     @property
-    def pause(self) -> float | None:
-        """How long the writer may sleep; None for as long as it likes, because nobody waits."""
-        return _LOOK if self._waits else None
+    def is_quick(self) -> bool:
+        """Whether a commit is worth no thread."""
+        return self._seconds is not None and self._seconds < _QUICK
 
-    def add(self, wait: _Wait) -> None:
-        """Take somebody who waits for the count to differ from what they know."""
-        self._waits.append(wait)
-        self.look()
-
-    def look_now_and_then(self) -> None:
-        """Look for commits of others, unless that was done a moment ago."""
-        if self._waits and time.monotonic() - self._looked >= _LOOK:
-            self.look()
-
-    def close(self, error: IlinkError) -> None:
-        """Let nobody wait any more."""
-        for wait in self._waits:
-            _call_in(wait.loop, partial(wait.refuse, error))
-
-    def look(self) -> None:
-        """Look for commits of others, and tell who waits for them."""
-        self._looked = time.monotonic()
-        version = self._read()
-        if version != self._version:
-            self._version = version
-            self._count += 1
-        for wait in self._waits:
-            if wait.since != self._count:
-                _call_in(wait.loop, partial(wait.settle, self._count))
-        self._waits = [wait for wait in self._waits if wait.since == self._count and not wait.future.done()]
-
-    def _read(self) -> int:
-        try:
-            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:  # whoever writes next is told what is wrong with the file
-            return self._version
+    def note(self, seconds: float) -> None:
+        """Learn from a commit; after one that hung for long, many quick ones have to follow."""
+        before = seconds if self._seconds is None else self._seconds
+        self._seconds = before + (seconds - before) / _LATELY
 
 
 class Database:
@@ -139,8 +104,13 @@ class Database:
         self._path = path
         self._schema = schema
         self._synchronous = synchronous
-        self._jobs: SimpleQueue[_Job[Any] | _Wait | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job[Any] | Wait | _MoveLog | None] = SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._turn = threading.Lock()
+        """Held by who uses the connection that writes: the writer, or an event loop."""
+        self._pace = _Pace()
+        self._moved_at = 0
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -170,8 +140,12 @@ class Database:
             connection.close()
         self._reader_connections.clear()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], *, is_short: bool = False) -> T:
         """Run a unit of work and return its result once it is committed.
+
+        Args:
+            work: The unit. Those that are asked for at the same time may be stored in any order.
+            is_short: Whether it takes well under a millisecond itself, and so may be committed in the event loop.
 
         Raises:
             StoreError: Nothing of this unit was stored: the disk is full, the file is locked or broken, it is closed.
@@ -185,7 +159,10 @@ class Database:
             raise StoreError(message)
         loop = asyncio.get_running_loop()
         job: _Job[T] = _Job(work, loop, loop.create_future())
-        self._jobs.put(job)
+        if is_short and self._commits_here(job):
+            job.settle()
+        else:
+            self._jobs.put(job)
         return await job.future
 
     async def read(self, work: Work[T]) -> T:
@@ -218,7 +195,7 @@ class Database:
             message = f"the database {self._path} is closed"
             raise StoreError(message)
         loop = asyncio.get_running_loop()
-        wait = _Wait(since, loop, loop.create_future())
+        wait = Wait(since, loop, loop.create_future())
         self._jobs.put(wait)
         return await wait.future
 
@@ -229,14 +206,16 @@ class Database:
             connection = self._connect()
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
                 _migrate(connection, self._schema, self._path)
+                connection.execute("PRAGMA busy_timeout = 0")  # an event loop never waits, the writer knows how to
             except BaseException:
                 connection.close()
                 raise
         except sqlite3.Error as error:
             raise self._translate(error) from error
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"{self._path.stem}-read")
+        self._connection, self._moved_at = connection, connection.total_changes
         self._writer = threading.Thread(
             target=self._write_in_groups, args=(connection,), name=f"{self._path.stem}-write", daemon=True
         )
@@ -244,7 +223,7 @@ class Database:
 
     def _connect(self, *, read_only: bool = False) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, cached_statements=256)
-        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         if read_only:
@@ -261,28 +240,58 @@ class Database:
         except sqlite3.Error as error:
             raise self._translate(error) from error
 
+    def _commits_here(self, job: _Job[Any]) -> bool:
+        """Commit in the event loop, if that waits for nothing but a quick disk; False when it is for the writer."""
+        connection = self._connection
+        if connection is None or not self._pace.is_quick or not self._jobs.empty():
+            return False
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            if not _begins(connection):
+                return False
+            self._commit(connection, [job])
+        finally:
+            self._turn.release()
+        if connection.total_changes - self._moved_at >= _MOVED_CHANGES:
+            self._jobs.put(_MoveLog())
+        return True
+
     def _write_in_groups(self, connection: sqlite3.Connection) -> None:
-        others = _Others(connection)
-        with closing(connection):
-            while True:
-                try:
-                    job = self._jobs.get(timeout=others.pause)
-                except Empty:
+        with self._turn:
+            others = Others(connection)
+        while True:
+            try:
+                job = self._jobs.get(timeout=others.pause)
+            except Empty:
+                with self._turn:
                     others.look()
-                    continue
-                if job is None:
-                    break
-                if isinstance(job, _Wait):
-                    others.add(job)
-                else:
-                    group = self._gather(job, others)
-                    self._commit(connection, group)
-                    for loop in {job.loop for job in group}:
-                        _settle_in(loop, [job for job in group if job.loop is loop])
-                    others.look_now_and_then()
+                continue
+            if job is None:
+                break
+            with self._turn:
+                group = self._do(connection, job, others)
+            for loop in {job.loop for job in group}:
+                _settle_in(loop, [job for job in group if job.loop is loop])
+            if connection.total_changes - self._moved_at >= _MOVED_CHANGES:
+                with self._turn:
+                    self._moved_at = connection.total_changes
+                    _move_log(connection)
+        with self._turn, closing(connection):
             others.close(StoreError(f"the database {self._path} was closed"))
 
-    def _gather(self, first: _Job[Any], others: _Others) -> list[_Job[Any]]:
+    def _do(self, connection: sqlite3.Connection, job: _Job[Any] | Wait | _MoveLog, others: Others) -> list[_Job[Any]]:
+        """Do what was asked for first, with what can be done together with it; return what is to be answered."""
+        group: list[_Job[Any]] = []
+        if isinstance(job, Wait):
+            others.add(job)
+        elif isinstance(job, _Job):
+            group = self._gather(job, others)
+            self._commit(connection, group)
+            others.look_now_and_then()
+        return group
+
+    def _gather(self, first: _Job[Any], others: Others) -> list[_Job[Any]]:
         """Return what was asked for while the last group was stored."""
         group = [first]
         while len(group) < _GROUP and not self._jobs.empty():
@@ -290,25 +299,30 @@ class Database:
             if following is None:
                 self._jobs.put(None)
                 break
-            if isinstance(following, _Wait):
+            if isinstance(following, Wait):
                 others.add(following)
-            else:
+            elif isinstance(following, _Job):
                 group.append(following)
         return group
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
-        """Run a group of jobs in one transaction; a failed commit fails all of them."""
+        """Run a group of jobs in one transaction, which may have begun; a failed commit fails all of them."""
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if not connection.in_transaction:  # as it is for an event loop
+                _begin(connection)
             if len(group) == 1:  # needs no savepoint: what undoes it undoes the transaction
                 group[0].result = group[0].work(connection)
             else:
                 for job in group:
                     self._run_in_savepoint(connection, job)
+            began = time.perf_counter()
             connection.execute("COMMIT")
-        except Exception as error:  # handed to the callers of write()  # noqa: BLE001
+            self._pace.note(time.perf_counter() - began)
+        except BaseException as error:  # handed to the callers of write()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if not isinstance(error, Exception):
+                raise
             for job in group:
                 job.error = self._translate(error) if isinstance(error, sqlite3.Error) else error
 
@@ -343,15 +357,34 @@ def _settle_in(loop: asyncio.AbstractEventLoop, jobs: list[_Job[Any]]) -> None:
         for job in jobs:
             job.settle()
 
-    _call_in(loop, settle)
+    call_in(loop, settle)
 
 
-def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Call something in an event loop; one that has been closed has nobody waiting."""
+def _begins(connection: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes; False when another process does, or something is wrong."""
     try:
-        loop.call_soon_threadsafe(call)
-    except RuntimeError:
-        _log.debug("the event loop that waited for the database is closed")
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin a transaction that writes, and wait for another process that does."""
+    if not _begins(connection):
+        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute("PRAGMA busy_timeout = 0")
+
+
+def _move_log(connection: sqlite3.Connection) -> None:
+    """Move the log into the file, as far as nobody reads what is older; the rest is moved later."""
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.Error as error:
+        _log.warning("the log of the database stays where it is for now: %s", error)
 
 
 def _migrate(connection: sqlite3.Connection, schema: str, path: Path) -> None:
