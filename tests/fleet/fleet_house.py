@@ -24,7 +24,8 @@ _AUDIT: Final = (
     "CREATE TABLE owners_audit (n bigserial PRIMARY KEY, slot_id integer, owner uuid, epoch bigint, before uuid)",
     (
         "CREATE FUNCTION keep_owners() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " INSERT INTO owners_audit (slot_id, owner, epoch, before) VALUES (NEW.slot_id, NEW.owner, NEW.epoch, OLD.owner);"
+        " INSERT INTO owners_audit (slot_id, owner, epoch, before)"
+        " VALUES (NEW.slot_id, NEW.owner, NEW.epoch, OLD.owner);"
         " RETURN NEW; END $$"
     ),
     "CREATE TRIGGER keep_owners AFTER UPDATE ON slots FOR EACH ROW EXECUTE FUNCTION keep_owners()",

@@ -1,51 +1,81 @@
-"""One worker of a fleet, as a process that a test kills, stops and drains: `worker_process.py DATA DATABASE-URL`."""
+"""One worker of a fleet, as a process that tests kill, stop and drain: an echo bot with short leases."""
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import logging
-import sys
-from asyncio import Event
+import os
+import time
+from typing import Any
 
-import ilink.storage.locks
 from ilink import Bot, Message
-from ilink.bot.running import until_signalled
 from ilink.bot.settings import Policies
-from ilink.bot.store import Store
+from ilink.fleet.lease import Lease
 from ilink.fleet.settings import FleetSettings
-from ilink.fleet.worker import serve_worker
+from ilink.fleet.worker import run_worker
 from ilink.flows.polling import Backoff
-from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.slots import LeaseTerms
-from ilink.storage.slots_postgres import PostgresSlots
 
 HASTE = Backoff(first=0.05, ceiling=0.2, floor=0.01)
-TERMS = LeaseTerms(ttl=2.0, renew=0.3, margin=0.5, grace=0.3, cool_down=0.5, hand_over=1.0)
 
 
-async def main(data: str, url: str) -> None:
-    ilink.storage.locks._try_lock = lambda _file: True
+def terms_of(ttl: float) -> LeaseTerms:
+    return LeaseTerms(ttl=ttl, renew=ttl / 6, margin=ttl / 3, grace=ttl / 6, cool_down=ttl / 4, hand_over=ttl / 2)
+
+
+def set_clock_wrong(seconds: float) -> None:
+    """Let this process believe in another time of day."""
+    true_time = time.time_ns
+    time.time_ns = lambda: true_time() + int(seconds * 1e9)
+
+
+def ignore_permits() -> None:
+    """Poll and send whatever the lease says, and do not end when it is lost."""
+    lease: Any = Lease
+    lease.may_poll = lambda _self, _slot: True
+    lease.may_act = lambda _self, _slot: True
+    beat = lease._beat
+
+    async def deaf_beat(self: Any) -> None:
+        from ilink.fleet.lease import SessionLostError
+
+        standing = self._standing
+        try:
+            await beat(self)
+        except SessionLostError:
+            self._standing = standing
+
+    lease._beat = deaf_beat
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("url")
+    options.add_argument("--skew", type=float, default=0)
+    options.add_argument("--variant", default="")
+    options.add_argument("--ttl", type=float, default=2.0)
+    options.add_argument("--hold", type=float, default=1.0)
+    given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {os.getpid()} %(message)s")
+    if given.skew:
+        set_clock_wrong(given.skew)
+    if given.variant == "no_permits":
+        ignore_permits()
     bot = Bot(
-        data=data,
-        accounts="all",
+        data=given.url,
         allow="anyone",
-        policies=Policies(handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000),
+        name=f"worker-{os.getpid()}/1",
+        policies=Policies(handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000, backlog_seconds=1e6),
     )
 
     @bot.on_text()
     async def answer(message: Message) -> None:
         await message.reply(f"re {message.text}")
 
-    stop = Event()
-    async with PostgresDatabase(url) as database:
-
-        def open_slots(store: Store) -> PostgresSlots:
-            return PostgresSlots(database)
-
-        settings = FleetSettings(terms=TERMS, poll_seconds=5, drain_seconds=15)
-        await until_signalled(asyncio.create_task(serve_worker(bot, settings, stop, open_slots=open_slots)), stop)
+    run_worker(
+        bot, FleetSettings(terms=terms_of(given.ttl), poll_seconds=given.hold + 2, drain_seconds=given.hold + 10)
+    )
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format=f"%(relativeCreated)d {sys.argv[3]} %(message)s")
-    asyncio.run(main(*sys.argv[1:3]))
+    main()

@@ -20,6 +20,7 @@ _COMMANDS = {
     "gateway": "gateway",
     "login": "login",
     "run": "run",
+    "fleet": "fleet",
     "send": "send",
     "listen": "listen",
     "inspect": "inspect",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import runpy
 import sys
 import traceback
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from ilink.bot import Bot
 from ilink.bot.running import loading_bots
 from ilink.cli.words import say
 from ilink.errors import ConfigError
+from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 
 __all__ = ["find_bot", "run", "split_place"]
 
@@ -22,6 +24,10 @@ __all__ = ["find_bot", "run", "split_place"]
 def run(
     file: Annotated[str, Parameter(help=say("run.file"))],
     *,
+    workers: Annotated[int | None, Parameter(help=say("run.workers"), validator=validators.Number(gte=1))] = None,
+    database_url: Annotated[str | None, Parameter(help=say("run.database_url"), env_var=DATABASE_URL_VARIABLE)] = None,
+    lease: Annotated[float, Parameter(help=say("run.lease"), validator=validators.Number(gte=1))] = 30.0,
+    peers: Annotated[int | None, Parameter(help=say("run.peers"), validator=validators.Number(gte=1))] = None,
     verbose: Annotated[
         bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False, help=say("run.verbose"))
     ] = False,
@@ -32,8 +38,20 @@ def run(
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    find_bot(file).run()
-    return 0
+    if database_url is not None:
+        # Read by the bot that the file makes, and by the processes that are started from here.
+        os.environ[DATABASE_URL_VARIABLE] = database_url
+    bot = find_bot(file)
+    if workers is None:
+        bot.run()
+        return 0
+    if database_url is None:
+        raise ConfigError(say("run.no_database"))
+    # Loaded late: most bots run in one process, and need no database driver.
+    from ilink.cli.workers import run_workers
+
+    arguments = ["run", file, "--workers", "1", "--lease", f"{lease:g}", *(["--verbose"] if verbose else [])]
+    return run_workers(bot, arguments, count=workers, lease=lease, peers=max(peers or 1, workers))
 
 
 def find_bot(place: str) -> Bot:

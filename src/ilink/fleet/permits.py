@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ilink.bot.runner import BotClient
 from ilink.client.answers import Batch, TypingConfig
 from ilink.fleet.lease import Lease
+from ilink.flows.polling import FAST
 from ilink.messages.media import MediaMover
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
 from ilink.wire.ids import Cursor, Secret, UserId
@@ -32,9 +34,11 @@ class Permits:
         return self._slot in self._lease.wanted
 
     async def may_poll(self) -> bool:
-        """Wait until a poll may begin; False when none will any more."""
+        """Wait until a poll may begin; False, after a while, when none will any more."""
         while not self._lease.may_poll(self._slot):
             if not self.is_wanted:
+                # Whoever polls is about to be told to stop. At once it would look as if somebody else polled too.
+                await asyncio.sleep(FAST)
                 return False
             await self._lease.wait_changed()
         return True
