@@ -238,8 +238,19 @@ class House:
         await self.until(is_so)
 
 
+STORES: list[Callable[[], str]] = []
+"""Makes addresses of databases, where tests run on PostgreSQL; else nothing is in it."""
+_urls: dict[Path, str] = {}
+
+
+def database_of(folder: Path) -> str | None:
+    """The database that stands for a folder, the same one every time; None where the folder itself is the store."""
+    return _urls.setdefault(folder, STORES[0]()) if STORES else None
+
+
 @asynccontextmanager
 async def open_house(folder: Path, **options: Any) -> AsyncIterator[House]:
     options.setdefault("seed", 7)
+    options.setdefault("database_url", database_of(folder))
     async with Gateway(folder, api_url=API_URL, cdn_url=CDN_URL, synchronous="OFF", **options) as gateway:
         yield House(gateway)

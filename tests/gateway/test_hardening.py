@@ -161,7 +161,8 @@ async def test_drops_of_a_head_win_no_time(served: Served) -> None:
             break
         writer.write(bytes([letter]))
         await asyncio.wait({ended}, timeout=0.02)
-    assert await ended == b""
+    with contextlib.suppress(ConnectionResetError):  # a drop was under way when it hung up
+        assert await ended == b""
     assert asyncio.get_running_loop().time() - started < HEAD_SECONDS + 2
     writer.close()
 

@@ -6,15 +6,19 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ilink.gateway.clock import as_datetime
 from ilink.gateway.holds import Ending, Hold
+from ilink.gateway.looks import Looks
 from ilink.gateway.problems import ConflictError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import BotView
 from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
 from ilink.wire.ids import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Bot", "Bots", "FreshMail", "token_of"]
 
@@ -22,6 +26,8 @@ _FIRST_GENERATION: Final = 1
 _NO_NUMBER: Final = 0
 _FRESH: Final = 8
 _FRESH_BYTES: Final = 4096
+_LOOKED_AT: Final = 1000
+"""How many bots one question to the store is about at most."""
 """How many messages of a bot, and of which size, are kept in memory besides the store."""
 
 
@@ -46,6 +52,7 @@ class Bot:
         "handed_seq",
         "head_seq",
         "holds",
+        "is_announced",
         "is_asleep",
         "is_notified",
         "last_call_ms",
@@ -74,10 +81,28 @@ class Bot:
         self.is_notified = record.is_notified
         self.last_call_ms = now_ms
         self.is_asleep = False
+        self.is_announced = False
         self.holds: tuple[Hold, ...] = ()
         self.conflicts: tuple[float, ...] = ()
         self.repeats: list[MailRecord] = []
         self.fresh: tuple[FreshMail, ...] = ()
+
+    def take_up(self, record: BotRecord) -> None:
+        """Take up what other processes stored; how far it has read never goes back."""
+        self.state = record.state
+        self.generation = record.generation
+        self.is_notified = record.is_notified
+        self.acked_seq = max(self.acked_seq, record.acked_seq)
+        self.handed_seq = max(self.handed_seq, record.handed_seq)
+        if record.last_poll_ms is not None:
+            self.last_poll_ms = max(self.last_poll_ms or 0, record.last_poll_ms)
+        self.note_head(record.head_seq)
+
+    def note_head(self, seq: int) -> None:
+        """Note that the mailbox reaches up to here, and wake whoever waits for what is new."""
+        if seq > self.head_seq:
+            self.head_seq = seq
+            self.end_holds(Ending.NEWS)
 
     def keep_fresh(self, mail: FreshMail) -> None:
         """Keep a message in memory for the poll that waits for it, which saves that poll a look into the store."""
@@ -109,6 +134,7 @@ class Bots:
 
     def __init__(self, state: GatewayState) -> None:
         self._state = state
+        self._looks = Looks(state.store)
         self._bots: dict[str, Bot] = {}
         self._by_number: dict[int, Bot] = {}
 
@@ -126,7 +152,7 @@ class Bots:
         """Return a bot, from memory or the store."""
         bot = self._bots.get(bot_id)
         if bot is not None:
-            return bot
+            return bot if not self._state.peers.is_shared or await self._refresh(bot) else None
         record = await self._state.store.bot(bot_id)
         return None if record is None else self._keep(record)
 
@@ -158,10 +184,61 @@ class Bots:
         bot_id, colon, _ = token.rpartition(":")
         if not colon:
             return None
-        bot = self._bots.get(bot_id) or await self.find(bot_id)
+        bot = None if self._state.peers.is_shared else self._bots.get(bot_id)
+        bot = bot or await self.find(bot_id)
         if bot is None or not hmac.compare_digest(_hash(token), bot.token_hash):
             return None
         return bot
+
+    def known(self, number: int) -> Bot | None:
+        """Return the bot that has a number in the store, if it is in memory."""
+        return self._by_number.get(number)
+
+    def number_of(self, bot_id: str) -> int | None:
+        """Return the number in the store of a bot that is in memory."""
+        bot = self._bots.get(bot_id)
+        return None if bot is None else bot.number
+
+    @property
+    def waited_for(self) -> list[int]:
+        """The numbers of the bots of which polls are held here."""
+        return [bot.number for bot in self._bots.values() if bot.holds]
+
+    async def look_again(self, numbers: Iterable[int]) -> None:
+        """Take up what other processes did to bots that are in memory, and wake whoever waits for that.
+
+        Raises:
+            StoreError: The store could not be asked.
+        """
+        known = [number for number in numbers if number in self._by_number]
+        for start in range(0, len(known), _LOOKED_AT):
+            wanted = known[start : start + _LOOKED_AT]
+            records = {record.number: record for record in await self._state.store.bots_numbered(wanted)}
+            for number in wanted:
+                bot = self._by_number.get(number)
+                if bot is not None:
+                    self._take_up(bot, records.get(number))
+
+    async def _refresh(self, bot: Bot) -> bool:
+        """Take up what is stored of a bot that is in memory; False when it is no more."""
+        return self._take_up(bot, await self._looks.look(bot.number))
+
+    def _take_up(self, bot: Bot, record: BotRecord | None) -> bool:
+        if record is None or record.bot_id != bot.bot_id:
+            # Everything was cleared meanwhile, and its number may be another bot's.
+            self._bots.pop(bot.bot_id, None)
+            if self._by_number.get(bot.number) is bot:
+                del self._by_number[bot.number]
+            bot.number = _NO_NUMBER
+            bot.end_holds(Ending.REVOKED)
+            return False
+        bot.take_up(record)
+        if record.revoke_ms is not None and record.revoke_ms != bot.revoke_ms:
+            bot.revoke_ms = record.revoke_ms
+            self._revoke_at(bot, record.revoke_ms)
+        if bot.state == "expired":
+            bot.end_holds(Ending.REVOKED)
+        return True
 
     def why_stale(self, bot: Bot) -> str | None:
         """Say why a bot's token does not work, or None when it does."""
@@ -300,9 +377,12 @@ class Bots:
             )
             if bot.revoke_ms is not None:
                 self._revoke_at(bot, bot.revoke_ms)
+        elif self._state.peers.is_shared:
+            self._take_up(bot, record)
         return bot
 
     def _replace(self, bot_id: str, revoke_ms: int) -> None:
+        self._state.peers.tell("replaced", bot_id)
         bot = self._bots.get(bot_id)
         if bot is not None:
             bot.state = "replaced"
@@ -319,6 +399,7 @@ class Bots:
     def _tell(self, bot: Bot) -> None:
         data: dict[str, object] = {"bot_id": bot.bot_id, "owner_user_id": bot.owner_user_id, "state": bot.state}
         self._state.publish("bot", data)
+        self._state.peers.tell("bot", bot.number)
 
 
 def token_of(bot_id: str, secret: bytes) -> Secret:

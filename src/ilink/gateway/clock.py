@@ -112,6 +112,19 @@ class Clock:
             self._moments.run()
             self._pauses.run()
 
+    def align(self, moment: float, *, is_frozen: bool) -> None:
+        """Show what another clock of the same gateway shows, and make the calls whose moment has come."""
+        if is_frozen:
+            self.freeze()
+        else:
+            self.unfreeze()
+        step = moment - self.now()
+        self._ahead += step
+        if is_frozen and step > 0:
+            self._pause_shift += step
+            self._pauses.ring()
+        self._moments.ring()
+
     def reset(self, now: float | None = None) -> None:
         """Forget every alarm and show real time again; or stand still at a moment, in seconds since 1970."""
         self._moments.stop()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final, Literal
 
 from ilink.gateway.clock import as_datetime
@@ -19,6 +19,8 @@ EventKind = Literal[
 ]
 
 _HISTORY: Final = 10_000
+_OVERLAP: Final = 3_000_000
+"""Microseconds that a reader who comes from another process is given once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        id: Increasing by one, from 1 for each gateway and each reset of it.
+        id: Increasing by one, from 1 for each gateway and each reset of it; where processes share a store, increasing.
         kind: What it is about.
         at_ms: When, by the gateway's own clock, in milliseconds since 1970.
         data: Ids and states, never texts or secrets: whoever wants more asks for the thing itself.
@@ -50,11 +52,29 @@ class EventStream:
     """
 
     def __init__(self, *, history: int = _HISTORY) -> None:
+        self._first: Callable[[], int] | None = None
+        self._readers = 0
+        self.on_reader: Callable[[], None] | None = None
         self._events: deque[Event] = deque(maxlen=history)
         self._newest = 0
         self._news: asyncio.Future[None] | None = None
         self._is_closed = False
         self._resets = 0
+
+    def number_by_time(self, microseconds: Callable[[], int]) -> None:
+        """Number events by the time from now on, so that several processes number them about alike.
+
+        A reader may then go on at another process than it began at: with a few events twice rather than one missing.
+
+        Args:
+            microseconds: Real time since 1970, which those processes agree on within a second.
+        """
+        self._first = microseconds
+
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody follows."""
+        return self._readers > 0
 
     @property
     def newest(self) -> int:
@@ -63,12 +83,15 @@ class EventStream:
 
     def publish(self, kind: EventKind, at_ms: int, data: dict[str, object]) -> None:
         """Add an event and wake the readers."""
-        self._newest += 1
+        self._newest = self._newest + 1 if self._first is None else max(self._newest + 1, self._first())
         self._events.append(Event(id=self._newest, kind=kind, at_ms=at_ms, data=data))
         self._wake()
 
     def after(self, last_id: int) -> list[Event]:
         """Return what is kept of the events after an id; one from before a restart or reset gives all that is kept."""
+        if self._first is not None:
+            newer = list(takewhile(lambda event: event.id > last_id, reversed(self._events)))
+            return newer[::-1]
         if last_id > self._newest:
             last_id = 0
         missing = min(self._newest - last_id, len(self._events))
@@ -76,7 +99,23 @@ class EventStream:
 
     async def follow(self, last_id: int | None = None) -> AsyncGenerator[Event, None]:
         """Yield events from after `last_id` on, or only new ones when it is None, until the stream is closed."""
-        position = self._newest if last_id is None else last_id
+        position = self._newest if last_id is None else self._resumed(last_id)
+        self._readers += 1
+        if self.on_reader is not None:
+            self.on_reader()
+        try:
+            async for event in self._follow(position):
+                yield event
+        finally:
+            self._readers -= 1
+
+    def _resumed(self, last_id: int) -> int:
+        """Return where to go on after an event, which may have been read at another process."""
+        if self._first is None or any(event.id == last_id for event in self._events):
+            return last_id
+        return min(last_id, self._newest) - _OVERLAP
+
+    async def _follow(self, position: int) -> AsyncGenerator[Event, None]:
         resets = self._resets
         while True:
             if resets != self._resets:  # what counts from 1 again is not what the position was about

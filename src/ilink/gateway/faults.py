@@ -45,6 +45,14 @@ class Subject:
     senders: tuple[str, ...] = ()
 
 
+class _StoredFault(msgspec.Struct):
+    """A fault as it is stored."""
+
+    id: str
+    set_at: float
+    spec: FaultSpec
+
+
 @dataclass(slots=True)
 class Fault:
     """A fault that is set, and what it did so far.
@@ -130,8 +138,9 @@ class Delivery:
 class FaultBook:
     """The faults of one gateway, in the order in which they were set.
 
-    They are kept in memory only, and a reset removes them. Each draws from a random stream of its own, so that with a
-    seed the same requests meet the same failures, whatever other faults there are.
+    They are kept in memory, and a reset removes them; processes that share a store take them over from each other, and
+    each counts its own hits. Each fault draws from a random stream of its own, so that with a seed the same requests
+    meet the same failures, whatever other faults there are.
     """
 
     state: GatewayState
@@ -154,6 +163,22 @@ class FaultBook:
         self._faults[fault.id] = fault
         self._tell(fault, "added")
         return fault.view
+
+    @property
+    def stored(self) -> str:
+        """The faults as other processes of the gateway take them up, which count their own hits."""
+        faults = [_StoredFault(id=fault.id, set_at=fault.set_at, spec=fault.spec) for fault in self._faults.values()]
+        return msgspec.json.encode(faults).decode()
+
+    def take_up(self, stored: str) -> None:
+        """Have the faults that another process stored, and no others."""
+        told = msgspec.json.decode(stored, type=list[_StoredFault])
+        faults: dict[str, Fault] = {}
+        for one in told:
+            known = self._faults.get(one.id)
+            faults[one.id] = known or Fault(one.id, one.spec, read_action(one.spec), one.set_at)
+            self._count = max(self._count, int(one.id.removeprefix("f")))
+        self._faults = faults
 
     def views(self) -> list[FaultView]:
         """Return all faults, oldest first."""

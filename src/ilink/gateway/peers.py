@@ -7,12 +7,17 @@ Everything that counts is in the store that all of them share. What goes through
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from ilink.storage.hints import Hints
 
 __all__ = ["Peers"]
+
+_WATCHED_SECONDS: Final = 30.0
+"""How long it counts that somebody watches, which is told again every few seconds."""
 
 
 class Peers:
@@ -30,6 +35,7 @@ class Peers:
     def __init__(self, hints: Hints, *, is_shared: bool) -> None:
         self._hints = hints
         self._ears: dict[str, Callable[[str], None]] = {}
+        self._watched_until = 0.0
         self.is_shared = is_shared
         self.name = secrets.token_hex(4)
 
@@ -37,6 +43,15 @@ class Peers:
         """Tell all others something, soon; it may get lost."""
         if self.is_shared:
             self._hints.send(f"{self.name} {kind} {words}")
+
+    @property
+    def are_watched(self) -> bool:
+        """Whether somebody follows events at another process, or did a moment ago."""
+        return time.monotonic() < self._watched_until
+
+    def note_watched(self, _words: str = "") -> None:
+        """Note that somebody follows events at another process."""
+        self._watched_until = time.monotonic() + _WATCHED_SECONDS
 
     def hear(self, kind: str, ear: Callable[[str], None]) -> None:
         """Call something with what others tell of a kind."""

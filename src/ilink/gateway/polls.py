@@ -48,10 +48,25 @@ class Polls:
         if bot.holds and conflict != "split":
             findings = (*findings, "two_pollers")
             self._release_older(bot, stale_for_loser=conflict == "stale")
+        self._announce(bot)
         return await self._wait_for_mail(bot, position, hold, findings)
+
+    def give_way(self, bot: Bot) -> None:
+        """End the polls of a bot that another process holds a newer one of, as the knob says."""
+        bot.is_announced = False
+        conflict = self._state.knobs_about(bot).choice("poll.conflict")
+        if bot.holds and conflict != "split":
+            self._release_older(bot, stale_for_loser=conflict == "stale")
+
+    def _announce(self, bot: Bot) -> None:
+        """Tell the other processes that the newest poll of a bot is here, unless they know from an earlier one."""
+        if not bot.is_announced:
+            bot.is_announced = True
+            self._state.peers.tell("poll", bot.number)
 
     def deliver(self, bot: Bot, mail: FreshMail) -> None:
         """Note that a message is in the mailbox and wake whoever waits for it."""
+        self._state.peers.tell("mail", f"{bot.number} {mail.record.seq}")
         bot.head_seq = max(bot.head_seq, mail.record.seq)
         bot.keep_fresh(mail)
         self._wake(bot)
@@ -133,6 +148,7 @@ class Polls:
                 await self._acknowledge(bot, seq)
 
             reply.on_sent = consume
+        self._state.peers.tell("read", f"{bot.number} {bot.handed_seq} {bot.acked_seq}")
         self._tell_progress(bot)
         return reply
 

@@ -36,6 +36,7 @@ from ilink.gateway.http import CdnDoor, ProtocolApp
 from ilink.gateway.listeners import Listener, parse_address
 from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
+from ilink.gateway.sharing import SWEEP_SECONDS
 from ilink.gateway.tunnels import TunnelProxy
 from ilink.process import collecting_seldom
 from ilink.storage.blobs import BlobStore
@@ -63,6 +64,7 @@ class ServerOptions:
         database_url: `postgresql://...` where the state lives instead of in the folder, so that several gateways may
             share it. Needs the extra `postgres`.
         hints_url: `nats://...` where those tell each other what is new; None for the database itself.
+        sweep_seconds: How often each of those looks for what it was not told of.
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
@@ -81,6 +83,7 @@ class ServerOptions:
     media_url: str | None = None
     database_url: str | None = None
     hints_url: str | None = None
+    sweep_seconds: float = SWEEP_SECONDS
     profile: str = "observed"
     knobs: Mapping[str, object] = field(default_factory=dict[str, object])
     seed: int | None = None
@@ -141,6 +144,7 @@ class GatewayServer:
                     blobs=blobs,
                     database_url=options.database_url,
                     hints_url=options.hints_url,
+                    sweep_seconds=options.sweep_seconds,
                 )
             )
             self._guard = Guard(

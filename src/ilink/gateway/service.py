@@ -24,6 +24,7 @@ from ilink.gateway.codes import Codes
 from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
 from ilink.gateway.faults import FaultBook
+from ilink.gateway.joint import Joint
 from ilink.gateway.knobs import Knobs
 from ilink.gateway.linter import Linter, inspect_media
 from ilink.gateway.mailboxes import Mailboxes
@@ -38,6 +39,7 @@ from ilink.gateway.scene_file import Scene
 from ilink.gateway.scenes import Scenes
 from ilink.gateway.sends import Sends
 from ilink.gateway.settings import Settings
+from ilink.gateway.sharing import SWEEP_SECONDS, Sharing
 from ilink.gateway.state import GatewayState
 from ilink.gateway.tallies import Tallies
 from ilink.gateway.timekeeping import Timekeeping
@@ -81,6 +83,7 @@ class Gateway:
         blobs: Where files go; a folder beside the database by default.
         database_url: `postgresql://...` where the state lives instead of in the folder; other processes may share it.
         hints_url: `nats://...` where those processes tell each other what is new; by default through the database.
+        sweep_seconds: How often each looks for what it was not told of.
 
     Attributes:
         admission: How much one address may ask.
@@ -100,6 +103,7 @@ class Gateway:
         blobs: BlobStore | None = None,
         database_url: str | None = None,
         hints_url: str | None = None,
+        sweep_seconds: float = SWEEP_SECONDS,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
@@ -115,6 +119,7 @@ class Gateway:
         self._linter = Linter()
         self._media: MediaRoom | None = None
         self._urls_of_state = (database_url, hints_url)
+        self._sweep_seconds = sweep_seconds
         self._exits: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
@@ -495,7 +500,9 @@ class Gateway:
             InvalidRequestError: Both a bot and a person were given.
             UnknownThingError: There is no such bot or person.
         """
+        await self._joint.catch_up()
         view = await self._settings.change(profile=profile, knobs=knobs, bot_id=bot_id, user_id=user_id)
+        await self._joint.tell()
         self._state.publish("config", {"bot_id": bot_id, "user_id": user_id})
         return view
 
@@ -505,7 +512,9 @@ class Gateway:
         Raises:
             InvalidRequestError, UnknownThingError: As for `configure`.
         """
+        await self._joint.catch_up()
         await self._settings.drop(bot_id=bot_id, user_id=user_id)
+        await self._joint.tell()
         self._state.publish("config", {"bot_id": bot_id, "user_id": user_id})
 
     def clock(self) -> ClockView:
@@ -518,11 +527,17 @@ class Gateway:
         Raises:
             InvalidRequestError: The number is negative or no finite number, or leads beyond the year 9000.
         """
-        return await self._time.advance(seconds)
+        await self._joint.catch_up()
+        view = await self._time.advance(seconds)
+        await self._joint.tell()
+        return view
 
     async def freeze_clock(self, *, frozen: bool) -> ClockView:
         """Stop the time, held polls' included, or let it run on from where it stands."""
-        return await self._time.freeze(frozen=frozen)
+        await self._joint.catch_up()
+        view = await self._time.freeze(frozen=frozen)
+        await self._joint.tell()
+        return view
 
     async def reset(self, seed: int | None = None, *, now: datetime | None = None) -> None:
         """Forget people, codes, bots, messages, faults, wire and events; ids, tokens and keys follow from the seed.
@@ -538,7 +553,9 @@ class Gateway:
         Raises:
             InvalidRequestError: The moment is before 1970 or after 9000; nothing was forgotten.
         """
+        await self._joint.catch_up()
         await self._restarts.reset(seed, now=now)
+        await self._joint.tell(is_reset=True)
 
     async def scene(self) -> Scene:
         """Return people, bots, chats, files and knobs as a scene, which `load_scene` takes again."""
@@ -554,7 +571,17 @@ class Gateway:
             InvalidRequestError: Something in the scene cannot be, and the message says where; nothing was replaced.
             KnobError: A knob's name or value is wrong; likewise.
         """
+        await self._joint.catch_up()
         await self._restarts.load(scene)
+        await self._joint.tell(is_reset=True)
+
+    async def share_faults(self) -> None:
+        """Let other processes on the same store have the faults that were set or removed here."""
+        await self._joint.tell()
+
+    async def catch_up(self) -> None:
+        """Take up what other processes on the same store changed of knobs, time and faults."""
+        await self._joint.catch_up()
 
     def _forget(self) -> None:
         """Forget what is kept in memory of a state that is no more."""
@@ -615,6 +642,8 @@ class Gateway:
             )
         )
         self._furnish(self._media)
+        await self._joint.open()
+        await exits.enter_async_context(self._sharing.at_work())
 
     def _furnish(self, media: MediaRoom) -> None:
         """Build what needs the blobs, which open last."""
@@ -643,6 +672,19 @@ class Gateway:
         self._writing = Writing(
             self._state, bots=self._bots, people=self._people, polls=self._polls, media=lambda: self.media
         )
+        self._joint = Joint(
+            self._state, settings=self._settings, time=self._time, faults=self._faults, forget=self._forget
+        )
+        self._sharing = Sharing(
+            self._state,
+            joint=self._joint,
+            bots=self._bots,
+            codes=self._codes,
+            polls=self._polls,
+            writing=self._writing,
+            typing=self._typing,
+            sweep_seconds=self._sweep_seconds,
+        )
         self._door = BotDoor(
             self._state,
             bots=self._bots,
@@ -651,7 +693,7 @@ class Gateway:
             sends=Sends(self._state),
             typing=self._typing,
             uploads=Uploads(self._state),
-            on_entry=self._writing.wake,
+            on_entry=self._writing.note_entry,
             inspect=lambda bot, items: inspect_media(self.media, bot.number, items),
         )
 

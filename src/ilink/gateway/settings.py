@@ -115,6 +115,12 @@ class Settings:
                 continue
             self._state.knobs.put_override(Override(scope, one["profile"], override.knobs))
 
+    def take_up(self, meta: Mapping[str, str]) -> None:
+        """Take up what another process stored."""
+        take_up_knobs(self._state.knobs, meta, "observed", {})
+        self._state.knobs.drop_overrides()
+        self.load(meta)
+
     async def _change_all(self, profile: str | None, knobs: Mapping[str, object] | None) -> None:
         present = self._state.knobs
         changed = Knobs(present.profile, dict(present.values))

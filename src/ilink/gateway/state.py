@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from ilink.gateway.clock import Clock, as_datetime
 from ilink.gateway.events import EventKind, EventStream
@@ -15,6 +16,12 @@ from ilink.gateway.peers import Peers
 from ilink.storage.gateway import GatewayStore
 
 __all__ = ["GatewayState", "Party"]
+
+
+_OWN_EVENTS: Final = frozenset({"wire"})
+"""What other processes are not told of: the wire log is each one's own."""
+_PROGRESS: Final = "waiting_polls"
+"""What an event about a poll has: the others are told of those while somebody looks."""
 
 
 class Party(Protocol):
@@ -56,4 +63,7 @@ class GatewayState:
 
     def publish(self, kind: EventKind, data: dict[str, object]) -> None:
         """Tell whoever follows what happened."""
-        self.events.publish(kind, self.clock.now_ms(), data)
+        at_ms = self.clock.now_ms()
+        self.events.publish(kind, at_ms, data)
+        if self.peers.is_shared and kind not in _OWN_EVENTS and (_PROGRESS not in data or self.peers.are_watched):
+            self.peers.tell("event", json.dumps([kind, at_ms, data], default=str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +16,10 @@ __all__ = ["Timekeeping"]
 _BEGINNING_OF_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END: Final = datetime(9000, 1, 1, tzinfo=UTC)
 """The clock, and whatever expires after it, stays within the years that dates can have."""
+
+
+_CLOCKS_DIFFER: Final = 0.5
+"""Seconds by which the clocks of two machines may differ, and nobody has moved the time."""
 
 
 class Timekeeping:
@@ -59,12 +64,31 @@ class Timekeeping:
     async def begin(self, now: datetime | None) -> None:
         """Show real time again, or stand still at a moment."""
         self._state.clock.reset(None if now is None else now.timestamp())
-        await self._state.store.put_meta({"clock_ahead": "0"})
+        await self._state.store.put_meta({"clock_ahead": "0", **self._position()})
+
+    def take_up(self, meta: Mapping[str, str]) -> None:
+        """Show the time that another process stored."""
+        frozen_at = meta.get("clock_frozen_at", "")
+        clock = self._state.clock
+        if frozen_at:
+            clock.align(float(frozen_at), is_frozen=True)
+        else:
+            moment = Clock().now() + float(meta.get("clock_offset", "0"))
+            if clock.is_frozen or abs(moment - clock.now()) > _CLOCKS_DIFFER:
+                clock.align(moment, is_frozen=False)
+
+    def _position(self) -> dict[str, str]:
+        """Return what other processes need to show the same time."""
+        clock = self._state.clock
+        return {
+            "clock_offset": f"{clock.now() - Clock().now():.3f}",
+            "clock_frozen_at": f"{clock.now():.6f}" if clock.is_frozen else "",
+        }
 
     async def _changed(self) -> ClockView:
         """Store how far ahead of real time the gateway is, so that a restart does not go back in time."""
         view = self.view()
         ahead = max(0.0, self._state.clock.now() - Clock().now())
-        await self._state.store.put_meta({"clock_ahead": f"{ahead:.3f}"})
+        await self._state.store.put_meta({"clock_ahead": f"{ahead:.3f}", **self._position()})
         self._state.publish("clock", {"now": view.now.isoformat(), "frozen": view.frozen})
         return view

@@ -74,6 +74,16 @@ class TypingState:
             self._end(bot, user_id)
         return Reply(body=Answer(ret=0))
 
+    def hear(self, bot_id: str, user_id: str, *, is_typing: bool) -> None:
+        """Take up that a bot began or ended typing at another process."""
+        shown = self._shown.pop((bot_id, user_id), None)
+        if shown is not None:
+            shown.alarm.cancel()
+        if is_typing:
+            until = self._state.clock.now() + self._state.knobs.about(0, user_id).seconds("typing.shown_s")
+            alarm = self._state.clock.at(until, lambda: self.hear(bot_id, user_id, is_typing=False))
+            self._shown[bot_id, user_id] = _Shown(self._state.clock.now_ms(), alarm)
+
     def view(self, bot_id: str, user_id: str) -> TypingView:
         """Return whether the bot is seen typing to the person."""
         shown = self._shown.get((bot_id, user_id))

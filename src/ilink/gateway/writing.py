@@ -106,10 +106,20 @@ class Writing:
             raise UnknownThingError("message", message_id)
         return record
 
-    def wake(self, bot: Bot) -> None:
-        """Tell whoever waits for entries of a bot that there is one."""
-        for hold in self._entry_watchers.get(bot.number, ()):
+    def wake(self, number: int) -> None:
+        """Tell whoever waits here for entries of the bot with a number that there is one."""
+        for hold in self._entry_watchers.get(number, ()):
             hold.end(Ending.NEWS)
+
+    def note_entry(self, bot: Bot) -> None:
+        """Tell whoever waits for entries of a bot, here and in other processes, that there is one."""
+        self._state.peers.tell("entry", bot.number)
+        self.wake(bot.number)
+
+    def wake_all(self) -> None:
+        """Let everybody count again who waits for entries."""
+        for number in tuple(self._entry_watchers):
+            self.wake(number)
 
     async def wait(
         self, bot: Bot, user_id: str | None, after: int, count: int, direction: Direction | None, seconds: float
@@ -189,4 +199,4 @@ class Writing:
     def _tell(self, bot: Bot, user_id: str, n: int) -> None:
         data: dict[str, object] = {"bot_id": bot.bot_id, "user_id": user_id, "n": n, "direction": "in"}
         self._state.publish("message", {**data, "state": "stored"})
-        self.wake(bot)
+        self.wake(bot.number)

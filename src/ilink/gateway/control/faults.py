@@ -22,22 +22,30 @@ async def add_fault(control: ControlState, body: FaultSpec) -> FaultView:
     seconds, again every `every_s` seconds; requests that come in between do not count. The actions are on the reference
     page of faults.
     """
-    return control.gateway.faults.add(body)
+    await control.gateway.catch_up()
+    view = control.gateway.faults.add(body)
+    await control.gateway.share_faults()
+    return view
 
 
 @calls.call("GET", "/_sim/faults")
 async def list_faults(control: ControlState) -> FaultList:
     """Return the faults that are set, oldest first, and how often each struck."""
+    await control.gateway.catch_up()
     return FaultList(faults=control.gateway.faults.views())
 
 
 @calls.call("DELETE", "/_sim/faults/{fault_id}", status=204, refusals=(404,))
 async def remove_fault(control: ControlState, fault_id: str) -> None:
     """Remove one fault."""
+    await control.gateway.catch_up()
     control.gateway.faults.remove(fault_id)
+    await control.gateway.share_faults()
 
 
 @calls.call("DELETE", "/_sim/faults", status=204)
 async def remove_faults(control: ControlState) -> None:
     """Remove every fault."""
+    await control.gateway.catch_up()
     control.gateway.faults.remove_all()
+    await control.gateway.share_faults()

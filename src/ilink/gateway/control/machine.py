@@ -65,6 +65,7 @@ async def show_config(control: ControlState, query: ConfigScope) -> ConfigView:
 
     With `bot_id` or `user_id` the values are those for this bot or person; with both, for what they do with each other.
     """
+    await control.gateway.catch_up()
     if query.bot_id is UNSET and query.user_id is UNSET:
         return control.gateway.config()
     return await control.gateway.config_of(bot_id=_id(query.bot_id, AccountId), user_id=_id(query.user_id, UserId))
@@ -95,6 +96,7 @@ async def drop_config(control: ControlState, query: ConfigScope) -> None:
 @calls.call("GET", "/_sim/clock")
 async def show_clock(control: ControlState) -> ClockView:
     """Return the gateway's own time."""
+    await control.gateway.catch_up()
     return control.gateway.clock()
 
 

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from processes_house import Pair, open_pair
+
+
+@pytest.fixture
+async def pair(postgres_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with open_pair(postgres_url, tmp_path / "files") as pair:
+        yield pair
+
+
+@pytest.fixture
+async def quick_pair(postgres_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    """A pair that looks at everything by itself many times a second."""
+    async with open_pair(postgres_url, tmp_path / "files", sweep_seconds=0.05) as pair:
+        yield pair
