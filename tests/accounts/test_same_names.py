@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -248,6 +248,40 @@ class TestJobs:
             assert await heard(a, 1) == ["a of a"]
             assert await heard(b, 1) == ["b of b"]
 
+    @pytest.mark.parametrize("hours", [(1, 1), (2, 1), (1, 2)], ids=str)
+    async def test_the_same_key_may_stand_for_other_data_also_after_a_restart(
+        self, home: Street, hours: tuple[int, int]
+    ) -> None:
+        """At the same millisecond, or one earlier than the other."""
+        begun = datetime.fromtimestamp(home.clock.now_ms() // 1000, UTC)
+
+        def reminding() -> Bot:
+            bot = home.bot()
+
+            @bot.on_command("plan")
+            async def plan(message: Message, hours: int) -> None:
+                moment = begun + timedelta(hours=hours)
+                await bot.schedule("remind", at=moment, data=name_of(message.account), key="same")
+
+            @bot.job(to="mia")
+            async def remind(job: Job) -> None:
+                await job.send(f"{job.data} of {name_of(job.account)}")
+
+            return bot
+
+        async with at_work(home, bot := reminding()) as both:
+            for server, number in zip(both, hours, strict=True):
+                server.says("mia", f"/plan {number}")
+            await settled(home, bot)
+        async with at_work(home, bot := reminding()):
+            for hour in (1, 2):
+                home.clock.ahead_ms += 61 * 60_000
+                for name, number in zip(NAMES, hours, strict=True):
+                    if number == hour:
+                        assert await heard(home.server(name), 1) == [f"{name} of {name}"]
+                await settled(home, bot)
+                assert [len(server.sent) for server in both] == [int(number <= hour) for number in hours]
+
     async def test_what_is_done_once_is_done_once_for_each(self, home: Street) -> None:
         bot = home.bot()
         made: Counter[str] = Counter()
@@ -364,6 +398,38 @@ class TestConversations:
                 server.says("mia", ".")
                 assert (await heard(server, 5 if server is b else 4))[-1] == words
 
+    async def test_a_question_is_open_as_long_as_its_own_account_waits(self, home: Street) -> None:
+        def asking() -> Bot:
+            bot = home.bot()
+
+            @bot.on_command("order")
+            async def order(message: Message, ctx: Context, hours: int) -> None:
+                answer = await ctx.ask("What?", timeout=hours * 3600, default="nothing")
+                await message.reply(f"{answer} from {name_of(message.account)}")
+
+            return bot
+
+        late, early = home.server("a"), home.server("b")
+        async with at_work(home, bot := asking()):
+            late.says("mia", "/order 2")
+            early.says("mia", "/order 1")
+            for server in (late, early):
+                assert await heard(server, 1) == ["What?"]
+                server.says("zoe", "/order 9")
+                await heard(server, 1, "zoe")
+            late.says("zoe", "/cancel")
+            await heard(late, 2, "zoe")
+            await settled(home, bot)
+        async with at_work(home, bot := asking()):
+            home.clock.ahead_ms += 90 * 60_000
+            assert (await heard(early, 2))[1] == "nothing from b"
+            await settled(home, bot)
+            assert late.heard("mia") == ["What?"]
+            late.says("mia", "tea")
+            assert (await heard(late, 2))[1] == "tea from a"
+            early.says("zoe", "tea")
+            assert (await heard(early, 2, "zoe"))[1] == "tea from b"
+
     async def test_a_conversation_that_is_stuck_holds_up_its_own_account_only(self, home: Street) -> None:
         bot = home.bot(policies=replace(FAST, attempts=1, on_failure="park"))
 
@@ -384,23 +450,28 @@ class TestConversations:
 
 
 class TestSending:
-    async def test_what_one_used_up_the_other_has_left(self, home: Street) -> None:
-        bot = home.bot()
+    async def test_what_one_used_up_the_other_has_left_also_after_a_restart(self, home: Street) -> None:
+        def counting() -> Bot:
+            bot = home.bot()
 
-        @bot.on_text()
-        async def answer(message: Message) -> None:
-            for number in range(8 if name_of(message.account) == "a" else 1):
-                await message.reply(f"{number}")
+            @bot.on_text()
+            async def answer(message: Message) -> None:
+                for number in range(8 if name_of(message.account) == "a" else 1):
+                    await message.reply(f"{number}")
 
-        async with at_work(home, bot) as (a, b):
+            return bot
+
+        async with at_work(home, bot := counting()) as (a, b):
             a.says("mia", "hello")
             await heard(a, 8)
             assert "never written" in (await bot.can_send("mia", account="b@im.bot")).why
             b.says("mia", "hello")
             await heard(b, 1)
             await settled(home, bot)
+        async with at_work(home, bot := counting()):
             forecasts = [await bot.can_send("mia", account=f"{name}@im.bot") for name in NAMES]
-            assert forecasts[1].left - forecasts[0].left == 7
+            assert [forecast.left for forecast in forecasts] == [2, 9]
+            assert not any("never written" in forecast.why for forecast in forecasts)
 
     async def test_answers_to_the_same_message_have_names_of_their_own(self, home: Street) -> None:
         bot = home.bot()
