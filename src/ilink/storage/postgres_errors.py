@@ -21,6 +21,7 @@ _LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # the connection was cut while the driver looked up a type on it
 )
 
 

@@ -448,9 +448,11 @@ BEGIN
     is_owner := v_epoch = p_epoch AND p_epoch > 0;
     IF is_owner AND EXISTS (SELECT FROM journals WHERE account_id = p_account AND last_group = p_group) THEN
         SELECT last_taken, last_out_seq INTO taken, v_base FROM journals WHERE account_id = p_account;
-        SELECT coalesce(array_agg(o.out_seq ORDER BY d.n), '{}') INTO out_sequences
-        FROM unnest(d_client) WITH ORDINALITY AS d (client_id, n)
-        LEFT JOIN outbox o ON o.account_id = p_account AND o.client_id = d.client_id AND o.out_seq > v_base;
+        SELECT coalesce(array_agg(CASE WHEN d.is_first THEN o.out_seq END ORDER BY d.n), '{}') INTO out_sequences
+        FROM (SELECT client_id, n, place = 0 OR taken[place] AS counts,
+                     row_number() OVER (PARTITION BY client_id, place = 0 OR taken[place] ORDER BY n) = 1 AS is_first
+              FROM unnest(d_place, d_client) WITH ORDINALITY AS x (place, client_id, n)) d
+        LEFT JOIN outbox o ON d.counts AND o.account_id = p_account AND o.client_id = d.client_id AND o.out_seq > v_base;
         RETURN;
     END IF;
     taken := '{}';
