@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 pytest_plugins = ["pytester"]
 
 
+@pytest.mark.timeout(180)  # a test run of its own, of all programs of a page
 def test_the_pages_programs_run(pytester: pytest.Pytester) -> None:
     page = (ROOT / "docs" / "how-to" / "test-a-bot.md").read_text()
     greets, survives = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -22,6 +22,7 @@ class RawServer:
         self._handler = handler
         self.connections = 0
         self.heads: list[bytes] = []
+        self.handling: set[asyncio.Task[None]] = set()
 
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -33,12 +34,23 @@ class RawServer:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.create_task(self._handle(reader, writer))
+        self.handling.add(task)
+        task.add_done_callback(self.handling.discard)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._handler(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             writer.close()
+
+    async def stop(self) -> None:
+        """End the handlers that still wait, so that no test leaves any behind."""
+        for task in self.handling:
+            task.cancel()
+        await asyncio.gather(*self.handling, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -47,7 +59,10 @@ async def raw_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> 
     server = await asyncio.start_server(raw.handle, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
     async with server:
-        yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        try:
+            yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        finally:
+            await raw.stop()
 
 
 def post(url: str, body: bytes | StreamedBody = b"{}") -> Request:

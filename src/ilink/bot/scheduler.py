@@ -426,6 +426,10 @@ class Scheduler(Generic[T, L]):
         pause: Pause | None = None
         try:
             pause = await self._take_burst(lane)
+        except asyncio.CancelledError:
+            # What runs the tasks ends, perhaps for a reason of its own: it takes no new ones.
+            self._is_stopped = True
+            raise
         finally:
             self._running -= 1
             lane.is_placed = False

@@ -486,6 +486,8 @@ class Senders:
         if lane is not None and lane.pause is not None:
             until = None if lane.until_ms is None else moment(lane.until_ms)
             receipt = Deferred(client_id=client_id, why=DeferredWhy(lane.pause.why), until=until)
+        elif lane is not None and lane.failures:
+            receipt = Deferred(client_id=client_id, why=DeferredWhy.CONNECTION)
         elif self._is_stale:
             receipt = Deferred(client_id=client_id, why=DeferredWhy.ACCOUNT)
         return deferred_by(receipt, await self.ledger.window(stored.draft.user), self._clock.now_ms())
