@@ -31,6 +31,7 @@ def gateway(
         str | None, Parameter(help=say("gateway.database_url"), env_var=DATABASE_URL_VARIABLE)
     ] = None,
     hints_url: Annotated[str | None, Parameter(help=say("gateway.hints_url"), env_var=_HINTS_VARIABLE)] = None,
+    drain: Annotated[float, Parameter(help=say("gateway.drain"))] = 0.0,
     profile: Annotated[str, Parameter(help=say("gateway.profile"))] = "observed",
     seed: Annotated[int | None, Parameter(help=say("gateway.seed"))] = None,
     ready_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("gateway.ready_json"))] = False,
@@ -47,6 +48,7 @@ def gateway(
         media_url=media_url,
         database_url=database_url,
         hints_url=hints_url,
+        drain=drain,
         profile=profile,
         seed=seed,
         ready_json=ready_json,

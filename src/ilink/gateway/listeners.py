@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ilink.errors import ConfigError
 
@@ -141,6 +141,17 @@ class Listener:
         """Close the socket of a listener that was never started; harmless otherwise."""
         if self._server is None:
             self._socket.close()
+
+    def leave(self) -> None:
+        """Go on serving, but end each connection with its next answer, which says so: callers go elsewhere by then."""
+        if self._server is None:
+            return
+        protocol: Any = self._server.config.http_protocol_class
+        protocol.is_leaving = True
+        for connection in list(self._server.server_state.connections):
+            cycle = connection.cycle
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False
 
     def stop_accepting(self) -> None:
         """Take no new connections, and close each one as soon as its present request is answered."""

@@ -65,6 +65,8 @@ class ServerOptions:
             share it. Needs the extra `postgres`.
         hints_url: `nats://...` where those tell each other what is new; None for the database itself.
         sweep_seconds: How often each of those looks for what it was not told of.
+        drain: For how many seconds a gateway that is told to stop serves on, while `/readyz` says that it leaves and
+            each answer ends its connection: so that a balancer sends nobody there when it closes.
         profile: A named set of knobs.
         knobs: Knobs that differ from the profile.
         seed: Makes ids, tokens and keys follow from it; None for unpredictable ones.
@@ -84,6 +86,7 @@ class ServerOptions:
     database_url: str | None = None
     hints_url: str | None = None
     sweep_seconds: float = SWEEP_SECONDS
+    drain: float = 0.0
     profile: str = "observed"
     knobs: Mapping[str, object] = field(default_factory=dict[str, object])
     seed: int | None = None
@@ -170,12 +173,22 @@ class GatewayServer:
 
     async def _stop(self, protocol: Listener, control: Listener) -> None:
         """Answer whoever waits, let running requests finish, and close the listeners; the store closes after."""
+        if self._options.drain:
+            await self._drain(protocol, control)
         protocol.stop_accepting()
         control.stop_accepting()
         # Only now: whoever polls again at once finds the door closed, not a poll that is held anew.
         self.gateway.stop_waiting()
         self.gateway.events.aclose_readers()
         await asyncio.gather(protocol.aclose(grace=_GRACE), control.aclose(grace=_GRACE))
+
+    async def _drain(self, protocol: Listener, control: Listener) -> None:
+        """Serve on for a while, not ready any more, and let every caller go with an answer that ends its connection."""
+        self.gateway.is_leaving = True
+        protocol.leave()
+        control.leave()
+        self.gateway.state.waiting.release()
+        await asyncio.sleep(self._options.drain)
 
 
 def run(options: ServerOptions, *, announce: Callable[[GatewayServer], None] | None = None) -> int:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from ilink.errors import StoreError
 from ilink.gateway.admission import Admission
@@ -68,6 +68,9 @@ from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Gateway"]
 
+_READY_SECONDS: Final = 3.0
+"""How long a store may take to write before it counts as one that does not."""
+
 
 class Gateway:
     """Everything the gateway knows and does, without HTTP.
@@ -87,6 +90,7 @@ class Gateway:
 
     Attributes:
         admission: How much one address may ask.
+        is_leaving: Whether it serves its last requests, which the readiness check tells.
         tallies: Counts of what happened since it opened.
     """
 
@@ -120,6 +124,7 @@ class Gateway:
         self._media: MediaRoom | None = None
         self._urls_of_state = (database_url, hints_url)
         self._sweep_seconds = sweep_seconds
+        self.is_leaving = False
         self._exits: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
@@ -604,8 +609,9 @@ class Gateway:
     async def is_writable(self) -> bool:
         """Tell whether the store takes writes: the readiness check."""
         try:
-            await self._state.store.put_meta({"checked": str(self._state.clock.now_ms())})
-        except StoreError:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._state.store.put_meta({"checked": str(self._state.clock.now_ms())})
+        except (StoreError, TimeoutError):
             return False
         return True
 

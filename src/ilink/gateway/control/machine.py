@@ -132,9 +132,11 @@ async def healthz(_control: ControlState) -> Response:
 
 @calls.call("GET", "/readyz", media_type="text/plain", refusals=(503,), is_open=True)
 async def readyz(control: ControlState) -> Response:
-    """Tell whether the store takes writes."""
+    """Tell whether the store takes writes, and the gateway does not leave."""
+    if control.gateway.is_leaving:
+        raise Refusal(503, "the gateway is about to stop", hint="ask another one")
     if not await control.gateway.is_writable():
-        raise Refusal(503, "the store takes no writes", hint="look at the disk of the data folder")
+        raise Refusal(503, "the store takes no writes", hint="look at the disk of the data folder, or at the database")
     return Response("ready\n", media_type="text/plain")
 
 
