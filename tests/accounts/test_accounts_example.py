@@ -9,6 +9,7 @@ import pytest
 from accounts_house import Street
 from bot_house import FAST, Server
 
+from ilink.bot.store import StorePlace
 from ilink.cli.run import find_bot
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "two_accounts.py"
@@ -25,7 +26,9 @@ async def test_two_accounts(street: Street, capsys: pytest.CaptureFixture[str]) 
     await street.sign_in("a")
     await street.sign_in("b")
     bot = find_bot(str(EXAMPLE))
-    bot._blueprint = replace(bot._blueprint, folder=street.folder, way=street.open, clock=street.clock, policies=FAST)
+    bot._blueprint = replace(
+        bot._blueprint, place=StorePlace(folder=street.folder), way=street.open, clock=street.clock, policies=FAST
+    )
     a, b = street.server("a"), street.server("b")
     async with street.running(bot, "a", "b"):
         assert await said(a, "/hello") == "Hello! What is your name?"

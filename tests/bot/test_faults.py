@@ -400,7 +400,7 @@ class TestAccount:
             await server.until(lambda: bot.state is SessionState.EXPIRED)
             polls = len(server.polls)
             assert server.sent == []
-            async with SqliteAccounts(bot._blueprint.folder) as accounts:
+            async with SqliteAccounts(bot._blueprint.place.folder) as accounts:
                 await accounts.put(ACCOUNT)
             await server.until(lambda: len(server.sent) == 1)
             assert bot.state is SessionState.ACTIVE
@@ -427,7 +427,7 @@ class TestAccount:
             server.poll_errors.extend([STALE, STALE])
             server.change()
             await server.until(lambda: SessionState.EXPIRED in states)
-            async with SqliteAccounts(bot._blueprint.folder) as accounts:
+            async with SqliteAccounts(bot._blueprint.place.folder) as accounts:
                 await accounts.put(
                     Account(
                         account_id=AccountId("new@im.bot"),
@@ -632,7 +632,7 @@ async def test_a_running_bot_takes_up_what_another_process_replays(server: Serve
         server.says("a", "hi")
         await server.until(lambda: bool(dead))
         is_healed = True
-        folder = bot._blueprint.folder
+        folder = bot._blueprint.place.folder
         async with SqliteAccounts(folder) as accounts, SqliteJournal(accounts.database, ACCOUNT.account_id) as journal:
             await journal.replay(dead)
         await server.until(lambda: server.heard("a") == ["healed"])

@@ -14,7 +14,8 @@ from test_on_the_gateway import login_of
 from ilink import Bot, ImageMessage, Message, Quote, TextMessage
 from ilink.gateway.views import Quote as Quoted
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
-from ilink.storage.history import Said, SqliteHistory
+from ilink.storage.history import Said
+from ilink.storage.history_sqlite import SqliteHistory
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 from ilink.wire.ids import MessageId

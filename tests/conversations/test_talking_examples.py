@@ -13,6 +13,7 @@ import pytest
 from bot_house import FAST, OWNER, HastyClock, Server, running
 
 from ilink import Bot
+from ilink.bot.store import StorePlace
 from ilink.cli.run import find_bot
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -22,7 +23,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 async def example(name: str, server: Server, clock: HastyClock, folder: Path) -> AsyncIterator[Bot]:
     """Run an example on a server in memory."""
     bot = find_bot(str(EXAMPLES / f"{name}.py"))
-    bot._blueprint = replace(bot._blueprint, folder=folder, way=server.open, clock=clock, policies=FAST)
+    bot._blueprint = replace(
+        bot._blueprint, place=StorePlace(folder=folder), way=server.open, clock=clock, policies=FAST
+    )
     async with running(bot):
         yield bot
 

@@ -3,44 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ilink.storage.accounts import Accounts
+from ilink.storage.accounts_postgres import PostgresAccounts
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.agenda import Agenda, Due, Posting, Question, StoredJob
+from ilink.storage.agenda_postgres import PostgresAgenda
 from ilink.storage.agenda_sqlite import SqliteAgenda
-from ilink.storage.journal import Arrival, Journal
+from ilink.storage.history import History, Said
+from ilink.storage.history_postgres import PostgresHistory
+from ilink.storage.history_sqlite import SqliteHistory
+from ilink.storage.journal import Arrival, Draft, OutboxState, Outcome
+from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.keys import StoreKeys
+from ilink.storage.postgres import PostgresDatabase
 from ilink.wire.accounts import Account
-from ilink.wire.ids import AccountId, Cursor, Secret, UserId
+from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
 
 ALICE = UserId("alice")
-Open = Callable[[str], "House"]
 
 
 class House:
     """The journal and the agenda of one account."""
 
-    def __init__(self, journal: Journal, agenda: Agenda) -> None:
+    def __init__(self, journal: Any, agenda: Agenda, accounts: Accounts, history: History) -> None:
         self.journal = journal
         self.agenda = agenda
+        self.accounts = accounts
+        self.history = history
 
 
-@pytest.fixture(params=["sqlite"])
-async def houses(tmp_path: Path) -> AsyncIterator[list[House]]:
+@asynccontextmanager
+async def in_sqlite(folder: Path) -> AsyncIterator[Callable[[AccountId], House]]:
+    async with local_database(folder, synchronous="OFF") as database:
+        yield lambda name: House(
+            SqliteJournal(database, name),
+            SqliteAgenda(database, name),
+            SqliteAccounts(folder, database=database),
+            SqliteHistory(database, name),
+        )
+
+
+@asynccontextmanager
+async def in_postgres(url: str) -> AsyncIterator[Callable[[AccountId], House]]:
+    async with PostgresDatabase(url) as database:
+        accounts = PostgresAccounts(database, keys=StoreKeys([Secret("17" * 32)]))
+        yield lambda name: House(
+            PostgresJournal(database, name), PostgresAgenda(database, name), accounts, PostgresHistory(database, name)
+        )
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def houses(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[House]]:
     """Two accounts in one store."""
     async with AsyncExitStack() as exits:
-        database = await exits.enter_async_context(local_database(tmp_path, synchronous="OFF"))
-        accounts = SqliteAccounts(tmp_path, database=database)
+        opened = (
+            in_sqlite(tmp_path) if request.param == "sqlite" else in_postgres(request.getfixturevalue("postgres_url"))
+        )
+        build = await exits.enter_async_context(opened)
         found = []
         for name in ("one@im.bot", "two@im.bot"):
+            house = build(AccountId(name))
             stored = Account(account_id=AccountId(name), token=Secret("t"), base_url="http://x", owner_id=ALICE)
-            await accounts.put(stored)
-            journal = await exits.enter_async_context(SqliteJournal(database, AccountId(name)))
-            await journal.adopt()
-            found.append(House(journal, SqliteAgenda(database, AccountId(name))))
+            await house.accounts.put(stored)
+            await exits.enter_async_context(house.journal)
+            await house.journal.adopt()
+            found.append(house)
         yield found
 
 
@@ -198,3 +232,39 @@ class TestPrune:
         assert await house.agenda.recall("m:old") == {}
         assert await house.agenda.recall("m:new") == {"a": b"1"}
         assert [await house.journal.read_state(f"u:{number}") is None for number in range(3)] == [True, False, False]
+
+
+class TestNames:
+    async def test_every_character_comes_back(self, house: House) -> None:
+        """PostgreSQL has no place for one of them, and what people name things is theirs."""
+        name = "a\x00b\x1ac"
+        await house.agenda.put_job(job(name))
+        await house.agenda.remember(name, name, b"1", now_ms=1)
+        assert [stored.name for stored in await house.agenda.read_jobs()] == [name]
+        assert await house.agenda.recall(name) == {name: b"1"}
+        letter = await house.agenda.fire(due(name), now_ms=7)
+        assert letter is not None
+        assert await house.journal.read_waiting("j:tea") == [letter]
+
+
+class TestHistory:
+    async def test_what_people_said_is_found_by_the_servers_id(self, house: House) -> None:
+        await a_message(house, "m:77")
+        assert await house.history.find("u:alice", MessageId("77")) == Said(raw=b"{}", is_ours=False, at_ms=1)
+        assert await house.history.find("u:bob", MessageId("77")) is None
+        assert await house.history.find("u:alice", MessageId("7")) is None
+
+    async def test_what_the_bot_said_is_found_once_it_was_accepted(self, house: House) -> None:
+        draft = Draft(client_id=ClientId("c"), conversation="u:alice", user=ALICE, item=b'{"said":1}')
+        (message,) = await house.journal.enqueue([draft], now_ms=3)
+        assert await house.history.find("u:alice", MessageId("88")) is None
+        accepted = Outcome(
+            out_sequence=message.out_sequence, user=ALICE, state=OutboxState.ACCEPTED, message_id=MessageId("88")
+        )
+        await house.journal.settle(accepted, now_ms=4)
+        assert await house.history.find("u:alice", MessageId("88")) == Said(raw=b'{"said":1}', is_ours=True, at_ms=4)
+
+    async def test_accounts_know_nothing_of_each_other(self, houses: list[House]) -> None:
+        one, two = houses
+        await a_message(one, "m:77")
+        assert await two.history.find("u:alice", MessageId("77")) is None

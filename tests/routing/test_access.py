@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,9 +21,7 @@ from ilink import Bot, ConfigError, ForbiddenFileError, Message, Pairing, Rate, 
 from ilink.bot.access import new_pairing_code
 from ilink.bot.file_roots import check_source
 from ilink.bot.rates import RateLimiter
-from ilink.storage.accounts_sqlite import local_database
-from ilink.storage.pairings import GuessesLocked, Pairings
-from ilink.storage.sqlite import Database
+from ilink.storage.pairings_sqlite import SqlitePairings
 from ilink.wire.ids import AccountId
 
 Make = Callable[..., Bot]
@@ -126,67 +123,6 @@ class TestPairing:
         codes = {new_pairing_code() for _ in range(200)}
         assert len(codes) == 200
         assert all(re.fullmatch(r"[2-9A-HJ-NP-Z]{8}", code) for code in codes)
-
-
-@pytest.fixture
-async def database(tmp_path: Path):
-    async with local_database(tmp_path, synchronous="OFF") as opened:
-        yield opened
-
-
-class TestPairings:
-    async def ask(self, pairings: Pairings, user: str, *, by: str = "m", now_ms: int = 0, code: str = "AAAA2222"):
-        return await pairings.ask(UserId(user), by=by, new_code=lambda: code, now_ms=now_ms, lasts_ms=1000, most=2)
-
-    async def test_the_message_that_asked_is_told_again_when_it_is_handled_again(self, database: Database) -> None:
-        pairings = Pairings(database, BOT)
-        first = await self.ask(pairings, "bob", by="m1")
-        again = await self.ask(pairings, "bob", by="m1", code="BBBB2222")
-        other = await self.ask(pairings, "bob", by="m2")
-        assert [(asked.code, asked.must_tell) for asked in (first, again, other) if asked] == [
-            ("AAAA2222", True),
-            ("AAAA2222", True),
-            ("AAAA2222", False),
-        ]
-
-    async def test_accounts_know_nothing_of_each_other(self, database: Database) -> None:
-        ours, theirs = Pairings(database, BOT), Pairings(database, AccountId("other@im.bot"))
-        await self.ask(ours, "bob")
-        assert await theirs.approve("AAAA2222", now_ms=1) is None
-        assert await ours.approve("aaaa-2222", now_ms=1) == "bob"
-        assert (await ours.is_paired(UserId("bob")), await theirs.is_paired(UserId("bob"))) == (True, False)
-        assert [one.user for one in await theirs.list(now_ms=1)] == []
-
-    async def test_a_code_is_used_once_and_not_after_its_time(self, database: Database) -> None:
-        pairings = Pairings(database, BOT)
-        await self.ask(pairings, "bob")
-        assert await pairings.approve("AAAA2222", now_ms=1000) is None
-        await self.ask(pairings, "bob", now_ms=1000)
-        assert await pairings.approve("AAAA2222", now_ms=1999) == "bob"
-        assert await pairings.approve("AAAA2222", now_ms=1999) is None
-
-    async def test_a_right_code_forgets_wrong_ones(self, database: Database) -> None:
-        pairings = Pairings(database, BOT)
-        await self.ask(pairings, "bob")
-        results = [
-            await pairings.approve(code, now_ms=1, wrong_codes=2, lock_ms=100)
-            for code in ("x", "AAAA2222", "y", "z", "w")
-        ]
-        assert results == [None, "bob", None, None, GuessesLocked(101)]
-
-    async def test_somebody_can_be_shut_out_again(self, database: Database) -> None:
-        pairings = Pairings(database, BOT)
-        await self.ask(pairings, "bob")
-        await pairings.approve("AAAA2222", now_ms=1)
-        assert await pairings.remove(UserId("bob")) is True
-        assert await pairings.remove(UserId("bob")) is False
-        assert await pairings.is_paired(UserId("bob")) is False
-
-    async def test_what_is_kept_is_private(self, database: Database, tmp_path: Path) -> None:
-        await self.ask(Pairings(database, BOT), "bob")
-        files = [path for path in tmp_path.iterdir() if path.is_file()]
-        assert files
-        assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
 def ilink(*arguments: str, data: Path) -> subprocess.CompletedProcess[str]:
@@ -339,15 +275,15 @@ async def test_a_store_that_fails_lets_nobody_in_and_loses_no_message(
     server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = iter([True, True, False])
-    real = Pairings.is_paired
+    real = SqlitePairings.is_paired
 
-    async def failing(self: Pairings, user: UserId) -> bool:
+    async def failing(self: SqlitePairings, user: UserId) -> bool:
         if next(failures, False):
             problem = "disk"
             raise StoreError(problem)
         return await real(self, user)
 
-    monkeypatch.setattr(Pairings, "is_paired", failing)
+    monkeypatch.setattr(SqlitePairings, "is_paired", failing)
     async with running(echo(make_bot(allow=Pairing()))):
         assert (await said(server, "bob", "hi")).startswith("I do not know you")
     assert len(server.heard("bob")) == 1

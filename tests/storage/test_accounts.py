@@ -1,4 +1,4 @@
-"""Accounts on disk: private, replaced only by a login that worked, written only by who read the newest one."""
+"""Accounts in every store: replaced only by a login that worked, written only by who read the newest one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import sqlite3
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -18,11 +19,16 @@ import pytest
 
 from ilink.errors import StoreError, StoreLockedError
 from ilink.storage.accounts import Accounts, AccountState, Position, data_folder
+from ilink.storage.accounts_postgres import PostgresAccounts
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database, write_context_token, write_position
+from ilink.storage.keys import StoreKeys
+from ilink.storage.postgres import PostgresDatabase
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
 OWNER, OTHER = UserId("o9cq80Owner@im.wechat"), UserId("o9cq80Other@im.wechat")
+OpenAccounts = Callable[[], AbstractAsyncContextManager[Accounts]]
+KEYS = StoreKeys([Secret("17" * 32)])
 POSITION = Position(cursor=Cursor("Y3Vyc29yOjQx"), hint_ms=20_000)
 
 
@@ -38,13 +44,29 @@ def clock() -> list[datetime]:
     return [datetime(2026, 11, 22, tzinfo=UTC)]
 
 
-@pytest.fixture
-async def accounts(tmp_path: Path, clock: list[datetime]) -> AsyncIterator[Accounts]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def open_accounts(request: pytest.FixtureRequest, tmp_path: Path, clock: list[datetime]) -> OpenAccounts:
+    """Opens the accounts of one and the same store, as a program does."""
+
     def now() -> datetime:
         clock[0] += timedelta(seconds=1)
         return clock[0]
 
-    async with SqliteAccounts(tmp_path / "data", now=now) as store:
+    if request.param == "sqlite":
+        return lambda: SqliteAccounts(tmp_path / "data", now=now)
+    url = request.getfixturevalue("postgres_url")
+
+    @asynccontextmanager
+    async def in_postgres() -> AsyncIterator[Accounts]:
+        async with PostgresDatabase(url) as database:
+            yield PostgresAccounts(database, keys=KEYS, now=now)
+
+    return in_postgres
+
+
+@pytest.fixture
+async def accounts(open_accounts: OpenAccounts) -> AsyncIterator[Accounts]:
+    async with open_accounts() as store:
         yield store
 
 
@@ -57,15 +79,31 @@ async def test_account_comes_back_as_it_was_stored(accounts: Accounts) -> None:
     assert await accounts.find(AccountId("a-b@im.bot")) is None
 
 
-async def test_account_survives_the_program(tmp_path: Path) -> None:
-    async with SqliteAccounts(tmp_path) as store:
+async def test_account_survives_the_program(open_accounts: OpenAccounts) -> None:
+    async with open_accounts() as store:
         stored = await store.put(account(owner=None))
         await store.put_position(stored, POSITION)
         await store.put_context_token(stored, OTHER, Secret("AARz"))
-    async with SqliteAccounts(tmp_path) as store:
+    async with open_accounts() as store:
         assert await store.list() == (stored,)
         assert await store.position(stored.account.account_id) == POSITION
         assert await store.context_token(stored.account.account_id, OTHER) == Secret("AARz")
+
+
+async def test_owners_of_two_logins_at_once_have_one_live_bot(open_accounts: OpenAccounts) -> None:
+    async with open_accounts() as one, open_accounts() as other:
+        await asyncio.gather(*(store.put(account(f"{n}")) for n in range(4) for store in (one, other)))
+        states = sorted(entry.state for entry in await one.list())
+    assert states == [AccountState.ACTIVE] + [AccountState.DISPLACED] * 3
+
+
+async def test_logins_of_one_account_at_once_are_counted(open_accounts: OpenAccounts) -> None:
+    async with open_accounts() as one, open_accounts() as other:
+        stored = await asyncio.gather(*(store.put(account(token=f"{n}")) for n in range(3) for store in (one, other)))
+        newest = await other.find(AccountId("a@im.bot"))
+    assert sorted(entry.generation for entry in stored) == [1, 2, 3, 4, 5, 6]
+    assert newest is not None
+    assert newest.account.token == next(entry.account.token for entry in stored if entry.generation == 6)
 
 
 async def test_list_shows_the_newest_login_first(accounts: Accounts) -> None:
@@ -175,7 +213,12 @@ async def test_users_of_one_account_are_not_those_of_another(accounts: Accounts)
     assert await accounts.context_token(first.account.account_id, UserId(OWNER.lower())) is None
 
 
-async def test_position_and_token_are_written_with_the_rest_or_not_at_all(accounts: Accounts) -> None:
+async def test_position_and_token_are_written_with_the_rest_or_not_at_all(tmp_path: Path) -> None:
+    async with SqliteAccounts(tmp_path) as accounts:
+        await write_together(accounts)
+
+
+async def write_together(accounts: SqliteAccounts) -> None:
     old = await accounts.put(account())
     account_id = old.account.account_id
     await accounts.put(account())

@@ -13,7 +13,7 @@ from ilink.bot.clock import Clock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.runner import BotClient
 from ilink.bot.settings import Access, Policies
-from ilink.bot.store import Store, open_store
+from ilink.bot.store import Store, StorePlace, open_store
 from ilink.bot.wanted import Wanted, read_wanted
 from ilink.bot.words import Language
 from ilink.client.client import Client
@@ -34,7 +34,7 @@ class Blueprint:
     """What a bot is made with; see the arguments of `Bot`.
 
     Attributes:
-        folder: Where accounts and journals are kept.
+        place: Where accounts and journals are kept.
         base_url: Where the API is; None for where each account was signed in.
         wanted: Which accounts it works for, at any server.
         access: Who is listened to.
@@ -49,7 +49,7 @@ class Blueprint:
         random: Source of jitter and ids.
     """
 
-    folder: Path
+    place: StorePlace
     base_url: str | None
     wanted: Wanted
     access: Access
@@ -77,7 +77,8 @@ class Blueprint:
     def moved(self, *, base_url: str, folder: Path, account: str | None, clock: Clock | None) -> Blueprint:
         """Return the same for another place: its one account or the newest login there, or all if it works for many."""
         wanted = read_wanted(account, "all" if self.wanted.is_many and not account else None, variable=None)
-        return replace(self, base_url=base_url, folder=folder, wanted=wanted, clock=clock or self.clock)
+        place = StorePlace(folder=folder)
+        return replace(self, base_url=base_url, place=place, wanted=wanted, clock=clock or self.clock)
 
     def open_store(self) -> AbstractAsyncContextManager[Store]:
         """Open what lasts.
@@ -85,7 +86,7 @@ class Blueprint:
         Raises:
             StoreError: It cannot be opened.
         """
-        return open_store(self.folder, spool_bytes=self.policies.spool_bytes)
+        return open_store(self.place, spool_bytes=self.policies.spool_bytes)
 
     def no_account(self) -> ConfigError:
         """Return the error that there is nobody to work for."""

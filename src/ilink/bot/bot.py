@@ -26,12 +26,13 @@ from ilink.bot.runner import BotClient
 from ilink.bot.running import Login, is_loading, loop_factory, sign_in, sign_in_at_terminal, until_signalled
 from ilink.bot.sending import SendsUnasked
 from ilink.bot.settings import Allow, Policies, read_access
+from ilink.bot.store import find_place
 from ilink.bot.wanted import read_wanted
 from ilink.bot.words import Language
 from ilink.bot.workplace import Workplace
 from ilink.errors import ConfigError
 from ilink.process import collecting_seldom
-from ilink.storage.accounts import Accounts, StoredAccount, data_folder
+from ilink.storage.accounts import Accounts, StoredAccount
 
 __all__ = ["Bot"]
 
@@ -59,7 +60,8 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
         accounts: Several accounts side by side instead, those with these ids or "all"; also those that are signed in
             while the bot runs. `ILINK_ACCOUNT` may say so too: "all", or ids with commas between.
         base_url: Where the API is; else `ILINK_BASE_URL`; else where the account was signed in.
-        data: Folder of accounts and journals; else `ILINK_DATA`; else the user's data folder.
+        data: Folder of accounts and journals, or the address of a PostgreSQL database (`postgresql://…`); else
+            `ILINK_DATABASE_URL`; else `ILINK_DATA`; else the user's data folder.
         policies: What happens when something does not work.
         conversations: How questions are asked, and what is kept of conversations.
         name: What the bot calls itself towards the server, as `name/version`.
@@ -98,7 +100,7 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
         DeclaresJobs.__init__(self)
         DeclaresHooks.__init__(self)
         blueprint = Blueprint(
-            folder=data_folder(None if data is None else Path(data), environ=environ),
+            place=find_place(data, environ=environ),
             base_url=base_url or environ.get(BASE_URL_VARIABLE) or None,
             wanted=read_wanted(account, accounts, variable=environ.get(ACCOUNT_VARIABLE)),
             access=read_access(allow),

@@ -53,33 +53,32 @@ async def open_runner(
         StoreError: Its journal cannot be opened.
     """
     account_id = stored.account.account_id
-    with store.lock(account_id):
-        async with store.open_account(account_id) as own:
-            if previous is not None:
-                await own.journal.inherit(previous)
-            yield Runner(
-                stored,
-                accounts=store.accounts,
-                journal=own.journal,
-                spool=store.spool,
-                open_client=blueprint.open_client,
-                dispatch=dispatch,
-                access=blueprint.access,
-                policies=blueprint.policies,
-                backlog=Backlog(blueprint.policies, on_backlog),
-                clock=blueprint.clock,
-                random=blueprint.random,
-                on_state=partial(hooks.note_state, account_id),
-                on_dead=partial(hooks.note_dead, account_id),
-                on_duplicate=partial(hooks.note_duplicate, account_id),
-                on_incident=partial(hooks.note_incident, account_id),
-                on_unknown=partial(hooks.note_unknown, account_id),
-                gate=_gate(stored, own, blueprint),
-                agenda=own.agenda,
-                conversations=blueprint.conversations,
-                jobs=jobs,
-                history=own.history,
-            )
+    async with store.lock(account_id), store.open_account(account_id) as own:
+        if previous is not None:
+            await own.journal.inherit(previous)
+        yield Runner(
+            stored,
+            accounts=store.accounts,
+            journal=own.journal,
+            spool=store.spool,
+            open_client=blueprint.open_client,
+            dispatch=dispatch,
+            access=blueprint.access,
+            policies=blueprint.policies,
+            backlog=Backlog(blueprint.policies, on_backlog),
+            clock=blueprint.clock,
+            random=blueprint.random,
+            on_state=partial(hooks.note_state, account_id),
+            on_dead=partial(hooks.note_dead, account_id),
+            on_duplicate=partial(hooks.note_duplicate, account_id),
+            on_incident=partial(hooks.note_incident, account_id),
+            on_unknown=partial(hooks.note_unknown, account_id),
+            gate=_gate(stored, own, blueprint),
+            agenda=own.agenda,
+            conversations=blueprint.conversations,
+            jobs=jobs,
+            history=own.history,
+        )
 
 
 @asynccontextmanager

@@ -1,24 +1,40 @@
-"""Where a bot opens what lasts: the one place that knows how accounts, journals and all beside them are kept."""
+"""Where a bot opens what lasts: the one place that knows how accounts, journals and all beside them are kept.
+
+On one machine that is a data folder with an embedded database; for programs on several, a PostgreSQL database. Nothing
+else of a bot is different.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
+from ilink.errors import ConfigError
+from ilink.storage.accounts import Accounts, data_folder
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.agenda import Agenda
 from ilink.storage.agenda_sqlite import SqliteAgenda
-from ilink.storage.history import History, SqliteHistory
+from ilink.storage.history import History
+from ilink.storage.history_sqlite import SqliteHistory
 from ilink.storage.journal import Journal
 from ilink.storage.journal_sqlite import SqliteJournal
-from ilink.storage.locks import ProcessLock
+from ilink.storage.keys import no_keys, read_keys
+from ilink.storage.locks import AccountLock
 from ilink.storage.pairings import Pairings
-from ilink.storage.spool import Spool
+from ilink.storage.pairings_sqlite import SqlitePairings
+from ilink.storage.postgres_url import DATABASE_URL_VARIABLE, PostgresUrl, is_postgres_url
+from ilink.storage.spool import MOST_BYTES, Spool
 from ilink.wire.ids import AccountId
 
-__all__ = ["AccountStore", "Store", "open_store"]
+if TYPE_CHECKING:
+    from ilink.storage.accounts_postgres import PostgresAccounts
+    from ilink.storage.leases import AccountLeases
+
+__all__ = ["AccountStore", "Store", "StorePlace", "find_place", "open_store"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,49 +54,182 @@ class AccountStore:
     pairings: Pairings
 
 
-class Store:
-    """What lasts of all accounts of a bot, open; made by `open_store`.
+class Store(Protocol):
+    """What lasts of all accounts of a bot, open; made by `open_store`."""
 
-    Attributes:
-        accounts: Where logins are stored.
-        spool: Where copies of files wait that are to be sent.
-    """
+    @property
+    def accounts(self) -> Accounts:
+        """Where logins are stored."""
+        ...
 
-    def __init__(self, accounts: SqliteAccounts, spool: Spool) -> None:
-        self.accounts = accounts
-        self.spool = spool
+    @property
+    def spool(self) -> Spool:
+        """Where copies of files wait that are to be sent."""
+        ...
 
-    def lock(self, account: AccountId) -> ProcessLock:
+    def lock(self, account: AccountId) -> AccountLock:
         """Return what lets one process at a time work for an account."""
-        return self.accounts.lock(account)
+        ...
 
-    @asynccontextmanager
-    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
+    def open_account(self, account: AccountId) -> AbstractAsyncContextManager[AccountStore]:
         """Open what lasts of one account until the block ends.
 
         Raises:
             StoreError: It cannot be opened.
         """
-        database = self.accounts.database
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorePlace:
+    """Where a store is.
+
+    Attributes:
+        folder: The data folder: everything is in it, or with a database the files that wait to be sent.
+        database_url: The PostgreSQL database with everything else; None for everything in the folder.
+        environ: Where the keys are named that tokens are sealed with.
+    """
+
+    folder: Path
+    database_url: str | None = field(default=None, repr=False)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def __str__(self) -> str:
+        """Return it for people, without the password."""
+        return str(self.folder) if self.database_url is None else PostgresUrl.parse(self.database_url).place
+
+
+def find_place(data: Path | str | None = None, *, environ: Mapping[str, str] = os.environ) -> StorePlace:
+    """Return where a store is: what was said, else what the environment says, else the user's data folder.
+
+    Args:
+        data: A folder, or the address of a PostgreSQL database.
+        environ: Where `ILINK_DATABASE_URL` is looked for, and then `ILINK_DATA`.
+
+    Raises:
+        ConfigError: `ILINK_DATABASE_URL` names no PostgreSQL database.
+    """
+    if isinstance(data, str) and is_postgres_url(data):
+        return StorePlace(folder=data_folder(environ=environ), database_url=data, environ=environ)
+    if data is None and (url := environ.get(DATABASE_URL_VARIABLE)):
+        if not is_postgres_url(url):
+            message = (
+                f"{DATABASE_URL_VARIABLE} names no PostgreSQL database; write postgresql://user:password@host/name"
+            )
+            raise ConfigError(message)
+        return StorePlace(folder=data_folder(environ=environ), database_url=url, environ=environ)
+    return StorePlace(folder=data_folder(None if data is None else Path(data), environ=environ), environ=environ)
+
+
+@asynccontextmanager
+async def open_store(place: StorePlace, *, spool_bytes: int = MOST_BYTES) -> AsyncGenerator[Store, None]:
+    """Open what lasts until the block ends.
+
+    Args:
+        place: Where it is.
+        spool_bytes: How many bytes of files may wait to be sent.
+
+    Raises:
+        ConfigError: Its address cannot be read, or it needs a key or a driver that is not there.
+        StoreError: It cannot be opened; the error says what to do.
+    """
+    spool = Spool(place.folder / "spool", most_bytes=spool_bytes)
+    if place.database_url is not None:
+        async with _open_postgres(place.database_url, place.environ, spool) as store:
+            yield store
+        return
+    async with (
+        local_database(place.folder) as database,
+        SqliteAccounts(place.folder, database=database) as accounts,
+    ):
+        yield SqliteStore(accounts, spool)
+
+
+class SqliteStore:
+    """A store in a data folder.
+
+    Args:
+        accounts: Where logins are stored.
+        spool: Where copies of files wait that are to be sent.
+    """
+
+    def __init__(self, accounts: SqliteAccounts, spool: Spool) -> None:
+        self._accounts = accounts
+        self.spool = spool
+
+    @property
+    def accounts(self) -> Accounts:
+        """Where logins are stored."""
+        return self._accounts
+
+    def lock(self, account: AccountId) -> AccountLock:
+        """Return what lets one process at a time work for an account: a lock of the operating system."""
+        return self._accounts.lock(account)
+
+    @asynccontextmanager
+    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
+        """Open what lasts of one account; see `Store`."""
+        database = self._accounts.database
         async with SqliteJournal(database, account) as journal:
             yield AccountStore(
                 journal=journal,
                 agenda=SqliteAgenda(database, account),
                 history=SqliteHistory(database, account),
-                pairings=Pairings(database, account),
+                pairings=SqlitePairings(database, account),
             )
 
 
 @asynccontextmanager
-async def open_store(folder: Path, *, spool_bytes: int) -> AsyncGenerator[Store, None]:
-    """Open what a data folder holds until the block ends.
+async def _open_postgres(url: str, environ: Mapping[str, str], spool: Spool) -> AsyncGenerator[Store, None]:
+    # Loaded late: a bot on one machine needs no database driver.
+    from ilink.storage.accounts_postgres import PostgresAccounts
+    from ilink.storage.leases import AccountLeases
+    from ilink.storage.postgres import PostgresDatabase
+
+    if (keys := read_keys(environ)) is None:
+        raise no_keys()
+    async with PostgresDatabase(url) as database, AccountLeases(database) as leases:
+        accounts = PostgresAccounts(database, keys=keys)
+        await accounts.check_keys()
+        yield PostgresStore(accounts, leases, spool)
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database.
 
     Args:
-        folder: The data folder.
-        spool_bytes: How many bytes of files may wait to be sent.
-
-    Raises:
-        StoreError: It cannot be opened.
+        accounts: Where logins are stored.
+        leases: Which process works for which account.
+        spool: Where copies of files wait that are to be sent; in a folder of this machine.
     """
-    async with local_database(folder) as database, SqliteAccounts(folder, database=database) as accounts:
-        yield Store(accounts, Spool(folder / "spool", most_bytes=spool_bytes))
+
+    def __init__(self, accounts: PostgresAccounts, leases: AccountLeases, spool: Spool) -> None:
+        self._accounts = accounts
+        self._leases = leases
+        self.spool = spool
+
+    @property
+    def accounts(self) -> Accounts:
+        """Where logins are stored."""
+        return self._accounts
+
+    def lock(self, account: AccountId) -> AccountLock:
+        """Return what lets one process at a time work for an account: a lease in the database."""
+        return self._leases.lock(account)
+
+    @asynccontextmanager
+    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
+        """Open what lasts of one account; see `Store`."""
+        from ilink.storage.agenda_postgres import PostgresAgenda
+        from ilink.storage.history_postgres import PostgresHistory
+        from ilink.storage.journal_postgres import PostgresJournal
+        from ilink.storage.pairings_postgres import PostgresPairings
+
+        database = self._accounts.database
+        async with PostgresJournal(database, account) as journal:
+            yield AccountStore(
+                journal=journal,
+                agenda=PostgresAgenda(database, account),
+                history=PostgresHistory(database, account),
+                pairings=PostgresPairings(database, account),
+            )

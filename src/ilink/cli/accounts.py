@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
 from rich import box
 from rich.table import Table
 
-from ilink.cli.options import AccountName, DataFolder, Json
+from ilink.bot.store import StorePlace, open_store
+from ilink.cli.options import AccountName, DatabaseUrl, DataFolder, Json, place_of
 from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError
-from ilink.storage.accounts import StoredAccount, data_folder
-from ilink.storage.accounts_sqlite import SqliteAccounts
+from ilink.storage.accounts import StoredAccount
 from ilink.storage.pairings import Paired, Pairings
 from ilink.wire.ids import AccountId, normalize_user_id
 
@@ -33,9 +32,9 @@ accounts = App(name="accounts", help=say("accounts.help"))
 
 
 @accounts.default
-def show_list(*, data: DataFolder = None, json: Json = False) -> int:
+def show_list(*, data: DataFolder = None, database_url: DatabaseUrl = None, json: Json = False) -> int:
     """List the accounts of this machine."""
-    stored = asyncio.run(_list(data_folder(data)))
+    stored = asyncio.run(_list(place_of(data, database_url)))
     if json:
         answer_json([_describe(entry) for entry in stored])
     elif stored:
@@ -51,9 +50,12 @@ def pair(
     *,
     account: AccountName = None,
     data: DataFolder = None,
+    database_url: DatabaseUrl = None,
 ) -> int:
     """Let in whoever was told a code."""
-    user = _with_pairings(data, account, lambda pairings: pairings.approve(code, now_ms=_now_ms()))
+    user = _with_pairings(
+        place_of(data, database_url), account, lambda pairings: pairings.approve(code, now_ms=_now_ms())
+    )
     if user is None:
         raise ConfigError(say("accounts.pair.none", code=code))
     out().print(say("accounts.paired", user=user), markup=False)
@@ -61,19 +63,23 @@ def pair(
 
 
 @accounts.command(name="unpair", help=say("accounts.unpair.help"))
-def unpair(user: User, *, account: AccountName = None, data: DataFolder = None) -> int:
+def unpair(
+    user: User, *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None
+) -> int:
     """Let somebody in no more."""
     user_id = normalize_user_id(user)
-    if not _with_pairings(data, account, lambda pairings: pairings.remove(user_id)):
+    if not _with_pairings(place_of(data, database_url), account, lambda pairings: pairings.remove(user_id)):
         raise ConfigError(say("accounts.unpair.none", user=user_id))
     out().print(say("accounts.unpaired", user=user_id), markup=False)
     return 0
 
 
 @accounts.command(name="people", help=say("accounts.people.help"))
-def people(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
+def people(
+    *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None, json: Json = False
+) -> int:
     """List who was let in, and who was told a code and waits."""
-    found = _with_pairings(data, account, lambda pairings: pairings.list(now_ms=_now_ms()))
+    found = _with_pairings(place_of(data, database_url), account, lambda pairings: pairings.list(now_ms=_now_ms()))
     if json:
         answer_json([{"user_id": one.user, "code": one.code, "since": one.since} for one in found])
     elif found:
@@ -83,21 +89,27 @@ def people(*, account: AccountName = None, data: DataFolder = None, json: Json =
     return 0
 
 
-def logout(account: Annotated[str, Parameter(help=say("account"))], *, data: DataFolder = None) -> int:
+def logout(
+    account: Annotated[str, Parameter(help=say("account"))],
+    *,
+    data: DataFolder = None,
+    database_url: DatabaseUrl = None,
+) -> int:
     """Forget one account."""
     account_id = AccountId(account)
-    if not asyncio.run(_remove(data_folder(data), account_id)):
+    if not asyncio.run(_remove(place_of(data, database_url), account_id)):
         message = f"there is no account {account} on this machine; `ilink accounts` lists them"
         raise ConfigError(message)
     out().print(say("logout.done", account=account), markup=False)
     return 0
 
 
-def _with_pairings(data: Path | None, account: str | None, work: Callable[[Pairings], Awaitable[T]]) -> T:
+def _with_pairings(place: StorePlace, account: str | None, work: Callable[[Pairings], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with SqliteAccounts(data_folder(data)) as accounts:
-            chosen = choose_account(await accounts.list(), account)
-            return await work(Pairings(accounts.database, chosen.account.account_id))
+        async with open_store(place) as store:
+            chosen = choose_account(await store.accounts.list(), account)
+            async with store.open_account(chosen.account.account_id) as own:
+                return await work(own.pairings)
 
     return asyncio.run(run())
 
@@ -116,15 +128,15 @@ def _people_table(people: tuple[Paired, ...]) -> Table:
     return table
 
 
-async def _list(folder: Path) -> tuple[StoredAccount, ...]:
-    async with SqliteAccounts(folder) as accounts:
-        return await accounts.list()
+async def _list(place: StorePlace) -> tuple[StoredAccount, ...]:
+    async with open_store(place) as store:
+        return await store.accounts.list()
 
 
-async def _remove(folder: Path, account_id: AccountId) -> bool:
+async def _remove(place: StorePlace, account_id: AccountId) -> bool:
     """Remove an account; a bot that works for it notices, and ends that in order."""
-    async with SqliteAccounts(folder) as accounts:
-        return await accounts.remove(account_id)
+    async with open_store(place) as store:
+        return await store.accounts.remove(account_id)
 
 
 def _describe(stored: StoredAccount) -> dict[str, object]:

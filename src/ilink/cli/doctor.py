@@ -20,14 +20,14 @@ from cyclopts import Parameter
 from rich import box
 from rich.table import Table
 
-from ilink.cli.options import AccountName, BaseUrl, DataFolder, Json
+from ilink.bot.store import Store, StorePlace, open_store
+from ilink.cli.options import AccountName, BaseUrl, DatabaseUrl, DataFolder, Json, place_of
 from ilink.cli.output import answer_json, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.client.client import Client
 from ilink.errors import ApiError, ConfigError, IlinkError, StaleTokenError, StoreError, StoreLockedError
-from ilink.storage.accounts import AccountState, StoredAccount, data_folder
-from ilink.storage.accounts_sqlite import SqliteAccounts
+from ilink.storage.accounts import AccountState, StoredAccount
 from ilink.storage.private import make_private_folder
 from ilink.wire.ids import Cursor, UserId
 
@@ -59,11 +59,12 @@ def doctor(
     account: AccountName = None,
     base_url: BaseUrl = None,
     data: DataFolder = None,
+    database_url: DatabaseUrl = None,
     poll: Annotated[bool, Parameter(negative="", show_default=False, help=say("doctor.poll"))] = False,
     json: Json = False,
 ) -> int:
     """Check everything; 1 when something is bad."""
-    verdicts = asyncio.run(_examine(data_folder(data), account, base_url, wants_poll=poll))
+    verdicts = asyncio.run(_examine(place_of(data, database_url), account, base_url, wants_poll=poll))
     if json:
         answer_json([asdict(verdict) for verdict in verdicts])
     else:
@@ -71,12 +72,12 @@ def doctor(
     return 1 if any(verdict.verdict == "bad" for verdict in verdicts) else 0
 
 
-async def _examine(folder: Path, wanted: str | None, base_url: str | None, *, wants_poll: bool) -> list[Verdict]:
-    verdicts = [_disk(folder)]
+async def _examine(place: StorePlace, wanted: str | None, base_url: str | None, *, wants_poll: bool) -> list[Verdict]:
+    verdicts = [_disk(place.folder)]
     stored: StoredAccount | None = None
     is_locked = False
     if verdicts[0].verdict == "ok":
-        stored, *found = await _account(folder, wanted)
+        stored, *found = await _account(place, wanted)
         verdicts += found
         is_locked = any(verdict.check == "lock" and verdict.verdict == "skipped" for verdict in found)
     async with Client(None if stored is None else stored.account, base_url=base_url) as client:
@@ -85,7 +86,7 @@ async def _examine(folder: Path, wanted: str | None, base_url: str | None, *, wa
         verdicts += [proxy, *await _network(url, is_proxied=proxy.verdict == "skipped")]
         is_reachable = all(verdict.verdict != "bad" for verdict in verdicts[-3:])
         usable = stored if is_reachable else None
-        verdicts += await _server(client, usable, await _cursor(folder, usable), may_poll=wants_poll and not is_locked)
+        verdicts += await _server(client, usable, await _cursor(place, usable), may_poll=wants_poll and not is_locked)
     return verdicts
 
 
@@ -105,30 +106,30 @@ def _disk(folder: Path) -> Verdict:
     )
 
 
-async def _account(folder: Path, wanted: str | None) -> tuple[StoredAccount | None, *tuple[Verdict, ...]]:
+async def _account(place: StorePlace, wanted: str | None) -> tuple[StoredAccount | None, *tuple[Verdict, ...]]:
     try:
-        async with SqliteAccounts(folder) as accounts:
-            stored = choose_account(await accounts.list(), wanted)
+        async with open_store(place) as store:
+            stored = choose_account(await store.accounts.list(), wanted)
             found = say("doctor.account", account=stored.account.account_id, state=stored.state.value)
             verdict: Literal["ok", "bad"] = "bad" if stored.state is AccountState.STALE else "ok"
             advice = say("doctor.login") if verdict == "bad" else ""
-            lock = _lock(accounts, stored)
+            lock = await _lock(store, stored)
     except (ConfigError, StoreError) as error:
         bad = Verdict(check="account", verdict="bad", found=str(error), advice=say("doctor.login"))
         return None, bad, _skipped("lock")
     return stored, Verdict(check="account", verdict=verdict, found=found, advice=advice), lock
 
 
-async def _cursor(folder: Path, stored: StoredAccount | None) -> Cursor:
+async def _cursor(place: StorePlace, stored: StoredAccount | None) -> Cursor:
     if stored is None:
         return Cursor("")
-    async with SqliteAccounts(folder) as accounts:
-        return (await accounts.position(stored.account.account_id)).cursor
+    async with open_store(place) as store:
+        return (await store.accounts.position(stored.account.account_id)).cursor
 
 
-def _lock(accounts: SqliteAccounts, stored: StoredAccount) -> Verdict:
+async def _lock(store: Store, stored: StoredAccount) -> Verdict:
     try:
-        with accounts.lock(stored.account.account_id):
+        async with store.lock(stored.account.account_id):
             return Verdict(check="lock", verdict="ok", found=say("doctor.lock.free"))
     except StoreLockedError as error:
         return Verdict(check="lock", verdict="skipped", found=say("doctor.lock.held", holder=error.holder))

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 from cyclopts import App, Parameter
@@ -16,15 +15,13 @@ from rich import box
 from rich.table import Table
 
 from ilink.bot.outbox.postbox import OutboxEntry, entry_of
-from ilink.cli.options import AccountName, DataFolder, Json
+from ilink.bot.store import StorePlace, open_store
+from ilink.cli.options import AccountName, DatabaseUrl, DataFolder, Json, place_of
 from ilink.cli.output import answer_json, errors, out
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.errors import ConfigError, RemoteProtocolError
-from ilink.storage.accounts import data_folder
-from ilink.storage.accounts_sqlite import SqliteAccounts
-from ilink.storage.journal import Counts, InboxState, Letter, OutboxState, Outgoing
-from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.journal import Counts, InboxState, Journal, Letter, OutboxState, Outgoing
 from ilink.wire.codec import decode_object
 from ilink.wire.ids import ClientId
 from ilink.wire.redact import redact
@@ -47,16 +44,18 @@ journal = App(name="journal", help=say("journal.help"))
 
 
 @journal.command(name="list", help=say("journal.list.help"))
-def show_list(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
+def show_list(
+    *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None, json: Json = False
+) -> int:
     """List the dead letters, oldest first, and tell how much there is beside them."""
 
-    async def read(stored: SqliteJournal) -> tuple[list[Letter], Counts]:
+    async def read(stored: Journal) -> tuple[list[Letter], Counts]:
         letters: list[Letter] = []
         while page := await stored.read_dead(after=letters[-1].sequence if letters else 0):
             letters.extend(page)
         return letters, await stored.count()
 
-    letters, counts = _with_journal(data, account, read)
+    letters, counts = _with_journal(place_of(data, database_url), account, read)
     if json:
         answer_json([_describe(letter) for letter in letters])
         return 0
@@ -69,67 +68,77 @@ def show_list(*, account: AccountName = None, data: DataFolder = None, json: Jso
 
 
 @journal.command(name="count", help=say("journal.count.help"))
-def count(*, account: AccountName = None, data: DataFolder = None) -> int:
+def count(*, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None) -> int:
     """Print how much there is as JSON."""
-    answer_json(_with_journal(data, account, lambda stored: stored.count()))
+    answer_json(_with_journal(place_of(data, database_url), account, lambda stored: stored.count()))
     return 0
 
 
 @journal.command(name="show", help=say("journal.show.help"))
-def show_one(sequence: Sequence, *, account: AccountName = None, data: DataFolder = None) -> int:
+def show_one(
+    sequence: Sequence, *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None
+) -> int:
     """Print one stored message as JSON, as it came."""
-    letter = _with_journal(data, account, lambda stored: _read_letter(stored, sequence))
+    letter = _with_journal(place_of(data, database_url), account, lambda stored: _read_letter(stored, sequence))
     answer_json({**_describe(letter), "bytes": len(letter.raw), "message": _read_message(letter)})
     return 0
 
 
 @journal.command(name="replay", help=say("journal.replay.help"))
-def replay(sequence: Sequence, *, account: AccountName = None, data: DataFolder = None) -> int:
+def replay(
+    sequence: Sequence, *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None
+) -> int:
     """Let a dead letter be handled again."""
 
-    async def work(stored: SqliteJournal) -> None:
+    async def work(stored: Journal) -> None:
         await stored.replay([(await _read_dead_letter(stored, sequence)).sequence])
 
-    _with_journal(data, account, work)
+    _with_journal(place_of(data, database_url), account, work)
     out().print(say("journal.replayed", sequence=sequence), markup=False)
     return 0
 
 
 @journal.command(name="drop", help=say("journal.drop.help"))
-def drop(which: Which, *, account: AccountName = None, data: DataFolder = None) -> int:
+def drop(
+    which: Which, *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None
+) -> int:
     """Give a dead letter up for good, or a message that waits for a decision."""
     if not which.isdecimal():
-        _with_journal(data, account, lambda stored: _decide(stored, which, is_retry=False))
+        _with_journal(place_of(data, database_url), account, lambda stored: _decide(stored, which, is_retry=False))
         out().print(say("journal.dropped_message", client_id=which), markup=False)
         return 0
 
-    async def work(stored: SqliteJournal) -> None:
+    async def work(stored: Journal) -> None:
         await stored.drop([(await _read_dead_letter(stored, int(which))).sequence])
 
-    _with_journal(data, account, work)
+    _with_journal(place_of(data, database_url), account, work)
     out().print(say("journal.dropped", sequence=which), markup=False)
     return 0
 
 
 @journal.command(name="retry", help=say("journal.retry.help"))
-def retry(client_id: Name, *, account: AccountName = None, data: DataFolder = None) -> int:
+def retry(
+    client_id: Name, *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None
+) -> int:
     """Send a message again that waits for a decision."""
-    _with_journal(data, account, lambda stored: _decide(stored, client_id, is_retry=True))
+    _with_journal(place_of(data, database_url), account, lambda stored: _decide(stored, client_id, is_retry=True))
     out().print(say("journal.retried", client_id=client_id), markup=False)
     return 0
 
 
 @journal.command(name="outbox", help=say("journal.outbox.help"))
-def show_outbox(*, account: AccountName = None, data: DataFolder = None, json: Json = False) -> int:
+def show_outbox(
+    *, account: AccountName = None, data: DataFolder = None, database_url: DatabaseUrl = None, json: Json = False
+) -> int:
     """List the messages that wait to be sent, oldest first."""
 
-    async def read(stored: SqliteJournal) -> list[_Waiting]:
+    async def read(stored: Journal) -> list[_Waiting]:
         found: list[Outgoing] = []
         while page := await stored.read_outbox(_UNSENT, after=found[-1].out_sequence if found else 0):
             found += page
         return [(message.state, entry_of(message, stored.account)) for message in found]
 
-    waiting = _with_journal(data, account, read)
+    waiting = _with_journal(place_of(data, database_url), account, read)
     if json:
         answer_json([_describe_outgoing(state, entry) for state, entry in waiting])
     elif waiting:
@@ -139,7 +148,7 @@ def show_outbox(*, account: AccountName = None, data: DataFolder = None, json: J
     return 0
 
 
-async def _decide(stored: SqliteJournal, client_id: str, *, is_retry: bool) -> None:
+async def _decide(stored: Journal, client_id: str, *, is_retry: bool) -> None:
     now_ms = time.time_ns() // 1_000_000
     if await stored.decide(ClientId(client_id), is_retry=is_retry, now_ms=now_ms) is None:
         raise ConfigError(say("journal.not_asked", client_id=client_id))
@@ -170,30 +179,30 @@ def _outbox_table(waiting: list[_Waiting]) -> Table:
     return table
 
 
-def _with_journal(data: Path | None, account: str | None, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:
+def _with_journal(place: StorePlace, account: str | None, work: Callable[[Journal], Awaitable[T]]) -> T:
     async def run() -> T:
-        async with _open(data_folder(data), account) as stored:
+        async with _open(place, account) as stored:
             return await work(stored)
 
     return asyncio.run(run())
 
 
 @asynccontextmanager
-async def _open(folder: Path, account: str | None) -> AsyncGenerator[SqliteJournal, None]:
+async def _open(place: StorePlace, account: str | None) -> AsyncGenerator[Journal, None]:
     """Open a journal beside whoever works on it: what is done here is one transaction, and a bot that runs sees it."""
-    async with SqliteAccounts(folder) as accounts:
-        chosen = choose_account(await accounts.list(), account)
-        async with SqliteJournal(accounts.database, chosen.account.account_id) as stored:
-            yield stored
+    async with open_store(place) as store:
+        chosen = choose_account(await store.accounts.list(), account)
+        async with store.open_account(chosen.account.account_id) as own:
+            yield own.journal
 
 
-async def _read_letter(stored: SqliteJournal, sequence: int) -> Letter:
+async def _read_letter(stored: Journal, sequence: int) -> Letter:
     if (letter := await stored.read_letter(sequence)) is None:
         raise ConfigError(say("journal.no_letter", sequence=sequence))
     return letter
 
 
-async def _read_dead_letter(stored: SqliteJournal, sequence: int) -> Letter:
+async def _read_dead_letter(stored: Journal, sequence: int) -> Letter:
     letter = await _read_letter(stored, sequence)
     if letter.state is not InboxState.DEAD and not letter.is_parked:
         raise ConfigError(say("journal.not_dead", sequence=sequence))

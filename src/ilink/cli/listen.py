@@ -6,18 +6,17 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from ilink.cli.options import AccountName, BaseUrl, DataFolder
+from ilink.bot.store import StorePlace, open_store
+from ilink.cli.options import AccountName, BaseUrl, DatabaseUrl, DataFolder, place_of
 from ilink.cli.send import choose_account
 from ilink.cli.words import say
 from ilink.client.client import Client
 from ilink.errors import ConnectError, OutcomeUnknownError, ServerError
-from ilink.storage.accounts import Accounts, Position, StoredAccount, data_folder
-from ilink.storage.accounts_sqlite import SqliteAccounts
+from ilink.storage.accounts import Accounts, Position, StoredAccount
 
 __all__ = ["listen"]
 
@@ -31,14 +30,15 @@ def listen(
     account: AccountName = None,
     base_url: BaseUrl = None,
     data: DataFolder = None,
+    database_url: DatabaseUrl = None,
 ) -> int:
     """Print updates as they came, one JSON object a line, until Ctrl-C."""
     with suppress(asyncio.CancelledError):
-        asyncio.run(_listen(data_folder(data), account, base_url, lines))
+        asyncio.run(_listen(place_of(data, database_url), account, base_url, lines))
     return 0
 
 
-async def _listen(folder: Path, wanted: str | None, base_url: str | None, lines: int | None) -> None:
+async def _listen(place: StorePlace, wanted: str | None, base_url: str | None, lines: int | None) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
@@ -48,11 +48,13 @@ async def _listen(folder: Path, wanted: str | None, base_url: str | None, lines:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    async with SqliteAccounts(folder) as accounts:
-        stored = choose_account(await accounts.list(), wanted)
-        with accounts.lock(stored.account.account_id):
-            async with Client(stored.account, base_url=base_url) as client:
-                await _print_updates(client, accounts, stored, lines)
+    async with open_store(place) as store:
+        stored = choose_account(await store.accounts.list(), wanted)
+        async with (
+            store.lock(stored.account.account_id),
+            Client(stored.account, base_url=base_url) as client,
+        ):
+            await _print_updates(client, store.accounts, stored, lines)
 
 
 async def _print_updates(client: Client, accounts: Accounts, stored: StoredAccount, lines: int | None) -> None:

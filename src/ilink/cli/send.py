@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,7 +11,8 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from ilink.bot import Bot
-from ilink.cli.options import AccountName, DataFolder, Json
+from ilink.bot.store import StorePlace, open_store
+from ilink.cli.options import AccountName, DatabaseUrl, DataFolder, Json, place_of
 from ilink.cli.output import answer_json, out
 from ilink.cli.words import say
 from ilink.errors import ConfigError
@@ -23,8 +25,8 @@ from ilink.messages.receipts import (
     Rejected,
     Unknown,
 )
-from ilink.storage.accounts import AccountState, StoredAccount, data_folder
-from ilink.storage.accounts_sqlite import SqliteAccounts
+from ilink.storage.accounts import AccountState, StoredAccount
+from ilink.storage.keys import KEY_FILE_VARIABLE, KEY_VARIABLE
 from ilink.wire.ids import normalize_user_id
 
 __all__ = ["choose_account", "send"]
@@ -40,13 +42,15 @@ def send(
     wait: Annotated[float, Parameter(help=say("send.wait"))] = 30.0,
     account: AccountName = None,
     data: DataFolder = None,
+    database_url: DatabaseUrl = None,
     json: Json = False,
 ) -> int:
     """Send one text, or one file with a text before it."""
     words = text if text is not None else _read_input(is_optional=file is not None)
     if file is None and not words.strip():
         raise ConfigError(say("send.no_text"))
-    receipt = asyncio.run(_send(words, file, to=to, wait=wait, account=account, folder=data_folder(data)))
+    place = place_of(data, database_url)
+    receipt = asyncio.run(_send(words, file, to=to, wait=wait, account=account, place=place))
     known = _describe(receipt)
     if json:
         answer_json(known)
@@ -60,19 +64,24 @@ def _read_input(*, is_optional: bool) -> str:
 
 
 async def _send(
-    text: str, file: Path | None, *, to: str | None, wait: float, account: str | None, folder: Path
+    text: str, file: Path | None, *, to: str | None, wait: float, account: str | None, place: StorePlace
 ) -> Receipt:
     """Hand it to the process that runs the bot, or send it from here if there is none."""
-    async with SqliteAccounts(folder) as accounts:
-        stored = choose_account(await accounts.list(), account)
+    async with open_store(place) as store:
+        stored = choose_account(await store.accounts.list(), account)
     user = normalize_user_id(to) if to else stored.account.owner_id
     if user is None:
         message = f"nobody knows who owns {stored.account.account_id}; say to whom with --to"
         raise ConfigError(message)
-    bot = Bot(account=stored.account.account_id, data=folder, environ={})
+    bot = Bot(account=stored.account.account_id, data=place.database_url or place.folder, environ=_only_keys())
     if file is None:
         return await bot.send(user, text, wait=wait)
     return await bot.send_media(user, file, caption=text, wait=wait)
+
+
+def _only_keys() -> dict[str, str]:
+    """Return what opens the store, and nothing else that would choose another account or server."""
+    return {name: os.environ[name] for name in (KEY_VARIABLE, KEY_FILE_VARIABLE) if name in os.environ}
 
 
 def _describe(receipt: Receipt) -> dict[str, object]:

@@ -332,6 +332,11 @@ class Journal(Protocol):
     Cancelling a call that writes leaves open whether it was stored, never a part of it.
     """
 
+    @property
+    def account(self) -> AccountId:
+        """Whose journal it is."""
+        ...
+
     async def adopt(self) -> Adopted:
         """Take the journal over from whoever had it; they can complete nothing any more.
 

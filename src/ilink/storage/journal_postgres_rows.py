@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +11,7 @@ from ilink.flows.window import Window
 from ilink.storage.journal import Arrival, Draft, Letter, Outgoing
 from ilink.storage.journal_groups import Group, Settlement
 from ilink.storage.journal_rows import to_letter, to_outgoing
+from ilink.storage.postgres_text import ESCAPE, escaped, unescaped
 from ilink.wire.ids import UserId
 
 if TYPE_CHECKING:
@@ -19,22 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["arrival_columns", "escaped", "group_columns", "letter", "outgoing", "unescaped", "window"]
 
 Columns = list[list[object]]
-
-_ESCAPE: Final = "\x1a"
-
-
-def escaped(text: str) -> str:
-    """Return text as PostgreSQL can keep it, which has no place for the character NUL; most is kept as it is."""
-    if "\x00" not in text and _ESCAPE not in text:
-        return text
-    return text.replace(_ESCAPE, _ESCAPE + "1").replace("\x00", _ESCAPE + "0")
-
-
-def unescaped(text: str) -> str:
-    """Return text as it was before `escaped`."""
-    if _ESCAPE not in text:
-        return text
-    return text.replace(_ESCAPE + "0", "\x00").replace(_ESCAPE + "1", _ESCAPE)
 
 
 def _maybe(text: str | None) -> str | None:
@@ -53,7 +38,7 @@ def outgoing(row: Row) -> Outgoing:
 
 def _plain(row: Row) -> tuple[object, ...]:
     values = tuple(row)
-    if any(isinstance(value, str) and _ESCAPE in value for value in values):
+    if any(isinstance(value, str) and ESCAPE in value for value in values):
         return tuple(unescaped(value) if isinstance(value, str) else value for value in values)
     return values
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from ilink.errors import StoreLockedError
 from ilink.storage.private import create_private_file, make_private_folder
 
-__all__ = ["ProcessLock"]
+__all__ = ["AccountLock", "ProcessLock", "this_process"]
+
+
+class AccountLock(Protocol):
+    """What lets one process at a time work for an account, while inside."""
+
+    async def __aenter__(self) -> Self:
+        """Take it at once.
+
+        Raises:
+            StoreLockedError: Another process works for the account; the error says which.
+        """
+        ...
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
 
 
 class ProcessLock:
@@ -37,7 +51,7 @@ class ProcessLock:
             raise StoreLockedError(message, holder=holder)
         file.seek(0)
         file.truncate()
-        file.write(f"pid {os.getpid()} ({_command()})")
+        file.write(this_process())
         file.flush()
         self._file = file
         return self
@@ -55,6 +69,18 @@ class ProcessLock:
 
     def __exit__(self, *exc_info: object) -> None:
         self.release()
+
+    async def __aenter__(self) -> Self:
+        """Take the lock at once: a file is no reason to wait. So it may stand for an `AccountLock`."""
+        return self.acquire()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.release()
+
+
+def this_process() -> str:
+    """Return what others are told of this process."""
+    return f"pid {os.getpid()} ({_command()})"
 
 
 def _command() -> str:

@@ -19,7 +19,7 @@ from ilink.errors import StoreLockedError
 from ilink.flows.window import Forecast, Window, forecast
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.journal import Draft, Journal, Outgoing
-from ilink.storage.locks import ProcessLock
+from ilink.storage.locks import AccountLock
 from ilink.wire.ids import ClientId, UserId
 
 __all__ = ["DeliveryElsewhere"]
@@ -53,7 +53,7 @@ class DeliveryElsewhere:
         self,
         journal: Journal,
         *,
-        lock: ProcessLock,
+        lock: AccountLock,
         open_client: Callable[[], AbstractAsyncContextManager[SendsMessages]],
         files: OutgoingFiles,
         policies: Policies,
@@ -97,7 +97,7 @@ class DeliveryElsewhere:
             if left <= 0 or all(receipt.is_final for receipt in receipts):
                 return receipts
             try:
-                with self._lock:
+                async with self._lock:
                     return await self._send_here(client_ids, left)
             except StoreLockedError:
                 # Not at the first look: the other process may be one that only sends, and does not know of windows.
