@@ -9,13 +9,17 @@ from typing import Final
 
 __all__ = ["collecting_seldom"]
 
-_SELDOM: Final = (50_000, 20, 100)
-"""Objects made since the last look at the youngest, and looks at one generation before one at the next."""
+_YOUNG: Final = 50_000
+_SELDOM: Final = (20, 100)
+"""Looks at one generation before one at the next."""
 
 
 @contextmanager
-def collecting_seldom() -> Generator[None]:
+def collecting_seldom(*, young: int = _YOUNG) -> Generator[None]:
     """Look for lost cycles seldom until the block ends, and never among what was there before.
+
+    Args:
+        young: How many objects are made between two looks at the youngest: what may lie about at most, lost.
 
     By default Python looks at every 700 new objects. While ten thousand polls wait, which have a hundred objects each,
     that is half of the time it takes to answer all of them; a busy bot spends a twentieth of its time on it.
@@ -23,7 +27,7 @@ def collecting_seldom() -> Generator[None]:
     before = gc.get_threshold()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_SELDOM)
+    gc.set_threshold(young, *_SELDOM)
     try:
         yield
     finally:

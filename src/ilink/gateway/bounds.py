@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
@@ -136,10 +137,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def answer_whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Write a whole answer to the running request; False where it takes uvicorn's own way.
 
-        Which is two writes, each of which wakes the caller, and as much work again around them.
+        That is two writes, each of which wakes the caller, and as much work again around them. Refusals take it, since
+        their headers may close the connection.
         """
         cycle = self._running
-        if cycle.disconnected or cycle.response_started or not cycle.keep_alive or self.flow.write_paused:
+        is_plain = status == HTTPStatus.OK and cycle.keep_alive and not cycle.response_started
+        if not is_plain or cycle.disconnected or self.flow.write_paused:
             return False
         cycle.response_started = cycle.response_complete = True
         head = b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -30,7 +30,10 @@ __all__ = ["BotDoor"]
 
 _BEARER: Final = "bearer "
 _REQUIRED_HEADERS: Final = ("authorizationtype", "ilink-app-id")
-_EXPECTED_HEADERS: Final = (*_REQUIRED_HEADERS, "ilink-app-clientversion", "x-wechat-uin")
+_EXPECTED_HEADERS: Final = tuple(
+    (name, f"header_missing:{name}") for name in (*_REQUIRED_HEADERS, "ilink-app-clientversion", "x-wechat-uin")
+)
+"""Each with the finding for where it is missing."""
 _POLLING: Final = "getupdates"
 
 
@@ -99,7 +102,7 @@ class BotDoor:
 
     def missing_headers(self, headers: Mapping[str, str]) -> tuple[str, ...]:
         """Return the findings for the headers that the official client sends and this caller does not."""
-        return tuple(f"header_missing:{name}" for name in _EXPECTED_HEADERS if not headers.get(name))
+        return tuple(finding for name, finding in _EXPECTED_HEADERS if not headers.get(name))
 
     async def get_bot_qrcode(self, tokens: Iterable[str]) -> Reply:
         """Make a login code; `tokens` are those that the caller already has."""

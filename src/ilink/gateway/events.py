@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice, takewhile
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from ilink.gateway.clock import as_datetime
 
@@ -45,6 +45,10 @@ class Event:
         return as_datetime(self.at_ms)
 
 
+_Kept: TypeAlias = tuple[int, EventKind, int, dict[str, object]]
+"""An event's id, kind, time and data: an object is made of them for those who look, which is nobody mostly."""
+
+
 class EventStream:
     """Keeps the newest events and lets any number of readers follow.
 
@@ -55,7 +59,7 @@ class EventStream:
         self._first: Callable[[], int] | None = None
         self._readers = 0
         self.on_reader: Callable[[], None] | None = None
-        self._events: deque[Event] = deque(maxlen=history)
+        self._events: deque[_Kept] = deque(maxlen=history)
         self._newest = 0
         self._news: asyncio.Future[None] | None = None
         self._is_closed = False
@@ -84,18 +88,19 @@ class EventStream:
     def publish(self, kind: EventKind, at_ms: int, data: dict[str, object]) -> None:
         """Add an event and wake the readers."""
         self._newest = self._newest + 1 if self._first is None else max(self._newest + 1, self._first())
-        self._events.append(Event(id=self._newest, kind=kind, at_ms=at_ms, data=data))
-        self._wake()
+        self._events.append((self._newest, kind, at_ms, data))
+        if self._news is not None:
+            self._wake()
 
     def after(self, last_id: int) -> list[Event]:
         """Return what is kept of the events after an id; one from before a restart or reset gives all that is kept."""
         if self._first is not None:
-            newer = list(takewhile(lambda event: event.id > last_id, reversed(self._events)))
-            return newer[::-1]
+            newer = list(takewhile(lambda kept: kept[0] > last_id, reversed(self._events)))
+            return [_event(kept) for kept in reversed(newer)]
         if last_id > self._newest:
             last_id = 0
         missing = min(self._newest - last_id, len(self._events))
-        return list(islice(self._events, len(self._events) - missing, None))
+        return [_event(kept) for kept in islice(self._events, len(self._events) - missing, None)]
 
     async def follow(self, last_id: int | None = None) -> AsyncGenerator[Event, None]:
         """Yield events from after `last_id` on, or only new ones when it is None, until the stream is closed."""
@@ -111,7 +116,7 @@ class EventStream:
 
     def _resumed(self, last_id: int) -> int:
         """Return where to go on after an event, which may have been read at another process."""
-        if self._first is None or any(event.id == last_id for event in self._events):
+        if self._first is None or any(kept[0] == last_id for kept in self._events):
             return last_id
         return min(last_id, self._newest) - _OVERLAP
 
@@ -149,3 +154,8 @@ class EventStream:
         if self._news is not None:
             self._news.set_result(None)
             self._news = None
+
+
+def _event(kept: _Kept) -> Event:
+    number, kind, at_ms, data = kept
+    return Event(id=number, kind=kind, at_ms=at_ms, data=data)

@@ -43,6 +43,10 @@ class People:
         """Return all people, oldest first."""
         return [PersonView(user_id=one.user_id, name=one.name) for one in await self._state.store.people()]
 
+    def remembers(self, user_id: str) -> bool:
+        """Tell whether somebody is known to exist without a look into the store."""
+        return user_id in self._known
+
     async def require(self, user_id: str) -> None:
         """Refuse a person who is none.
 

@@ -44,7 +44,7 @@ class Polls:
             return stale(knobs, findings=(f"cursor_{position.verdict}",))
         bot.last_poll_ms = self._state.clock.now_ms()
         if position.seq > bot.acked_seq:
-            await self._acknowledge(bot, position.seq)
+            await self._store_acknowledged(bot, position.seq)
         if bot.holds and conflict != "split":
             findings = (*findings, "two_pollers")
             self._release_older(bot, stale_for_loser=conflict == "stale")
@@ -82,14 +82,14 @@ class Polls:
         if self._bots.why_stale(bot) is not None:
             hold.end(Ending.REVOKED)
         ending: Ending | None = None
-        is_told = False
+        is_held = False
         try:
             while ending is None:
                 batch, start = await self._read(bot, start, is_new=position.verdict != "valid")
                 if batch and hold.ending in (None, Ending.NEWS):
                     return self._hand_out(bot, batch, findings)
-                if not is_told:
-                    is_told = True
+                if not is_held:
+                    is_held = True
                     self._tell_progress(bot)
                 ending = await self._state.waiting.wait(hold, self._state.knobs_about(bot).whole("poll.hold_ms") / 1000)
                 if ending is Ending.NEWS:
@@ -98,8 +98,7 @@ class Polls:
         finally:
             bot.holds = tuple(other for other in bot.holds if other is not hold)
             hold.close()
-            if is_told:
-                self._tell_progress(bot)
+            self._tell_progress(bot)
         return await self._end_empty(bot, start, ending, findings)
 
     def _position(self, bot: Bot, cursor: str) -> Position:
@@ -149,7 +148,6 @@ class Polls:
 
             reply.on_sent = consume
         self._state.peers.tell("read", f"{bot.number} {bot.handed_seq} {bot.acked_seq}")
-        self._tell_progress(bot)
         return reply
 
     def _repeat_later(self, bot: Bot, record: MailRecord) -> None:
@@ -178,11 +176,14 @@ class Polls:
 
     async def _acknowledge(self, bot: Bot, seq: int) -> None:
         if seq > bot.acked_seq:
-            bot.acked_seq = seq
-            bot.fresh = tuple(mail for mail in bot.fresh if mail.record.seq > seq)
-            bot.handed_seq = max(bot.handed_seq, seq)
-            await self._state.store.advance(bot.progress)
+            await self._store_acknowledged(bot, seq)
             self._tell_progress(bot)
+
+    async def _store_acknowledged(self, bot: Bot, seq: int) -> None:
+        bot.acked_seq = seq
+        bot.fresh = tuple(mail for mail in bot.fresh if mail.record.seq > seq)
+        bot.handed_seq = max(bot.handed_seq, seq)
+        await self._state.store.advance(bot.progress)
 
     def _tell_progress(self, bot: Bot) -> None:
         """Say how far a bot has read, from which states in transcripts follow, and how many polls of it wait."""

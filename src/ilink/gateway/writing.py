@@ -151,8 +151,9 @@ class Writing:
 
     async def _writable_bot(self, bot_id: AccountId, user_id: UserId) -> Bot:
         """Return the bot that a person writes to, if both exist and the person may."""
-        bot = await self._bots.get(bot_id)
-        await self._people.require(user_id)
+        bot = self._bots.remembered(bot_id) or await self._bots.get(bot_id)
+        if not self._people.remembers(user_id):
+            await self._people.require(user_id)
         if self._state.knobs_about(bot, user_id).flag("bind.owner_only") and user_id != bot.owner_user_id:
             message = f"only the owner of {bot_id} may write to it while bind.owner_only is on"
             raise ConflictError(message)

@@ -59,6 +59,15 @@ _CHANGE_CODE: Final = (
     "UPDATE code SET status = ?, user_id = ?, digits = ?, attempts = ?, redirect_host = ?, bot_id = ? WHERE qrcode = ?"
     " AND status = ? AND user_id IS ? AND digits IS ? AND attempts = ? AND redirect_host IS ? AND bot_id IS ?"
 )
+_NEXT_MAIL: Final = (
+    "UPDATE bot SET head_seq = head_seq + 1 WHERE id = ?"
+    " RETURNING head_seq, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)"
+)
+"""The next place in a mailbox, and the number that the next entry gets: its message holds both."""
+_ADD_MAIL: Final = (
+    "INSERT INTO entry (n, bot, user_id, direction, seq, client_id, at_ms, state, wire)"
+    " VALUES (?, ?, ?, 0, ?, ?, ?, 'stored', ?)"
+)
 _ADD_SEND: Final = (
     "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
     " VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?, ?)"
@@ -250,18 +259,9 @@ class SqliteGatewayStore:
         """Put a message into a mailbox and open the chat's window anew."""
 
         def work(db: sqlite3.Connection) -> StoredMail:
-            (seq,) = db.execute(
-                "UPDATE bot SET head_seq = head_seq + 1 WHERE id = ? RETURNING head_seq", (mail.bot,)
-            ).fetchone()
-            cursor = db.execute(
-                "INSERT INTO entry (bot, user_id, direction, seq, client_id, at_ms, state, wire)"
-                " VALUES (?, ?, 0, ?, ?, ?, 'stored', x'')",
-                (mail.bot, mail.user_id, seq, mail.client_id, mail.at_ms),
-            )
-            n = cursor.lastrowid
-            assert n is not None
+            seq, n = db.execute(_NEXT_MAIL, (mail.bot,)).fetchone()
             wire = mail.build(n, seq)
-            db.execute("UPDATE entry SET wire = ? WHERE n = ?", (wire, n))
+            db.execute(_ADD_MAIL, (n, mail.bot, mail.user_id, seq, mail.client_id, mail.at_ms, wire))
             db.execute(
                 "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, 0, ?)"
                 " ON CONFLICT DO UPDATE SET last_inbound_ms = excluded.last_inbound_ms, sends = 0,"

@@ -12,7 +12,10 @@ from msgspec import Struct
 from ilink.errors import ConfigError, StoreError
 from ilink.gateway.problems import ConflictError, InvalidRequestError, KnobError, UnknownThingError
 
-__all__ = ["CODES", "ErrorAnswer", "ErrorBody", "Refusal", "refused"]
+__all__ = ["CODES", "SAID_NO", "ErrorAnswer", "ErrorBody", "Refusal", "as_refusal", "refused"]
+
+SAID_NO: Final = (UnknownThingError, ConflictError, KnobError, InvalidRequestError, ConfigError, StoreError)
+"""What the gateway itself says no with."""
 
 CODES: Final = {
     400: "bad_request",
@@ -79,13 +82,20 @@ def refused() -> Generator[None, None, None]:
     """
     try:
         yield
-    except UnknownThingError as error:
-        raise Refusal(404, str(error), hint="ids are case-sensitive; a reset forgets them") from error
-    except ConflictError as error:
-        raise Refusal(409, str(error), hint="look at its present state first") from error
-    except KnobError as error:
-        raise Refusal(422, str(error), hint=f"`{error.knob}` is the knob; GET /_sim/config shows all") from error
-    except (InvalidRequestError, ConfigError) as error:
-        raise Refusal(422, str(error), hint="see /_sim/openapi.json") from error
-    except StoreError as error:
-        raise Refusal(503, str(error), hint="nothing was changed; try again") from error
+    except SAID_NO as error:
+        raise as_refusal(error) from error
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """Return the answer for something that the gateway itself said no with: one of `SAID_NO`."""
+    match error:
+        case UnknownThingError():
+            return Refusal(404, str(error), hint="ids are case-sensitive; a reset forgets them")
+        case ConflictError():
+            return Refusal(409, str(error), hint="look at its present state first")
+        case KnobError():
+            return Refusal(422, str(error), hint=f"`{error.knob}` is the knob; GET /_sim/config shows all")
+        case StoreError():
+            return Refusal(503, str(error), hint="nothing was changed; try again")
+        case _:
+            return Refusal(422, str(error), hint="see /_sim/openapi.json")

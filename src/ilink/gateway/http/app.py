@@ -16,7 +16,7 @@ from ilink.errors import StoreError
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.http.bodies import BodyTooLargeError, CallerGoneError, read_body
 from ilink.gateway.http.calls import CALLS, Call, Endpoint, UnreadableError
-from ilink.gateway.http.failures import CutError, Failures, hold_of, reset_connection
+from ilink.gateway.http.failures import CutError, Failures, answer_at_once, hold_of, reset_connection
 from ilink.gateway.refusals import Reply
 from ilink.gateway.wire_log import Exchange
 from ilink.wire.codec import encode
@@ -83,7 +83,7 @@ class ProtocolApp:
                 assert endpoint is not None
                 reply = await self._answer(endpoint, exchange, receive, hold)
             if hold.ending is not Ending.GONE:
-                await self._send(exchange, reply, send)
+                await self._send(exchange, reply, scope, send)
         except CallerGoneError:
             pass
         except CutError:
@@ -148,7 +148,7 @@ class ProtocolApp:
             refusal = await self._failures.arrive(exchange, call, hold) or refusal
         return refusal or call
 
-    async def _send(self, exchange: Exchange, reply: Reply, send: Send) -> None:
+    async def _send(self, exchange: Exchange, reply: Reply, scope: Scope, send: Send) -> None:
         """Write an answer, as far as faults let it.
 
         Raises:
@@ -161,17 +161,23 @@ class ProtocolApp:
         exchange.response = body
         if cut != "after_effect":
             exchange.status = reply.status
-            await send(
-                {"type": "http.response.start", "status": reply.status, "headers": _headers(exchange, reply, body)}
-            )
-            if cut == "mid_body":
-                await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-            elif cut is None:
-                await send({"type": "http.response.body", "body": body})
+            headers = _headers(exchange, reply, body)
+            if cut is not None or not answer_at_once(scope, reply.status, headers, body):
+                await _send_in_parts(send, reply.status, headers, body, cut)
         if reply.on_sent is not None:
             await reply.on_sent()
         if cut is not None:
             raise CutError
+
+
+async def _send_in_parts(
+    send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, cut: Cut | None
+) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if cut == "mid_body":
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+    elif cut is None:
+        await send({"type": "http.response.body", "body": body})
 
 
 def _bytes_of(reply: Reply) -> tuple[bytes, Cut | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from msgspec import UNSET
 
@@ -15,7 +15,7 @@ from ilink.wire.codec import encode
 from ilink.wire.models import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.types import Scope
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from ilink.gateway.service import Gateway
     from ilink.gateway.wire_log import Exchange
 
-__all__ = ["CONNECTION", "Connection", "CutError", "Failures", "hold_of", "reset_connection"]
+__all__ = ["CONNECTION", "Connection", "CutError", "Failures", "answer_at_once", "hold_of", "reset_connection"]
+
+WholeAnswer: TypeAlias = "Callable[[int, Iterable[tuple[bytes, bytes]], bytes], bool]"
+"""What a connection may have as `answer_whole`: writes status, headers and body in one piece, or returns False."""
 
 CONNECTION: Final = "ilink.connection"
 """Where a server that can reset connections says so in the scope of a request."""
@@ -53,6 +56,12 @@ def hold_of(scope: Scope) -> Hold:
     """
     connection = cast("Connection | None", scope.get(CONNECTION))
     return Hold(None if connection is None else connection.watch)
+
+
+def answer_at_once(scope: Scope, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Write a whole answer where the server can do that in one piece; False where it must be sent as ASGI has it."""
+    answer_whole: WholeAnswer | None = getattr(scope.get(CONNECTION), "answer_whole", None)
+    return answer_whole is not None and scope["method"] != "HEAD" and answer_whole(status, headers, body)
 
 
 async def reset_connection(scope: Scope) -> None:
