@@ -26,8 +26,9 @@ from bench.media import measure_media
 from bench.polls import PollFigures, measure_polls
 from bench.processes import BenchError, Gateway, start_gateway, start_stub
 from bench.sends import SendFigures, measure_sends
+from bench.stores import measure_stores
 
-_PARTS: Final = ("echo", "polls", "sends", "media", "dispatch")
+_PARTS: Final = ("echo", "polls", "sends", "media", "dispatch", "stores")
 _DESCRIPTORS_BESIDE_POLLS: Final = 500
 _MIB: Final = 1024
 _QUICK_MIB: Final = 128
@@ -59,6 +60,10 @@ async def _measure(parts: list[str], rounds: int, counts: list[int], result: dic
         figures = await asyncio.to_thread(measure_dispatch)
         print(report.dispatch_table(figures), flush=True)
         result["dispatch"] = [asdict(one) for one in figures]
+    if "stores" in parts:
+        stores = await measure_stores(rounds)
+        print(report.store_table(stores), flush=True)
+        result["stores"] = [asdict(one) for one in stores]
     if "media" in parts:
         result["media"] = await measure_media(_QUICK_MIB if rounds == 1 else _MIB, rounds)
 

@@ -10,8 +10,9 @@ from bench.dispatch import ALLOWED_US, DispatchFigures
 from bench.echo import Contestant, EchoFigures
 from bench.polls import PollFigures
 from bench.sends import SendFigures
+from bench.stores import OPERATIONS, StoreFigures
 
-__all__ = ["as_data", "disk_line", "echo_rows", "echo_table", "poll_table", "send_table"]
+__all__ = ["as_data", "disk_line", "echo_rows", "echo_table", "poll_table", "send_table", "store_table"]
 
 _NONE = "–"
 
@@ -97,6 +98,26 @@ def dispatch_table(figures: Sequence[DispatchFigures]) -> str:
     ]
     title = f"Dispatch: a message finds its handler and runs it; {ALLOWED_US:.0f} µs more than a single one are allowed"
     return _table(title, ["", "CPU µs", "beyond one", "within"], rows)
+
+
+def store_table(figures: Sequence[StoreFigures]) -> str:
+    """Lay out what a journal costs in each store; the first one is the limit."""
+    rows: list[list[str]] = []
+    for operation in OPERATIONS:
+        own = [one for one in figures if one.operation == operation]
+        rows += [
+            [
+                operation if one is own[0] else "",
+                one.store,
+                f"{one.per_second:,.0f}",
+                f"{one.per_second / own[0].per_second:.2f}",
+                f"{one.p50 * 1e3:.1f}",
+                f"{one.p99 * 1e3:.1f}",
+            ]
+            for one in own
+        ]
+    head = ["", "store", "rows/s", "of the limit", "p50 ms", "p99 ms"]
+    return _table("Journals: 16 accounts side by side, each with one unit of work at a time, durable", head, rows)
 
 
 def as_data(servers: dict[str, list[PollFigures]] | dict[str, SendFigures]) -> dict[str, object]:

@@ -30,13 +30,13 @@ WORKERS = 3
 MESSAGES = 60
 """Per account."""
 
+_BEGIN = "    sequences := array_fill(NULL::bigint, ARRAY[v_count]);\n"
 BROKEN = {
     "no dedupe": ("SELECT array_agg(i.seq IS NOT NULL ORDER BY a.n),", "SELECT array_agg(false ORDER BY a.n),"),
     "no fence": ("is_owner := v_epoch = p_epoch AND p_epoch > 0;", "is_owner := true;"),
     "fence on the append": (
-        "    sequences := array_fill(NULL::bigint, ARRAY[v_count]);\n",
-        "    IF v_epoch <> p_epoch THEN has_moved := false; newest := p_after; RETURN; END IF;\n"
-        "    sequences := array_fill(NULL::bigint, ARRAY[v_count]);\n",
+        _BEGIN,
+        f"    IF v_epoch <> p_epoch THEN has_moved := false; newest := p_after; RETURN; END IF;\n{_BEGIN}",
     ),
 }
 """What the variants change in the SQL of the journal."""
