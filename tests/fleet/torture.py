@@ -270,8 +270,14 @@ class Torture:
             "strange_polls": len(strange),
             "longest_after": round(longest, 2),
             "overlaps": self._overlaps(),
+            "inbox": await self._states("inbox"),
+            "outbox": await self._states("outbox"),
         }
         return verdict
+
+    async def _states(self, table: str) -> dict[int, int]:
+        rows = await self.database.read(f"SELECT state, count(*) AS count FROM {table} GROUP BY state")  # noqa: S608
+        return {row["state"]: row["count"] for row in rows}
 
     def _listen(self) -> None:
         """Note every poll as the gateway saw it, by the process that its name tells."""

@@ -175,12 +175,13 @@ class Lease:
         """
         if self._standing is _Standing.DRAINING and self._owned.keys() - self._leaving.keys():
             self._choose_heirs()
-        ended = [slot for slot in self._leaving if slot not in busy and slot in self._owned]
-        by_heir: dict[SessionId | None, list[int]] = {}
-        for slot in ended:
-            by_heir.setdefault(self._leaving[slot], []).append(slot)
-        for heir, slots in by_heir.items():
-            await self._give(slots, heir)
+        by_heir: dict[SessionId | None, list[Vacancy]] = {}
+        # Taken out before anything is waited for: the beat and whoever sees accounts end may both come here.
+        for slot in [slot for slot in self._leaving if slot not in busy and slot in self._owned]:
+            vacancy = Vacancy(slot=slot, epoch=self._owned.pop(slot))
+            by_heir.setdefault(self._leaving.pop(slot), []).append(vacancy)
+        for heir, given in by_heir.items():
+            await self._give(given, heir)
 
     async def close(self) -> None:
         """End the session with everything it still has, if the store can be reached; otherwise it runs out."""
@@ -297,11 +298,7 @@ class Lease:
         for place, slot in enumerate(slots):
             self._leaving[slot] = heirs[place % len(heirs)] if heirs else None
 
-    async def _give(self, slots: Collection[int], heir: SessionId | None) -> None:
-        given = [Vacancy(slot=slot, epoch=self._owned[slot]) for slot in slots]
-        for slot in slots:
-            del self._owned[slot]
-            del self._leaving[slot]
+    async def _give(self, given: Collection[Vacancy], heir: SessionId | None) -> None:
         try:
             await self._slots.release(self.session, given, to=heir)
         except StoreError as error:
