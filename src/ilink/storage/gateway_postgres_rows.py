@@ -138,10 +138,8 @@ async def send(
         if row[0] is not None:
             return SendOutcome(row[0], Judgement(state=row[1]), is_repeat=True)
         facts = str(row[2])
-    while True:
         judgement = judge(_chat_facts(facts))
-        if not judgement.is_stored:
-            return SendOutcome(None, judgement)
+    while judgement.is_stored:
         stored = await database.write_row(_SEND, *_send_values(draft, facts, judgement))
         assert stored is not None
         if stored[1] is not None:
@@ -150,6 +148,8 @@ async def send(
             book.note(draft, facts, judgement)
             return SendOutcome(stored[0], judgement)
         facts = str(stored[2])
+        judgement = judge(_chat_facts(facts))
+    return SendOutcome(None, judgement)
 
 
 def _key(draft: SendDraft) -> tuple[int, str, str]:
