@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,7 @@ from ilink.wire.shapes import is_array, is_object
 __all__ = ["Blobs", "objects_in"]
 
 _BLOCK: Final = 16
+_DIGESTS: Final = ("md5", "video_md5")
 
 
 class Blobs:
@@ -33,6 +35,7 @@ class Blobs:
                 for found in objects_in({} if part.json is UNSET else part.json):
                     self._note(found.get("encrypt_query_param"), found.get("aes_key"))
                     self._note(found.get("filekey"), found.get("aeskey"))
+                    self._note_size(found)
                     filekey, rawsize = found.get("filekey"), found.get("rawsize")
                     if isinstance(filekey, str) and isinstance(rawsize, int):
                         self._plain_sizes[filekey] = rawsize
@@ -46,12 +49,44 @@ class Blobs:
         encryptor = Encryptor(key)
         return bytes(encryptor.update(bytes(plain))) + bytes(encryptor.finish())
 
+    def with_digests(self, value: object) -> object:
+        """Return a JSON value whose items announce the MD5 of the bytes that `make` returns for them.
+
+        A client compares what it downloads with it, and the recorded one is a made-up text.
+        """
+        if is_array(value):
+            return [self.with_digests(entry) for entry in value]
+        if not is_object(value):
+            return value
+        shown = {name: self.with_digests(entry) for name, entry in value.items()}
+        size = self._plain_sizes.get(_param_of(value))
+        if size is not None:
+            digest = hashlib.md5(bytes(size), usedforsecurity=False).hexdigest()
+            shown |= {name: digest for name in _DIGESTS if shown.get(name)}
+        return shown
+
+    def _note_size(self, item: dict[str, object]) -> None:
+        """Remember the plain size of a file, which says it, or of a video, which says the encrypted one."""
+        param, length, encrypted = _param_of(item), item.get("len"), item.get("video_size")
+        if not param:
+            return
+        if isinstance(length, str) and length.isascii() and length.isdigit():
+            self._plain_sizes[param] = int(length)
+        elif isinstance(encrypted, int) and encrypted >= _BLOCK:
+            self._plain_sizes[param] = encrypted - _BLOCK
+
     def _note(self, name: object, key: object) -> None:
         if isinstance(name, str) and isinstance(key, str) and name:
             try:
                 self._keys[name] = read_key(key)[0]
             except DecryptionError:
                 return
+
+
+def _param_of(item: dict[str, object]) -> str:
+    media = item.get("media")
+    param = media.get("encrypt_query_param") if is_object(media) else None
+    return param if isinstance(param, str) else ""
 
 
 def objects_in(value: object) -> Iterator[dict[str, object]]:
