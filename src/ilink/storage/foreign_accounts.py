@@ -5,7 +5,12 @@ file or one beside it. The names differ, the facts do not:
 
 * the official plugin: `accounts/<hex>-im-bot.json` and `<hex>-im-bot.sync.json` (official 2.4.9);
 * wechatbot: `credentials.json`; weilink: `<session>/token.json`, its cursor in it (peer: wechatbot-py, weilink);
+* weixin-channel: `accounts/<id>.json`, its cursor in `<id>.cursor.json` above; weixin-ilink: `<name>.json`, its cursor
+  as it is in `<name>.json.sync`; wechat-clawbot: as the official plugin, and `account.json` with `sync_buf.txt` in its
+  channel's folder (peer: weixin-channel-sdk, weixin-ilink, wechat-clawbot);
 * others that keep the fields of the login's answer as they came (peer: weixin-bot).
+
+One that keeps a token alone is known by what the token begins with (peer: nonebot-adapter-claweixin).
 """
 
 from __future__ import annotations
@@ -27,11 +32,12 @@ __all__ = ["ForeignAccount", "find_foreign_accounts"]
 _MOST_FILES: Final = 5_000
 _MOST_BYTES: Final = 1 << 20
 _FILE_NAME: Final = re.compile(r"([0-9a-zA-Z]+)-im-bot\Z")
+_TOKEN_OWNER: Final = re.compile(r"([0-9a-zA-Z]+@im\.bot):")
 
 _TOKEN: Final = ("token", "bot_token", "botToken")
 _ACCOUNT: Final = ("accountId", "account_id", "bot_id", "botId", "ilink_bot_id", "ilinkBotId")
 _OWNER: Final = ("userId", "user_id", "ilink_user_id", "ilinkUserId", "owner_id")
-_BASE_URL: Final = ("baseUrl", "base_url", "baseurl")
+_BASE_URL: Final = ("baseUrl", "base_url", "baseurl", "api_root")
 _CURSOR: Final = ("get_updates_buf", "cursor")
 
 
@@ -84,7 +90,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _read_account(path: Path) -> ForeignAccount | None:
     fields = _read_object(path)
     token = _text(fields, _TOKEN)
-    account_id = _text(fields, _ACCOUNT) or _id_of(path)
+    account_id = _text(fields, _ACCOUNT) or _id_of(path) or _id_in(token)
     if not token or not account_id:
         return None
     owner = _text(fields, _OWNER)
@@ -94,14 +100,37 @@ def _read_account(path: Path) -> ForeignAccount | None:
         base_url=_text(fields, _BASE_URL),
         owner_id=UserId(owner) if owner else None,
     )
-    cursor = _text(fields, _CURSOR) or _text(_read_object(path.with_suffix(".sync.json")), _CURSOR)
+    cursor = _text(fields, _CURSOR) or _cursor_beside(path, account_id)
     return ForeignAccount(account=account, cursor=Cursor(cursor), path=path)
+
+
+def _cursor_beside(path: Path, account_id: str) -> str:
+    """Return the cursor in the files that programs keep it in beside an account's; empty when there is none."""
+    above = f"{account_id.replace('@', '_')}.cursor.json"
+    objects = (path.with_name(f"{path.stem}.sync.json"), path.parent / above, path.parent.parent / above)
+    texts = (path.with_name(f"{path.name}.sync"), path.with_name("sync_buf.txt"))
+    found = (_text(_read_object(file), _CURSOR) for file in objects)
+    return next(filter(None, found), "") or next(filter(None, map(_read_text, texts)), "")
 
 
 def _id_of(path: Path) -> str:
     """Return the id that the official plugin made a file name of (official 2.4.9)."""
     match = _FILE_NAME.match(path.stem)
     return f"{match[1]}@im.bot" if match else ""
+
+
+def _id_in(token: str) -> str:
+    """Return the id that a token begins with."""
+    match = _TOKEN_OWNER.match(token)
+    return match[1] if match else ""
+
+
+def _read_text(path: Path) -> str:
+    """Return a file's text; an empty one for what is no short text."""
+    try:
+        return path.read_text("utf-8").strip() if path.stat().st_size <= _MOST_BYTES else ""
+    except (OSError, UnicodeError):
+        return ""
 
 
 def _read_object(path: Path) -> dict[str, object]:
