@@ -108,7 +108,7 @@ class PostgresDatabase:
             StoreError: It refused the user, has no such database, or is too old.
             StoreCorruptError: The schema was made by a newer version of ilink.
         """
-        with translated(self._place):
+        with translated(self._place, was_asked=False):
             connection = await self._connect()
             try:
                 await migrate(connection, self._steps, namespace=self._namespace, place=self._place)
@@ -220,13 +220,15 @@ class PostgresDatabase:
     async def _run(self, ask: Callable[[Connection], Awaitable[T]], *, is_read: bool = False) -> T:
         attempt = 1
         while True:
+            was_asked = False
             try:
                 async with self._open_pool().acquire(timeout=self._connect_timeout) as connection:
+                    was_asked = True
                     return await ask(connection)
             except DRIVER_ERRORS as error:
-                may_repeat = nothing_happened(error) or (is_read and lost_connection(error))
+                may_repeat = nothing_happened(error) or (is_read and was_asked and lost_connection(error))
                 if not may_repeat or attempt == _ATTEMPTS:
-                    raise translate(error, self._place) from error
+                    raise translate(error, self._place, was_asked=was_asked and not is_read) from error
             attempt += 1
 
     def _open_pool(self) -> asyncpg.Pool[asyncpg.Record]:

@@ -34,31 +34,38 @@ def lost_connection(error: BaseException) -> bool:
 
 def nothing_happened(error: BaseException) -> bool:
     """Tell whether an error means that the server undid everything and would take the same again."""
-    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError | asyncpg.CannotConnectNowError)
+    return isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError)
 
 
 @contextmanager
-def translated(place: str) -> Generator[None]:
-    """Raise what the driver raises inside as one of our errors."""
+def translated(place: str, *, was_asked: bool = True) -> Generator[None]:
+    """Raise what the driver raises inside as one of our errors; see `translate`."""
     try:
         yield
     except DRIVER_ERRORS as error:
-        raise translate(error, place) from error
+        raise translate(error, place, was_asked=was_asked) from error
 
 
-def translate(error: Exception, place: str) -> IlinkError:
-    """Return our error for one of the driver's."""
+def translate(error: Exception, place: str, *, was_asked: bool = True) -> IlinkError:
+    """Return our error for one of the driver's.
+
+    Args:
+        error: What the driver raised.
+        place: Which database, for people.
+        was_asked: Whether a statement was on its way, so that it may have been stored though no answer came.
+    """
     if isinstance(error, asyncpg.PostgresError):
         code = getattr(error, "sqlstate", "") or ""
         for prefix, words in _WORDS:
             if code.startswith(prefix):
                 return words(place, _said(error))
         return StoreError(f"{place} refused what was asked: {_said(error)}")
-    if lost_connection(error):
-        return _cut(place, _said(error))
     if isinstance(error, TimeoutError):
-        return StoreUnavailableError(f"{place} did not answer in time; is it overloaded, or its machine stopped?")
-    if isinstance(error, OSError):
+        message = f"{place} did not answer in time; is it overloaded, or its machine stopped?"
+        return StoreUnavailableError(message, is_uncertain=was_asked)
+    if was_asked and lost_connection(error):
+        return _cut(place, _said(error))
+    if isinstance(error, OSError) or lost_connection(error):
         return StoreUnavailableError(
             f"{place} cannot be reached: {_said(error)}; start it, or mend host and port in the database URL"
         )

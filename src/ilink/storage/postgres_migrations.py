@@ -92,7 +92,14 @@ async def _check_server(connection: asyncpg.Connection[asyncpg.Record], place: s
 
 async def _applied(connection: asyncpg.Connection[asyncpg.Record], namespace: str) -> dict[int, str]:
     """Return the checksums of the applied steps by number."""
-    if await connection.fetchval("SELECT to_regclass($1)", f"{namespace}.ilink_migrations") is None:
+    # Looked up as rows: names are remembered by a connection, and one that waited for the lock would not see that the
+    # table was made in the meantime.
+    exists = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname = $1 AND relname = 'ilink_migrations')",
+        namespace,
+    )
+    if not exists:
         return {}
     rows = await connection.fetch(f"SELECT number, checksum FROM {namespace}.ilink_migrations")  # noqa: S608 # checked
     return {row["number"]: row["checksum"] for row in rows}

@@ -24,6 +24,8 @@ from ilink.errors import ConfigError, StoreError
 __all__ = ["NatsEngine", "PostgresEngine"]
 
 _START_SECONDS: Final = 60.0
+_STATUS_LINE: Final = 7
+"""Where the server's own file says whether it takes connections."""
 
 
 class PostgresEngine:
@@ -98,6 +100,14 @@ class PostgresEngine:
         self.stop(at_once=at_once)
         self.start()
 
+    def become_replica(self) -> None:
+        """Start again as a server that only follows another one, and takes no writes."""
+        self.stop()
+        (self._data / "standby.signal").touch()
+        if self._user is not None:
+            shutil.chown(self._data / "standby.signal", self._user)
+        self.start()
+
     def freeze(self) -> None:
         """Let no process of the server move, as a machine that hangs, until `thaw`."""
         self._signal_all(signal.SIGSTOP)
@@ -130,11 +140,11 @@ class PostgresEngine:
         assert self._process is not None
         if self._process.poll() is not None:
             raise StoreError(self._tell_log())
-        # The eighth line says so as soon as connections are taken.
         try:
-            return (self._data / "postmaster.pid").read_text("utf-8").splitlines()[7:] == ["ready   "]
+            lines = (self._data / "postmaster.pid").read_text("utf-8").splitlines()
         except OSError:
             return False
+        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() in {"ready", "standby"}
 
     def _tell_log(self) -> str:
         return f"PostgreSQL did not start: {(self._folder / 'log').read_text('utf-8', 'replace')[-2000:]}"
