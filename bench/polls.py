@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from bench.machine import memory_bytes
+from bench.machine import cpu_seconds, memory_bytes
 from bench.people import Bot, open_windows, sign_in, write, write_all
 from bench.processes import Gateway
 from bench.rawhttp import Connection, Pool
@@ -21,6 +21,7 @@ __all__ = ["PollFigures", "measure_polls"]
 _SINGLE_WAKES: Final = 200
 _RAMP: Final = 100
 """Connections opened at a time, fewer than any listen queue holds."""
+_IDLE_SECONDS: Final = 10.0
 _LOT: Final = 1000
 """Messages written by one call."""
 
@@ -31,6 +32,8 @@ class PollFigures:
 
     polls: int
     memory_of_one: float | None
+    idle_cpu: float | None
+    """Seconds of the server's processor in one second in which nothing happens."""
     wake_one: float
     wake_one_p99: float
     wake_all: float
@@ -88,10 +91,12 @@ async def _measure(server: Gateway, control: Pool, holders: list[Holder], bots: 
         holders += [Holder(bot, await Connection.open(server.api_url)) for bot in some]
     await _settle(holders)
     after = memory_bytes(server.pid)
+    idle_cpu = await _idle(server, holders)
     singles = [await _wake_one(control, random.choice(holders), number) for number in range(_SINGLE_WAKES)]
     return PollFigures(
         polls=len(holders),
         memory_of_one=(after - before) / len(bots) if after is not None and before is not None else None,
+        idle_cpu=idle_cpu,
         wake_one=statistics.median(singles),
         wake_one_p99=sorted(singles)[int(0.99 * len(singles))],
         wake_all=await _wake_all(control, holders),
@@ -103,6 +108,15 @@ async def _settle(holders: list[Holder]) -> None:
     await asyncio.sleep(0.5 + len(holders) / 10_000)
     answered = [holder for holder in holders if holder.answer.done()]
     assert not answered, f"{len(answered)} polls were not held: {answered[0].answer.result()[:200]!r}"
+
+
+async def _idle(server: Gateway, holders: list[Holder]) -> float | None:
+    """Return the processor time of a second in which all polls wait and nothing comes."""
+    before, began = cpu_seconds(server.pid), time.perf_counter()
+    await asyncio.sleep(_IDLE_SECONDS)
+    after, seconds = cpu_seconds(server.pid), time.perf_counter() - began
+    assert not any(holder.answer.done() for holder in holders), "a poll was answered though nothing happened"
+    return (after - before) / seconds if after is not None and before is not None else None
 
 
 async def _wake_one(control: Pool, holder: Holder, number: int) -> float:

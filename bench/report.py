@@ -66,12 +66,13 @@ def disk_line(disk: DiskFigures) -> str:
 
 def poll_table(servers: dict[str, list[PollFigures]]) -> str:
     """Lay the held polls of several servers out."""
-    head = ["", "polls", "KiB each", "wake one p50 ms", "p99 ms", "wake all ms", "of them a second"]
+    head = ["", "polls", "KiB each", "idle CPU", "wake one p50 ms", "p99 ms", "wake all ms", "of them a second"]
     rows = [
         [
             name,
             f"{own.polls:,}",
             _cell(_scaled(own.memory_of_one, 1 / 1024), "{:.1f}"),
+            _cell(own.idle_cpu, "{:.1%}"),
             f"{own.wake_one * 1e3:.2f}",
             f"{own.wake_one_p99 * 1e3:.2f}",
             f"{own.wake_all * 1e3:,.0f}",

@@ -122,12 +122,14 @@ class Replayer:
             await refuse(send, 413, str(error))
 
     async def _read_blob(self, receive: Receive) -> bytes:
-        """Return an upload, or what there is room for: a client that looks at its own files has a key of its own."""
+        """Return an upload, whose key only the client knows; nothing where there is no room for it."""
         room = _UPLOADED_BYTES - sum(map(len, self._uploaded.values()))
         blob = bytearray()
+        size = 0
         async for piece in pieces(receive):
-            blob += piece[: max(0, room - len(blob))]
-        return bytes(blob)
+            size += len(piece)
+            blob += piece if size <= room else b""
+        return bytes(blob) if size <= room else b""
 
     async def _answer(self, asked: _Asked) -> Take:
         take = self._choose(asked)
