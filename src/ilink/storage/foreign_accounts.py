@@ -109,8 +109,8 @@ def _cursor_beside(path: Path, account_id: str) -> str:
     above = f"{account_id.replace('@', '_')}.cursor.json"
     objects = (path.with_name(f"{path.stem}.sync.json"), path.parent / above, path.parent.parent / above)
     texts = (path.with_name(f"{path.name}.sync"), path.with_name("sync_buf.txt"))
-    found = (_text(_read_object(file), _CURSOR) for file in objects)
-    return next(filter(None, found), "") or next(filter(None, map(_read_text, texts)), "")
+    found = [*(_text(_read_object(file), _CURSOR) for file in objects), *(_read_text(file) for file in texts)]
+    return next((cursor for cursor in found if cursor), "")
 
 
 def _id_of(path: Path) -> str:
