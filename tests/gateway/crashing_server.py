@@ -12,10 +12,11 @@ from ilink.gateway.listeners import Listener
 from ilink.gateway.service import Gateway
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, database_url: str | None) -> None:
     listener = Listener.bind("127.0.0.1:0")
     url = f"http://127.0.0.1:{listener.port}"
-    async with Gateway(folder, api_url=url, cdn_url=url, knobs={"quota.per_inbound": 1_000_000}) as gateway:
+    knobs = {"quota.per_inbound": 1_000_000}
+    async with Gateway(folder, api_url=url, cdn_url=url, knobs=knobs, database_url=database_url) as gateway:
         await listener.start(ProtocolApp(gateway))
         person = (await gateway.add_person("alice")).user_id
         answer = (await gateway.door.get_bot_qrcode([])).body
@@ -26,4 +27,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else None))

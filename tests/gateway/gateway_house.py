@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ilink.gateway.http import ProtocolApp
 from ilink.gateway.http.failures import CONNECTION
@@ -237,6 +240,10 @@ class House:
 
         await self.until(is_so)
 
+
+of_a_folder = pytest.mark.skipif(
+    os.environ.get("ILINK_TEST_STORE") == "postgres", reason="about a gateway that has its store for itself"
+)
 
 STORES: list[Callable[[], str]] = []
 """Makes addresses of databases, where tests run on PostgreSQL; else nothing is in it."""

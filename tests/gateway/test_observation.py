@@ -7,7 +7,7 @@ import json
 
 import msgspec
 import pytest
-from gateway_house import BotClient, House
+from gateway_house import BotClient, House, of_a_folder
 
 from ilink.errors import StoreError
 from ilink.gateway.events import Event, EventStream
@@ -20,6 +20,7 @@ async def collect(stream: EventStream, last_id: int | None) -> list[Event]:
     return [event async for event in stream.follow(last_id)]
 
 
+@of_a_folder
 async def test_a_reader_resumes_where_it_stopped(house: House, bot: BotClient, alice: str) -> None:
     stream = house.gateway.events
     stopped = stream.newest

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 import pytest
 from fault_house import FaultHouse, Outcome, open_fault_house
+from gateway_house import of_a_folder
 
 from ilink.gateway.problems import InvalidRequestError
 from ilink.wire.ids import UserId
@@ -72,6 +73,7 @@ async def media(there: FaultHouse) -> list[bytes]:
     return [*seen, reference.encode(), (await there.request("get_bot_qrcode")).body]
 
 
+@of_a_folder
 @pytest.mark.parametrize("way", ["socket", "memory"])
 async def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path: Path, way: Literal["socket", "memory"]) -> None:
     first = await play(tmp_path / "a", 7, way)

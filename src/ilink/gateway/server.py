@@ -40,6 +40,7 @@ from ilink.gateway.sharing import SWEEP_SECONDS
 from ilink.gateway.tunnels import TunnelProxy
 from ilink.process import collecting_seldom
 from ilink.storage.blobs import BlobStore
+from ilink.storage.gateway_stores import open_gateway_stores
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
 
@@ -117,9 +118,10 @@ class GatewayServer:
         self._guard: Guard | None = None
 
     async def __aenter__(self) -> Self:
-        """Bind, open the store, serve.
+        """Look at the database, bind, open the store, serve.
 
         Raises:
+            StoreError: The database or the server for hints cannot be used; nothing listens.
             ConfigError: An address or key will not do, or what TLS or an object store needs is missing; nothing was
                 written.
             StoreError: The object store does not answer, or lets us not in.
@@ -132,6 +134,7 @@ class GatewayServer:
         async with AsyncExitStack() as stack:
             folder = _open_folder(stack, options.data, is_shared=options.database_url is not None)
             authority = open_authority(folder / "tls", now=datetime.now(UTC)) if options.tls else None
+            await _check_database(options, folder)
             protocol = Listener.bind(options.listen, tls=_tls_context(authority, options.listen))
             stack.callback(protocol.release)
             control = Listener.bind(options.control_listen)
@@ -268,6 +271,17 @@ def _check_key(options: ServerOptions) -> None:
             "give a control key, or listen on 127.0.0.1"
         )
         raise ConfigError(message)
+
+
+async def _check_database(options: ServerOptions, folder: Path) -> None:
+    """Refuse a database that cannot be used before anybody can connect; it is brought up to date."""
+    if options.database_url is None:
+        if options.hints_url is not None:
+            message = "hints are for gateways that share a database: give its URL too, or leave the one for hints out"
+            raise ConfigError(message)
+        return
+    async with open_gateway_stores(folder, database_url=options.database_url, hints_url=options.hints_url):
+        pass
 
 
 async def _open_objects(url: str) -> BlobStore:

@@ -91,7 +91,7 @@ _ADD_UPLOADS: Final = (
 
 
 class PostgresGatewayStore:
-    """The gateway's tables in an open database; whoever opened that closes it.
+    """The gateway's tables in an open database.
 
     Args:
         database: One of the schema "gateway".
@@ -108,8 +108,9 @@ class PostgresGatewayStore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Let go of what is remembered; the database stays open."""
+        """Close the database."""
         self._book.forget()
+        await self._database.aclose()
 
     async def clear(self) -> None:
         """Forget everything but the meta values, and count from the beginning again."""

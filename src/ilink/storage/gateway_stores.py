@@ -15,7 +15,7 @@ from ilink.storage.media import MediaRecords, SqliteMediaRecords
 
 __all__ = ["GatewayStores", "open_gateway_stores"]
 
-_STATEMENT_SECONDS: Final = 10.0
+_STATEMENT_SECONDS: Final = 5.0
 """What a statement may take: a client that waits for an answer gives up not long after."""
 
 

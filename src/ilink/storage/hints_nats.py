@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 from ilink.errors import ConfigError, StoreUnavailableError
 
 try:
-    import nats
+    from nats.aio.client import Client
     from nats.errors import Error as NatsError
 except ImportError as error:
     message = "hints through NATS need a client that is not installed: pip install 'ilink[nats]'"
     raise ConfigError(message) from error
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 __all__ = ["NatsHints"]
@@ -64,18 +63,21 @@ class NatsHints:
         Raises:
             StoreUnavailableError: The server cannot be reached, or refuses us.
         """
+        self._client = client = Client()
         try:
-            self._client = await nats.connect(  # pyright: ignore[reportUnknownMemberType]
-                self._url,
-                allow_reconnect=True,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.5,
-                connect_timeout=_CONNECT_SECONDS,
-                error_cb=self._on_error,
-                reconnected_cb=self._on_reconnected,
-            )
+            # Limited as a whole: whoever tries again for ever once it runs does so from the start, too.
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await client.connect(
+                    self._url,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=1,
+                    error_cb=self._on_error,
+                    reconnected_cb=self._on_reconnected,
+                )
         except (NatsError, OSError) as error:
-            message = f"{self._place} cannot be reached for hints: {error}; start it, or mend --hints-url"
+            await self._close()
+            message = f"{self._place} cannot be reached for hints ({_said(error)}); start it, or mend --hints-url"
             raise StoreUnavailableError(message) from error
         return self
 
@@ -84,8 +86,14 @@ class NatsHints:
             self._sending.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sending
-        if self._client is not None:
-            await self._client.close()
+        await self._close()
+
+    async def _close(self) -> None:
+        """Let go of the server, whether it is there or not."""
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(NatsError, OSError):
+                await client.close()
 
     def send(self, line: str) -> None:
         """See `Hints.send`."""
@@ -117,15 +125,15 @@ class NatsHints:
 
     async def _send(self) -> None:
         """Send what waits, and what comes up meanwhile."""
-        assert self._client is not None
-        while self._lines:
+        while self._lines and self._client is not None:
+            client = self._client
             lines, self._lines = self._lines, []
             for packet in _packed(lines):
                 # Lost without a server: whoever misses it looks by itself.
                 with suppress(NatsError):
-                    await self._client.publish(self._subject, packet)
+                    await client.publish(self._subject, packet)
             with suppress(NatsError, TimeoutError):
-                await self._client.flush(timeout=1)
+                await client.flush(timeout=1)
 
     async def _on_error(self, error: Exception) -> None:
         _log.debug("hints through %s: %s", self._place, error)
@@ -133,6 +141,10 @@ class NatsHints:
     async def _on_reconnected(self) -> None:
         for tell in tuple(self._on_gap):
             tell()
+
+
+def _said(error: Exception) -> str:
+    return str(error) or "it did not answer in time"
 
 
 def _packed(lines: list[str]) -> list[bytes]:
