@@ -128,7 +128,7 @@ class Server:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
         """Wait until something is true; it is looked at whenever something happens here."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -136,7 +136,7 @@ class Server:
 
     async def until_slept(self, clock: HastyClock, seconds: float) -> None:
         """Wait until something pauses for so long at least."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not any(slept >= seconds for slept in clock.slept):  # noqa: ASYNC110  # a clock tells nobody
                 await asyncio.sleep(0.001)
 

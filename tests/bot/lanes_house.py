@@ -176,7 +176,7 @@ class LanesHouse:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is true; it is looked at whenever something happens, and now and again."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():
                 changed = asyncio.ensure_future(self._changed.wait())
                 await asyncio.wait([changed], timeout=0.005)

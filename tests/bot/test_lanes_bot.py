@@ -59,6 +59,63 @@ async def test_text_and_pictures_are_merged_if_their_handlers_share_a_policy(ser
     assert server.heard("a") == ["ImageMessage + TextMessage"]
 
 
+async def test_a_handler_that_asks_about_an_album_sees_all_of_it_after_each_answer(
+    server: Server, make_bot: Make
+) -> None:
+    bot = make_bot()
+    seen: list[tuple[str, ...]] = []
+    share = LanePolicy(mode="merge", merge_seconds=30.0, merge_most_messages=3)
+
+    @bot.on_image(policy=share)
+    async def picture(message: ImageMessage) -> None:
+        await message.reply("only a picture")
+
+    @bot.on_text(policy=share)
+    async def album(message: TextMessage, ctx: Context) -> None:
+        seen.append((message.text, *(str(one.id) for one in message.merged)))
+        title = await ctx.ask("Which title?")
+        place = await ctx.ask("Which place?")
+        await message.reply(f"{len(message.merged)}: {title}, {place}")
+
+    async with running(bot):
+        server.says("a", "", item_list=[PICTURE])
+        server.says("a", "", item_list=[PICTURE])
+        server.says("a", "put these into an album")
+        for answers, text in enumerate(("Spring", "Kyoto"), start=1):
+            await server.until(lambda answers=answers: len(server.sent) == answers)  # type: ignore[misc]
+            server.says("a", text)
+        await server.until(lambda: len(server.sent) == 3)
+    assert server.heard("a")[-1] == "3: Spring, Kyoto"
+    assert len(seen) == 3
+    assert len(set(seen)) == 1
+    assert len(seen[0]) == 4
+
+
+async def test_what_is_said_while_a_handler_comes_to_its_question_is_its_answer_and_not_merged(
+    server: Server, make_bot: Make
+) -> None:
+    bot = make_bot()
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    @bot.on_text(policy=LanePolicy(mode="merge", merge_seconds=0.05, merge_most_messages=2))
+    async def order(message: TextMessage, ctx: Context) -> None:
+        began.set()
+        await go_on.wait()
+        size = await ctx.ask("Which size?")
+        colour = await ctx.ask("Which colour?")
+        await message.reply(f"{message.text}: {size}, {colour}")
+
+    async with running(bot):
+        server.says("a", "shirt")
+        await began.wait()
+        for text in ("large", "red"):
+            server.says("a", text)
+        await server.until(lambda: len(server.polls) == 3)  # what the second one brought is stored
+        go_on.set()
+        await server.until(lambda: len(server.sent) == 3)
+    assert server.heard("a")[-1] == "shirt: large, red"
+
+
 async def test_a_message_that_was_not_merged_is_alone(server: Server) -> None:
     raw = server.says("a", "hi")
     wire = read_update(raw)

@@ -57,7 +57,7 @@ def echo(bot: Bot) -> list[Incident]:
     return seen
 
 
-async def eventually(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def eventually(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     """Wait until something is true that tells nobody."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110

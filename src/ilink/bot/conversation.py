@@ -22,6 +22,7 @@ __all__ = [
     "ConversationPolicy",
     "Kept",
     "KeptState",
+    "MergedUpdate",
     "OpenForm",
     "Stored",
     "Words",
@@ -60,6 +61,18 @@ class Answer(Struct, omit_defaults=True):
     end: Literal["", "timeout", "cancelled", "exhausted"] = ""
 
 
+class MergedUpdate(Struct, frozen=True):
+    """An update that was handled as one with another.
+
+    Attributes:
+        raw: The update.
+        sequence: Its place in the journal.
+    """
+
+    raw: bytes
+    sequence: int
+
+
 class OpenForm(Struct, omit_defaults=True):
     """A handler that waits for an answer. It is run again from its beginning, and given what it was given before.
 
@@ -75,6 +88,7 @@ class OpenForm(Struct, omit_defaults=True):
         tries: How many answers to the open question could not be read.
         answers: What became of the questions before.
         results: What it did once, by name.
+        merged: The updates after the first that were handled as one with it, in order.
     """
 
     handler: str
@@ -88,6 +102,7 @@ class OpenForm(Struct, omit_defaults=True):
     tries: int = 0
     answers: list[Answer] = msgspec.field(default_factory=list[Answer])
     results: dict[str, Raw] = msgspec.field(default_factory=dict[str, Raw])
+    merged: list[MergedUpdate] = msgspec.field(default_factory=list[MergedUpdate])
 
     @property
     def deadline_name(self) -> str:

@@ -8,11 +8,11 @@ the last question. So a conversation lasts for days and through restarts, and a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from ilink.bot.conversation import Answer, ConversationPolicy, Kept, OpenForm, Stored
+from ilink.bot.conversation import Answer, ConversationPolicy, Kept, MergedUpdate, OpenForm, Stored
 from ilink.bot.conversation_forms import fill_form
 from ilink.bot.conversation_questions import NotUnderstoodError, Reader
 from ilink.bot.conversation_results import KeepsResults, Results
@@ -101,6 +101,7 @@ class Talk:
         policy: How questions are asked.
         form: What is known from the runs before; None for the first one.
         incoming: What the open question gets; None for the first run.
+        merged: The updates after the first that are handled as one with it.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Talk:
         policy: ConversationPolicy,
         form: OpenForm | None = None,
         incoming: Incoming | None = None,
+        merged: Sequence[MergedUpdate] = (),
     ) -> None:
         self._handler = handler
         self._cause = cause
@@ -123,6 +125,7 @@ class Talk:
         self._policy = policy
         self._form = form
         self._incoming = incoming
+        self._merged = merged
         self._answers: list[Answer] = [] if form is None else list(form.answers)
         self._place = 0
         self._results = Results(cause.identity, around, None if form is None else form.results)
@@ -299,6 +302,7 @@ class Talk:
             tries=tries,
             answers=self._answers,
             results=self._results.known,
+            merged=list(self._merged),
         )
 
     def _check_same(self, place: int, before: str, now: str) -> None:

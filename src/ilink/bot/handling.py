@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from ilink.bot.access import Gate
 from ilink.bot.backlog import SUMMARY, Backlog, BacklogHandler
-from ilink.bot.conversation import ConversationPolicy, OpenForm, Stored, is_same_handler
+from ilink.bot.conversation import ConversationPolicy, MergedUpdate, OpenForm, Stored, is_same_handler
 from ilink.bot.conversation_book import ASK_MARK, Book
 from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
 from ilink.bot.handled import Handled
@@ -123,7 +123,8 @@ class Handling:
             return Handled()
         if match.route.is_plain and not match.route.error_handlers:
             return await self._run_alone(match, message, turn)
-        return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn))
+        merged = [MergedUpdate(raw=one.raw, sequence=one.sequence) for one in following]
+        return await self._converse(match, message, turn, self._talk(match.route.name, letter, turn, merged=merged))
 
     async def _summarise(self, handler: BacklogHandler, message: Message, turn: Turn) -> Handled:
         """Hand old messages over together."""
@@ -183,6 +184,7 @@ class Handling:
         *,
         form: OpenForm | None = None,
         incoming: Incoming | None = None,
+        merged: Sequence[MergedUpdate] = (),
     ) -> Talk:
         def read(raw: bytes, sequence: int) -> Message:
             message = self._read(replace(cause, raw=raw, sequence=sequence), turn)
@@ -198,23 +200,25 @@ class Handling:
             policy=self._conversations,
             form=form,
             incoming=incoming,
+            merged=merged,
         )
         turn.talk = talk
         return talk
 
     async def _resume(self, form: OpenForm, incoming: Incoming) -> Handled:
-        """Run a handler again that waits for an answer, for the message it was run for first."""
+        """Run a handler again that waits for an answer, for the message or messages it was run for first."""
         letter = incoming.letter
         again = replace(letter, identity=form.identity, user=form.user, raw=form.raw)
         turn = Turn(self._account, again, self._outlet, self._policies, said=form.said)
         cause = replace(again, sequence=form.sequence)
-        message = self._read(cause, turn)
+        following = [replace(cause, raw=one.raw, sequence=one.sequence) for one in form.merged]
+        message = self._read_as_one(cause, following, turn)
         if message is not None:
             message = await self._with_quote(message, letter.conversation)
         match = None if message is None else await self._dispatch.find(message)
         if message is None or match is None or not is_same_handler(match.route.name, form.handler):
             return await self._give_up(form, cause, turn)
-        talk = self._talk(match.route.name, cause, turn, form=form, incoming=incoming)
+        talk = self._talk(match.route.name, cause, turn, form=form, incoming=incoming, merged=form.merged)
         return await self._converse(match, message, turn, talk)
 
     async def _run_alone(self, match: Match, message: Message, turn: Turn) -> Handled:

@@ -25,7 +25,7 @@ class Plans:
     """How messages go through their lanes, worked out once for each.
 
     Args:
-        plan: Works it out; always the same for the same message.
+        plan: Works it out; the same for the same message, until a question is asked in its conversation.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -40,6 +40,12 @@ class Plans:
                 known.clear()
             known[letter.sequence] = self._plan(letter)
         return known[letter.sequence]
+
+    def again(self, letter: Letter) -> LanePolicy | None:
+        """Return how a message goes through its lane whose turn has come: it may answer a question that is new."""
+        if self.of(letter) is not None:
+            del self._known[letter.sequence]
+        return self.of(letter)
 
     def merge(self, waiting: Iterable[Letter], policy: LanePolicy) -> list[Letter]:
         """Return the first messages that are handled as one: of one user, by one policy, one behind the other."""

@@ -228,7 +228,7 @@ class Lanes:
         if letter.due_ms and (wait_ms := letter.due_ms - self._clock.now_ms()) > 0:
             return _again(wait_ms / 1000)
         letters: Sequence[Letter] = (letter,)
-        policy = None if self._plans is None else self._plans.of(letter)
+        policy = None if self._plans is None else self._plans.again(letter)
         if self._plans is not None and policy is not None:
             chosen = await self._choose(lane, self._plans, letter, policy)
             if not isinstance(chosen, Sequence):
