@@ -35,7 +35,8 @@ LEFT_OUT = {
         "is_root",
         "registered",
         "routers",
-    },  # `send` is that; and what filters build on
+        "workplace",
+    },  # `send` is that; what filters build on, and what fleets do
     "Router": {"is_root", "registered", "routers"},
 }
 MORE = {

@@ -41,6 +41,16 @@ class WorksForAccounts:
         runners = self._running() if account is None else [self._runner_of(account)]
         return added([await runner.counts() for runner in runners])
 
+    async def check_store(self) -> None:
+        """Look whether the store takes writes, by writing what it holds already.
+
+        Raises:
+            ConfigError: The bot is not running.
+            StoreError: It does not.
+        """
+        for runner in self._running()[:1]:  # all have one store
+            await runner.check_store()
+
     async def schedule(
         self,
         job: str,

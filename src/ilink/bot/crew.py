@@ -20,7 +20,7 @@ from ilink.errors import IlinkError, StoreError, StoreLockedError
 from ilink.storage.accounts import AccountState, StoredAccount
 from ilink.wire.ids import AccountId
 
-__all__ = ["Crew", "FindAccounts", "OpenRunner"]
+__all__ = ["Crew", "FindAccounts", "OpenRunner", "account_at_work"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +37,12 @@ FindAccounts = Callable[[], Awaitable[Iterable[StoredAccount]]]
 """Returns the accounts among which those wanted are worked for; one that is not among them any more is left."""
 
 _at_work: ContextVar[tuple[object, AccountId] | None] = ContextVar("_at_work", default=None)
+
+
+def account_at_work() -> AccountId | None:
+    """Return the account for which the calling task works, of whatever bot; None when it works for none."""
+    found = _at_work.get()
+    return None if found is None else found[1]
 
 
 @dataclass(slots=True)

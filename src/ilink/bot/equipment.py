@@ -73,6 +73,7 @@ async def open_runner(
             on_duplicate=partial(hooks.note_duplicate, account_id),
             on_incident=partial(hooks.note_incident, account_id),
             on_unknown=partial(hooks.note_unknown, account_id),
+            observers=hooks.observers.of(account_id),
             gate=_gate(stored, own, blueprint),
             agenda=own.agenda,
             conversations=blueprint.conversations,

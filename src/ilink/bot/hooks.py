@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from ilink.bot.duplicates import Duplicate
 from ilink.bot.incidents import Incident
+from ilink.bot.observing import Observer, Observers
 from ilink.bot.outbox.postbox import OutboxEntry, entry_of
 from ilink.bot.states import SessionState
 from ilink.storage.journal import Letter, Outgoing
@@ -41,6 +42,7 @@ class Hooks:
         self._incident: list[Callable[..., None]] = []
         self._states: dict[AccountId, SessionState] = {}
         self._incidents: Counter[type[Incident]] = Counter()
+        self.observers = Observers()
 
     @property
     def states(self) -> Mapping[AccountId, SessionState]:
@@ -164,6 +166,13 @@ class DeclaresHooks:
         """
         self._hooks.on_incident(hook)
         return hook
+
+    def observe(self, observer: Observer) -> None:
+        """Tell somebody of every poll, every run of a handler and every attempt to send; see `ilink.telemetry`.
+
+        Call it before the bot runs.
+        """
+        self._hooks.observers.add(observer)
 
 
 def _tell(hooks: list[Callable[..., None]], *values: object) -> None:

@@ -23,6 +23,7 @@ from ilink.bot.intake import Intake, Taken
 from ilink.bot.job_keeper import JobKeeper
 from ilink.bot.jobs import Jobs
 from ilink.bot.lanes import Lanes
+from ilink.bot.observing import AccountObservers
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.here import DeliveryHere, notice_others
 from ilink.bot.outbox.postbox import Postbox
@@ -95,6 +96,7 @@ class Runner:
         on_duplicate: Called with what came twice.
         on_incident: Called with what goes wrong without ending the work.
         on_unknown: Called with a message that waits for a decision or stays unknown.
+        observers: Tell whoever wants to know of polls, runs and sends; None when nobody does.
         gate: What a message passes before its handler; None for nothing.
         agenda: The account's agenda, beside its journal.
         conversations: How questions are asked.
@@ -121,6 +123,7 @@ class Runner:
         on_duplicate: Callable[[Duplicate], None],
         on_incident: Callable[[Incident], None],
         on_unknown: Callable[[Outgoing], None],
+        observers: AccountObservers | None,
         gate: Gate | None,
         agenda: Agenda,
         conversations: ConversationPolicy,
@@ -161,6 +164,7 @@ class Runner:
         )
         self._alarm = Alarm(self._look_for_due, clock=self._clock)
         self._on_unknown = on_unknown
+        self._observers = observers
         self._files = OutgoingFiles(journal, spool, clock=self._clock)
         self._delivery: DeliveryHere | None = None
         self._postbox: Postbox | None = None
@@ -354,6 +358,8 @@ class Runner:
         senders = self._working(self._senders)
         if senders.is_stale and not batch.is_cut:
             senders.resume(self._working(self._client))
+        if self._observers is not None:
+            self._observers.polled(updates=len(batch.updates))
 
     def _begin(self, client: BotClient, tasks: TaskGroup) -> None:
         """Start working, or go on with a new login."""
@@ -372,6 +378,7 @@ class Runner:
             on_stale=lambda error: _log.warning("%s; sending waits until a poll works", error),
             on_quiet=self._note_quiet,
             on_unknown=self._on_unknown,
+            on_outcome=None if self._observers is None else self._observers.sent,
         )
         self._delivery = DeliveryHere(self._journal, senders, clock=self._clock)
         self._postbox = Postbox(
@@ -398,7 +405,7 @@ class Runner:
         )
         self._lanes = Lanes(
             self._journal,
-            handling.handle,
+            handling.handle if self._observers is None else self._observers.around(handling.handle),
             senders.offer,
             policies=self._policies,
             clock=self._clock,
@@ -418,6 +425,14 @@ class Runner:
         senders.start()
         self._lanes.start()
         self._ringing = tasks.create_task(self._alarm.run())
+
+    async def check_store(self) -> None:
+        """Look whether the store takes writes, by writing what it holds already.
+
+        Raises:
+            StoreError: It does not.
+        """
+        await self._journal.note_clock_gap(self._clock.gap_ms())
 
     def _note_parked(self, letter: Letter) -> None:
         self._on_incident(LaneParked(letter.conversation, letter.sequence, letter.error or ""))

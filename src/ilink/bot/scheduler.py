@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ilink.bot.clock import Clock
+from ilink.bot.observing import conversation_at_hand
 from ilink.errors import StoreError
 
 __all__ = ["Lane", "Pause", "Scheduler", "Work"]
@@ -424,6 +425,7 @@ class Scheduler(Generic[T, L]):
 
     async def _run(self, lane: L) -> None:
         pause: Pause | None = None
+        conversation_at_hand.set(lane.conversation)  # of this task alone
         try:
             pause = await self._take_burst(lane)
         except asyncio.CancelledError:

@@ -26,11 +26,18 @@ from ilink.wire.models import MessageItem
 if TYPE_CHECKING:
     from ilink.bot.conversation_run import Talk
 
-__all__ = ["Outlet", "Turn"]
+__all__ = ["Outlet", "Turn", "run_id_of"]
 
 
 _NOTE_MS: Final = 60_000
 """Milliseconds after which nobody wants to see what was being done."""
+
+
+def run_id_of(account: AccountId, identity: str) -> str:
+    """Return what ties all that is said to one message together: a UUID that follows from the message."""
+    name = hashlib.sha256(f"{account}\0{identity}".encode()).hexdigest()
+    # The shape of a random UUID, version 4.
+    return f"{name[:8]}-{name[8:12]}-4{name[13:16]}-a{name[17:20]}-{name[20:32]}"
 
 
 class Outlet(Protocol):
@@ -273,9 +280,7 @@ class Turn:
     @property
     def run_id(self) -> str:
         """What ties the messages of this turn together, in every run the same (official 2.4.9: one UUID a turn)."""
-        name = hashlib.sha256(f"{self._account}\0{self._letter.identity}".encode()).hexdigest()
-        # The shape of a random UUID, version 4.
-        return f"{name[:8]}-{name[8:12]}-4{name[13:16]}-a{name[17:20]}-{name[20:32]}"
+        return run_id_of(self._account, self._letter.identity)
 
     def _next_name(self) -> Callable[[int], str]:
         """Return what names the parts of the next answer."""

@@ -16,6 +16,8 @@ from ilink.bot import Bot
 from ilink.bot.running import loading_bots
 from ilink.cli.words import say
 from ilink.errors import ConfigError
+from ilink.fleet.settings import PLACE_VARIABLE
+from ilink.gateway.listeners import parse_address
 from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 
 __all__ = ["find_bot", "run", "split_place"]
@@ -28,20 +30,25 @@ def run(
     database_url: Annotated[str | None, Parameter(help=say("run.database_url"), env_var=DATABASE_URL_VARIABLE)] = None,
     lease: Annotated[float, Parameter(help=say("run.lease"), validator=validators.Number(gte=1))] = 30.0,
     peers: Annotated[int | None, Parameter(help=say("run.peers"), validator=validators.Number(gte=1))] = None,
+    metrics_listen: Annotated[
+        str | None, Parameter(help=say("run.metrics_listen"), env_var="ILINK_METRICS_LISTEN")
+    ] = None,
+    log_json: Annotated[bool, Parameter(negative="", show_default=False, help=say("run.log_json"))] = False,
     verbose: Annotated[
         bool, Parameter(name=["--verbose", "-v"], negative="", show_default=False, help=say("run.verbose"))
     ] = False,
 ) -> int:
     """Run a bot until Ctrl-C."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    _start_logs(is_verbose=verbose, is_json=log_json)
     if database_url is not None:
         # Read by the bot that the file makes, and by the processes that are started from here.
         os.environ[DATABASE_URL_VARIABLE] = database_url
     bot = find_bot(file)
+    if metrics_listen is not None and workers in (None, 1):
+        # Loaded late: it brings a web server, which most runs do not need.
+        from ilink.telemetry.page import serve_page
+
+        serve_page(bot, _own_address(metrics_listen))
     if workers is None:
         bot.run()
         return 0
@@ -50,8 +57,29 @@ def run(
     # Loaded late: most bots run in one process, and need no database driver.
     from ilink.cli.workers import run_workers
 
-    arguments = ["run", file, "--workers", "1", "--lease", f"{lease:g}", *(["--verbose"] if verbose else [])]
+    arguments = ["run", file, "--workers", "1", "--lease", f"{lease:g}"]
+    arguments += ["--verbose"] if verbose else []
+    arguments += ["--log-json"] if log_json else []
+    arguments += ["--metrics-listen", metrics_listen] if metrics_listen is not None else []
     return run_workers(bot, arguments, count=workers, lease=lease, peers=max(peers or 1, workers))
+
+
+def _start_logs(*, is_verbose: bool, is_json: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if is_json:
+        from ilink.telemetry.logs import JsonLines
+
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if is_verbose else logging.INFO, handlers=[handler])
+
+
+def _own_address(address: str) -> str:
+    """Return where this process listens: each of several on a port of its own, counted from the one that was given."""
+    host, port = parse_address(address)
+    place = int(os.environ.get(PLACE_VARIABLE, "0")) if port else 0
+    return f"[{host}]:{port + place}" if ":" in host else f"{host}:{port + place}"
 
 
 def find_bot(place: str) -> Bot:

@@ -9,7 +9,10 @@ from importlib.metadata import version
 
 from ilink.storage.slots import LeaseTerms, WorkerInfo
 
-__all__ = ["FleetSettings", "this_worker"]
+__all__ = ["PLACE_VARIABLE", "FleetSettings", "this_worker"]
+
+PLACE_VARIABLE = "ILINK_WORKER"
+"""Tells each of the processes that one started which of them it is, from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

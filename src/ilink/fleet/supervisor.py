@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
+from ilink.fleet.settings import PLACE_VARIABLE
 from ilink.flows.polling import Backoff
 
 __all__ = ["Supervisor"]
@@ -102,7 +103,8 @@ class Supervisor:
     async def _run_one(self, place: int, stopping: asyncio.Task[bool]) -> int:
         """Run one process until it ends; when all are to end it is told so, and killed if it takes too long."""
         # A session of its own: Ctrl-C at the terminal reaches this process only, which ends the others in order.
-        process = await asyncio.create_subprocess_exec(*self._command, env=self._environ, start_new_session=True)
+        environ = {**self._environ, PLACE_VARIABLE: str(place)}
+        process = await asyncio.create_subprocess_exec(*self._command, env=environ, start_new_session=True)
         self._processes[place] = process
         ending = asyncio.ensure_future(process.wait())
         try:

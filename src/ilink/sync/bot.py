@@ -18,6 +18,7 @@ from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.hooks import DeadHook, DuplicateHook, IncidentHook, StateHook, UnknownHook
 from ilink.bot.incidents import Incident
 from ilink.bot.jobs import IfClosed, Missed
+from ilink.bot.observing import Observer
 from ilink.bot.runner import BotClient
 from ilink.bot.running import Login
 from ilink.bot.settings import Allow, Policies
@@ -176,6 +177,14 @@ class Bot(Router):
     def on_incident(self, hook: IncidentHook) -> IncidentHook:
         """Call a function with whatever goes wrong without stopping the bot; it must not block."""
         return self._bot.on_incident(hook)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell somebody of every poll, every run of a handler and every attempt to send; see `ilink.telemetry`."""
+        self._bot.observe(observer)
+
+    def check_store(self) -> None:
+        """Look whether the store takes writes; while the bot runs."""
+        self._portal().call(self._bot.check_store)
 
     def counts(self, *, account: str | None = None) -> Counts:
         """Return how much waits in the journal; while the bot runs."""

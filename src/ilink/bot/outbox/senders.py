@@ -79,6 +79,7 @@ class Senders:
             are again.
         on_unknown: Called with a message of which nobody knows whether it arrived, when nothing more is done about it
             without a decision: it asks, or is unknown for good.
+        on_outcome: Called with a message and what became of an attempt to send it; None for nobody.
         is_deaf: Whether nobody polls for what users write; see `Ledger`.
     """
 
@@ -95,6 +96,7 @@ class Senders:
         on_stale: Callable[[StaleTokenError], None],
         on_quiet: Callable[[bool], None],
         on_unknown: Callable[[Outgoing], None],
+        on_outcome: Callable[[Outgoing, Outcome], None] | None = None,
         is_deaf: bool = False,
     ) -> None:
         self._journal = journal
@@ -105,6 +107,7 @@ class Senders:
         self._random = random
         self._on_stale = on_stale
         self._on_unknown = on_unknown
+        self._on_outcome = on_outcome
         self._confirmations = Confirmations(on_quiet)
         self._waiters = Waiters()
         self._is_stale = False
@@ -352,7 +355,8 @@ class Senders:
             return self._follow(lane, message, verdict, str(error), error)
         self._confirmations.take(is_confirmed=receipt.is_confirmed)
         state = OutboxState.ACCEPTED if receipt.is_confirmed else OutboxState.UNCONFIRMED
-        self._finish(lane, replace(message, state=state, message_id=receipt.message_id), event=WindowEvent.ACCEPTED)
+        accepted = replace(message, state=state, message_id=receipt.message_id, code=None, reason=None)
+        self._finish(lane, accepted, event=WindowEvent.ACCEPTED)
         return None
 
     async def _makes_room(self, lane: OutLane, window: Window, now_ms: int) -> bool:
@@ -448,6 +452,8 @@ class Senders:
         now_ms = self._clock.now_ms()
         self._settling.hand_over(lane, outcome, now_ms=now_ms)
         self.ledger.learn(outcome, now_ms=now_ms)
+        if self._on_outcome is not None and state is not OutboxState.IN_FLIGHT:
+            self._on_outcome(message, outcome)
 
     def _stored(self, lane: OutLane, outcome: Outcome) -> None:
         if outcome.state.is_final and (name := lane.files.pop(outcome.out_sequence, None)) is not None:
