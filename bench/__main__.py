@@ -26,9 +26,10 @@ from bench.media import measure_media
 from bench.polls import PollFigures, measure_polls
 from bench.processes import BenchError, Gateway, start_gateway, start_stub
 from bench.sends import SendFigures, measure_sends
+from bench.shared import measure_shared
 from bench.stores import measure_stores
 
-_PARTS: Final = ("echo", "polls", "sends", "media", "dispatch", "stores")
+_PARTS: Final = ("echo", "polls", "sends", "media", "dispatch", "stores", "shared")
 _DESCRIPTORS_BESIDE_POLLS: Final = 500
 _MIB: Final = 1024
 _QUICK_MIB: Final = 128
@@ -64,6 +65,11 @@ async def _measure(parts: list[str], rounds: int, counts: list[int], result: dic
         stores = await measure_stores(rounds)
         print(report.store_table(stores), flush=True)
         result["stores"] = [asdict(one) for one in stores]
+    if "shared" in parts:
+        wakes, shared_sends = await measure_shared(200 if rounds == 1 else 1_000)
+        print(report.wake_table(wakes), flush=True)
+        print(report.send_table(shared_sends), flush=True)
+        result["shared"] = {"wakes": [asdict(one) for one in wakes], "sends": report.as_data(shared_sends)}
     if "media" in parts:
         result["media"] = await measure_media(_QUICK_MIB if rounds == 1 else _MIB, rounds)
 

@@ -120,11 +120,12 @@ async def start_stub(scratch: Path) -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def start_gateway(scratch: Path) -> AsyncIterator[Gateway]:
-    """Run our gateway on a folder of its own, as an operator would."""
+async def start_gateway(scratch: Path, *more: str) -> AsyncIterator[Gateway]:
+    """Run our gateway on a folder of its own, as an operator would; `more` are further arguments."""
     command = [
         *(sys.executable, "-m", "ilink", "gateway", "--ready-json"),
         *("--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0", "--data", str(scratch / "data")),
+        *more,
     ]
     async with start(command, scratch=scratch) as program:
         yield msgspec.json.decode(await program.hear("{"), type=Gateway)

@@ -10,6 +10,7 @@ from bench.dispatch import ALLOWED_US, DispatchFigures
 from bench.echo import Contestant, EchoFigures
 from bench.polls import PollFigures
 from bench.sends import SendFigures
+from bench.shared import WAKE_MS, WakeFigures
 from bench.stores import OPERATIONS, StoreFigures
 
 __all__ = ["as_data", "disk_line", "echo_rows", "echo_table", "poll_table", "send_table", "store_table"]
@@ -89,6 +90,13 @@ def send_table(servers: dict[str, SendFigures]) -> str:
     head = ["", "sendmessage/s", "CPU µs each"]
     rows = [[name, f"{own.rate:,.0f}", _cell(_scaled(own.cpu_of_one, 1e6), "{:,.0f}")] for name, own in servers.items()]
     return _table("sendmessage: 64 connections of 16 bots, each answered before its next", head, rows)
+
+
+def wake_table(figures: Sequence[WakeFigures]) -> str:
+    """Lay out how soon a held poll has what a person wrote."""
+    rows = [[one.way, f"{one.stored_p50 * 1e3:.1f}", f"{one.p50 * 1e3:.1f}", f"{one.p99 * 1e3:.1f}"] for one in figures]
+    title = f"Waking a held poll: from a message's answer to the poll's; {WAKE_MS:.0f} ms are allowed between processes"
+    return _table(title, ["", "stored, p50 ms", "woken, p50 ms", "p99 ms"], rows)
 
 
 def dispatch_table(figures: Sequence[DispatchFigures]) -> str:

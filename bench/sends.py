@@ -31,22 +31,31 @@ class SendFigures:
     cpu_of_one: float | None
 
 
-async def measure_sends(server: Gateway) -> SendFigures:
-    """Send for two seconds from 64 connections of 16 bots, each as fast as it is answered."""
+async def measure_sends(server: Gateway, *others: Gateway) -> SendFigures:
+    """Send for two seconds from 64 connections of 16 bots, each as fast as it is answered.
+
+    Args:
+        server: Where the bots sign in, and whose processor time is told.
+        others: More servers on the same store; connections are spread over all of them.
+    """
     async with Pool(server.api_url, 4) as api, Pool(server.control_url, 4) as control:
         await open_windows(control)
         bots = [await sign_in(api, control, f"sender-{number}") for number in range(_BOTS)]
         for bot in bots:
             await write(control, bot.bot_id, bot.owner, 0)
-    connections = [await Connection.open(server.api_url) for _ in range(_CONNECTIONS)]
+    urls = [one.api_url for one in (server, *others)]
+    connections = [await Connection.open(urls[n % len(urls)]) for n in range(_CONNECTIONS)]
     before, began, numbers = cpu_seconds(server.pid), time.perf_counter(), itertools.count()
     await asyncio.gather(
-        *(_send(connection, bots[n % _BOTS], numbers, began + _SECONDS) for n, connection in enumerate(connections))
+        *(
+            _send(connection, bots[n // len(urls) % _BOTS], numbers, began + _SECONDS)
+            for n, connection in enumerate(connections)
+        )
     )
     seconds, sent, after = time.perf_counter() - began, next(numbers), cpu_seconds(server.pid)
     for connection in connections:
         connection.close()
-    cpu = (after - before) / sent if after is not None and before is not None else None
+    cpu = (after - before) / (sent / len(urls)) if after is not None and before is not None else None
     return SendFigures(sent / seconds, cpu)
 
 
