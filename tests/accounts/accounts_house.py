@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 from bot_house import FAST, Connection, HastyClock, Server
 
 from ilink import Account, AccountId, Bot, Secret, SessionState, UserId
+from ilink.bot.store import Store, find_place, open_store
 from ilink.storage.accounts import StoredAccount
-from ilink.storage.accounts_sqlite import SqliteAccounts
+
+KEY = base64.urlsafe_b64encode(b"a key of 32 bytes for the tests!").decode()
 
 
 def account_of(name: str, *, owner: str | None = None) -> Account:
@@ -27,8 +30,10 @@ def account_of(name: str, *, owner: str | None = None) -> Account:
 class Street:
     """The servers of several accounts, by their names."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, url: str | None = None) -> None:
         self.folder = folder
+        self.data: Path | str = url or folder
+        self.environ = {"ILINK_DATA": str(folder), "ILINK_STORE_KEY": KEY}
         self.clock = HastyClock()
         self.servers: dict[str, Server] = {}
         self.opened: list[str] = []
@@ -42,19 +47,23 @@ class Street:
         return Connection(self.servers.setdefault(account_id, Server()))
 
     def bot(self, **options: Any) -> Bot:
-        options = {"accounts": "all", "policies": FAST, "allow": "anyone", "environ": {}, **options}
-        return Bot(data=self.folder, open_client=self.open, clock=self.clock, **options)
+        options = {"accounts": "all", "policies": FAST, "allow": "anyone", "environ": self.environ, **options}
+        return Bot(data=self.data, open_client=self.open, clock=self.clock, **options)
 
     async def sign_in(self, name: str, *, owner: str | None = None) -> Account:
         """What `ilink login` does, in another process."""
         account = account_of(name, owner=owner)
-        async with SqliteAccounts(self.folder) as accounts:
-            await accounts.put(account)
+        async with self.store() as store:
+            await store.accounts.put(account)
         return account
 
     async def sign_out(self, name: str) -> None:
-        async with SqliteAccounts(self.folder) as accounts:
-            assert await accounts.remove(AccountId(f"{name}@im.bot"))
+        async with self.store() as store:
+            assert await store.accounts.remove(AccountId(f"{name}@im.bot"))
+
+    def store(self) -> AbstractAsyncContextManager[Store]:
+        """What lasts, opened beside the bot."""
+        return open_store(find_place(self.data, environ=self.environ))
 
     @asynccontextmanager
     async def running(self, bot: Bot, *names: str) -> AsyncIterator[Bot]:

@@ -71,6 +71,14 @@ class Store(Protocol):
         """Return what lets one process at a time work for an account."""
         ...
 
+    async def reseal(self) -> int:
+        """Seal all tokens with the newest key that are not, and return how many those were.
+
+        Raises:
+            StoreError: They cannot be read or written; those that were done stay so.
+        """
+        ...
+
     def open_account(self, account: AccountId) -> AbstractAsyncContextManager[AccountStore]:
         """Open what lasts of one account until the block ends.
 
@@ -140,8 +148,9 @@ async def open_store(place: StorePlace, *, spool_bytes: int = MOST_BYTES) -> Asy
         return
     async with (
         local_database(place.folder) as database,
-        SqliteAccounts(place.folder, database=database) as accounts,
+        SqliteAccounts(place.folder, database=database, keys=read_keys(place.environ)) as accounts,
     ):
+        await accounts.check_keys()
         yield SqliteStore(accounts, spool)
 
 
@@ -165,6 +174,10 @@ class SqliteStore:
     def lock(self, account: AccountId) -> AccountLock:
         """Return what lets one process at a time work for an account: a lock of the operating system."""
         return self._accounts.lock(account)
+
+    async def reseal(self) -> int:
+        """Seal all tokens with the newest key that are not; see `Store`."""
+        return await self._accounts.reseal()
 
     @asynccontextmanager
     async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
@@ -216,6 +229,10 @@ class PostgresStore:
     def lock(self, account: AccountId) -> AccountLock:
         """Return what lets one process at a time work for an account: a lease in the database."""
         return self._leases.lock(account)
+
+    async def reseal(self) -> int:
+        """Seal all tokens with the newest key that are not; see `Store`."""
+        return await self._accounts.reseal()
 
     @asynccontextmanager
     async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:

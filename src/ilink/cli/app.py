@@ -30,6 +30,7 @@ _COMMANDS = {
     "journal": "journal",
     "accounts": "accounts",
     "logout": "accounts",
+    "keys": "keys",
 }
 """Every command, and the module below `ilink.cli` that holds it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ from typing import Literal, Self
 
 from ilink.errors import StoreError
 from ilink.storage.accounts import AccountState, Position, StoredAccount, from_ms, to_ms, usable_tokens
+from ilink.storage.keys import Sealed, StoreKeys, no_keys_for
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
 from ilink.storage.sqlite import Database
@@ -32,6 +34,7 @@ class SqliteAccounts:
     Args:
         folder: The data folder; locks are kept in it too.
         database: An open database of this folder, to share; without it one is opened and closed here.
+        keys: What tokens are sealed with; without it they lie open in a file that is readable by nobody else.
         now: Source of the time of day.
     """
 
@@ -40,11 +43,13 @@ class SqliteAccounts:
         folder: Path,
         *,
         database: Database | None = None,
+        keys: StoreKeys | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._folder = folder
         self._database = database or local_database(folder)
         self._is_shared = database is not None
+        self._keys = keys
         self._now = now
         self._exits = AsyncExitStack()
 
@@ -61,6 +66,42 @@ class SqliteAccounts:
         """The database, for what is stored beside the accounts in one transaction."""
         return self._database
 
+    async def check_keys(self) -> None:
+        """Make sure that all stored tokens open, before anything is done with them.
+
+        Raises:
+            StoreError: A key is missing; the error names it.
+        """
+        rows = await self._database.read(
+            lambda connection: connection.execute("SELECT DISTINCT key_id FROM accounts WHERE key_id <> ''").fetchall()
+        )
+        for (key_id,) in rows:
+            if self._keys is None:
+                raise no_keys_for(key_id)
+            if key_id not in self._keys:
+                raise self._keys.missing(key_id)
+
+    async def reseal(self) -> int:
+        """Seal all tokens with the newest key that are not, and return how many those were; none without keys."""
+        if self._keys is None:
+            return 0
+        keys = self._keys
+
+        def work(connection: sqlite3.Connection) -> int:
+            known = connection.execute(
+                "SELECT account_id FROM accounts WHERE token <> '' AND key_id <> ?", (keys.newest,)
+            ).fetchall()
+            for (account_id,) in known:
+                stored = _find(connection, account_id, keys)
+                assert stored is not None
+                sealed = _sealed(stored.account, stored.generation, keys)
+                connection.execute(
+                    "UPDATE accounts SET key_id = ?, token = ? WHERE account_id = ?", (*sealed, account_id)
+                )
+            return len(known)
+
+        return await self._database.write(work)
+
     async def put(self, account: Account) -> StoredAccount:
         """Store an account whose login has just worked; this is the only way that credentials change.
 
@@ -72,15 +113,15 @@ class SqliteAccounts:
             StoreError: Nothing was stored; the older credentials are still there.
         """
         at_ms = to_ms(self._now())
-        return await self._database.write(lambda connection: _put(connection, account, at_ms))
+        return await self._database.write(lambda connection: _put(connection, account, at_ms, self._keys))
 
     async def find(self, account_id: AccountId) -> StoredAccount | None:
         """Return one account, or None."""
-        return await self._database.read(lambda connection: _find(connection, account_id))
+        return await self._database.read(lambda connection: _find(connection, account_id, self._keys))
 
     async def list(self) -> tuple[StoredAccount, ...]:
         """Return all accounts, the newest login first."""
-        return await self._database.read(_list)
+        return await self._database.read(lambda connection: _list(connection, self._keys))
 
     async def known_tokens(self) -> tuple[Secret, ...]:
         """Return the tokens a login sends along, newest first, ten at most: those that may still work."""
@@ -187,19 +228,22 @@ def _check_generation(connection: sqlite3.Connection, account_id: AccountId, gen
         raise StoreError(message)
 
 
-def _put(connection: sqlite3.Connection, account: Account, at_ms: int) -> StoredAccount:
+def _put(connection: sqlite3.Connection, account: Account, at_ms: int, keys: StoreKeys | None) -> StoredAccount:
     """Store an account: clear what belonged to others, raise the generation, keep what is its own."""
-    before = _find(connection, account.account_id)
+    before = connection.execute(
+        "SELECT generation, owner_id FROM accounts WHERE account_id = ?", (account.account_id,)
+    ).fetchone()
     _displace_others(connection, account)
-    generation = 1 if before is None else before.generation + 1
+    generation = 1 if before is None else before[0] + 1
+    key_id, token = _sealed(account, generation, keys)
     connection.execute(
-        "INSERT INTO accounts (account_id, owner_id, base_url, token, generation, state, created_at_ms)"
-        " VALUES (?, ?, ?, ?, ?, 'active', ?) ON CONFLICT (account_id) DO UPDATE SET"
-        " owner_id = excluded.owner_id, base_url = excluded.base_url, token = excluded.token,"
+        "INSERT INTO accounts (account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms)"
+        " VALUES (?, ?, ?, ?, ?, ?, 'active', ?) ON CONFLICT (account_id) DO UPDATE SET"
+        " owner_id = excluded.owner_id, base_url = excluded.base_url, key_id = excluded.key_id, token = excluded.token,"
         " generation = excluded.generation, state = excluded.state, created_at_ms = excluded.created_at_ms",
-        (account.account_id, account.owner_id, account.base_url, account.token.reveal(), generation, at_ms),
+        (account.account_id, account.owner_id, account.base_url, key_id, token, generation, at_ms),
     )
-    if before is not None and before.account.owner_id == account.owner_id:
+    if before is not None and before[1] == account.owner_id:
         connection.execute("UPDATE positions SET generation = ? WHERE account_id = ?", (generation, account.account_id))
     else:
         _clear(connection, account.account_id)
@@ -216,7 +260,8 @@ def _displace_others(connection: sqlite3.Connection, account: Account) -> None:
     ).fetchall()
     for (other,) in others:
         connection.execute(
-            "UPDATE accounts SET state = 'displaced', token = '', generation = generation + 1 WHERE account_id = ?",
+            "UPDATE accounts SET state = 'displaced', key_id = '', token = '', generation = generation + 1"
+            " WHERE account_id = ?",
             (other,),
         )
         _clear(connection, other)
@@ -227,21 +272,21 @@ def _clear(connection: sqlite3.Connection, account_id: str) -> None:
     connection.execute("DELETE FROM peers WHERE account_id = ?", (account_id,))
 
 
-def _find(connection: sqlite3.Connection, account_id: AccountId) -> StoredAccount | None:
+def _find(connection: sqlite3.Connection, account_id: AccountId, keys: StoreKeys | None) -> StoredAccount | None:
     row = connection.execute(
-        "SELECT account_id, owner_id, base_url, token, generation, state, created_at_ms FROM accounts"
+        "SELECT account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms FROM accounts"
         " WHERE account_id = ?",
         (account_id,),
     ).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else _stored(row, keys)
 
 
-def _list(connection: sqlite3.Connection) -> tuple[StoredAccount, ...]:
+def _list(connection: sqlite3.Connection, keys: StoreKeys | None) -> tuple[StoredAccount, ...]:
     rows = connection.execute(
-        "SELECT account_id, owner_id, base_url, token, generation, state, created_at_ms FROM accounts"
+        "SELECT account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms FROM accounts"
         " ORDER BY created_at_ms DESC, account_id"
     ).fetchall()
-    return tuple(_stored(row) for row in rows)
+    return tuple(_stored(row, keys) for row in rows)
 
 
 def _position(connection: sqlite3.Connection, account_id: AccountId) -> Position:
@@ -252,12 +297,28 @@ def _position(connection: sqlite3.Connection, account_id: AccountId) -> Position
     return Position() if row is None else Position(cursor=Cursor(row[0]), hint_ms=row[1])
 
 
-def _stored(row: tuple[str, str | None, str, str, int, str, int]) -> StoredAccount:
-    account_id, owner_id, base_url, token, generation, state, at_ms = row
+def _stored(row: tuple[str, str | None, str, str, str, int, str, int], keys: StoreKeys | None) -> StoredAccount:
+    account_id, owner_id, base_url, key_id, token, generation, state, at_ms = row
     account = Account(
         account_id=AccountId(account_id),
-        token=Secret(token),
+        token=_opened(AccountId(account_id), generation, key_id, token, keys),
         base_url=base_url,
         owner_id=None if owner_id is None else UserId(owner_id),
     )
     return StoredAccount(account=account, generation=generation, state=AccountState(state), signed_in_at=from_ms(at_ms))
+
+
+def _sealed(account: Account, generation: int, keys: StoreKeys | None) -> tuple[str, str]:
+    """Return how an account's token is stored: under which key, and what."""
+    if keys is None:
+        return "", account.token.reveal()
+    sealed = keys.seal(account.token, account.account_id, generation)
+    return sealed.key_id, base64.b64encode(sealed.sealed).decode()
+
+
+def _opened(account_id: AccountId, generation: int, key_id: str, token: str, keys: StoreKeys | None) -> Secret:
+    if not key_id:
+        return Secret(token)
+    if keys is None:
+        raise no_keys_for(key_id)
+    return keys.open(Sealed(key_id, base64.b64decode(token)), account_id, generation)

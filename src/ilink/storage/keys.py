@@ -16,7 +16,7 @@ from ilink.errors import ConfigError, DecryptionError, StoreCorruptError, StoreE
 from ilink.wire.ids import AccountId, Secret
 from ilink.wire.sealing import KEY_BYTES, seal, unseal
 
-__all__ = ["KEY_FILE_VARIABLE", "KEY_VARIABLE", "Sealed", "StoreKeys", "new_key", "no_keys", "read_keys"]
+__all__ = ["KEY_FILE_VARIABLE", "KEY_VARIABLE", "Sealed", "StoreKeys", "new_key", "no_keys", "no_keys_for", "read_keys"]
 
 KEY_VARIABLE: Final = "ILINK_STORE_KEY"
 KEY_FILE_VARIABLE: Final = "ILINK_STORE_KEY_FILE"
@@ -139,6 +139,11 @@ class StoreKeys:
 def no_keys() -> ConfigError:
     """Return the error that tokens in a database want a key."""
     return ConfigError(f"tokens in a database are sealed, and no key was given; {_HOW} (`ilink keys new` makes one)")
+
+
+def no_keys_for(key_id: str) -> StoreError:
+    """Return the error that tokens are sealed and no key was given."""
+    return StoreError(f"tokens are sealed with the key {key_id}, and no key was given; {_HOW}")
 
 
 def _place(account_id: AccountId, generation: int) -> bytes:
