@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -22,6 +23,7 @@ from tests.cli.test_terminal import sign_in
 
 from ilink import Bot, Message, Policies
 from ilink.errors import ConfigError
+from ilink.storage.sqlite import Database
 from ilink.telemetry.logs import JsonLines
 from ilink.telemetry.page import Page, serve_page
 from ilink.telemetry.traces import Traces
@@ -54,6 +56,11 @@ def answering() -> Bot:
 async def read(page: Page, path: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as session, session.get(f"{page.url}{path}") as answer:
         return answer.status, await answer.text()
+
+
+def trace_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    return span.context.trace_id
 
 
 def figure(text: str, name: str) -> float:
@@ -119,22 +126,17 @@ async def test_ready_is_that_the_store_takes_writes(
     assert (await read(page, "/readyz"))[0] == 200
     assert (await read(page, "/healthz"))[0] == 200
 
-    def fail(*_: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+    def refuse(database: Any, _connection: Any, group: Any) -> None:
+        for job in group:
+            job.error = database._translate(sqlite3.OperationalError("database or disk is full"))
 
     with monkeypatch.context() as broken:
-        broken.setattr("ilink.storage.sqlite.Database._run_in_savepoint", fail)
-        broken.setattr("ilink.storage.sqlite.Database._commit", lambda self, connection, group: _refuse(self, group))
+        broken.setattr(Database, "_commit", refuse)
         status, words = await read(page, "/readyz")
         assert status == 503
         assert "disk is full" in words
         assert (await read(page, "/healthz"))[0] == 200
     assert (await read(page, "/readyz"))[0] == 200
-
-
-def _refuse(database: object, group: list[object]) -> None:
-    for job in group:
-        job.error = database._translate(sqlite3.OperationalError("database or disk is full"))  # type: ignore[attr-defined]
 
 
 def test_an_address_that_is_none_is_refused_before_anything_runs() -> None:
@@ -173,13 +175,13 @@ async def test_a_trace_goes_from_a_message_to_its_accepted_answer(
         while len(exporter.get_finished_spans()) < 8:  # noqa: ASYNC110  # an exporter tells nobody
             await asyncio.sleep(0.01)
     found = exporter.get_finished_spans()
-    traces = {span.context.trace_id for span in found}
+    traces = {trace_of(span) for span in found}
     assert len(traces) == 2
     entries = ilink_gateway.rules.wire_log(endpoint="sendmessage")
-    on_the_wire = {entry.request["msg"]["run_id"] for entry in entries}  # type: ignore[index, call-overload]
-    assert {int(str(run_id).replace("-", ""), 16) for run_id in on_the_wire} == traces
+    requests: list[Any] = [entry.request for entry in entries]
+    assert {int(request["msg"]["run_id"].replace("-", ""), 16) for request in requests} == traces
     for trace in traces:
-        by_name = {span.name: span for span in found if span.context.trace_id == trace}
+        by_name = {span.name: span for span in found if trace_of(span) == trace}
         assert by_name.keys() == {"ilink.wait", "ilink.handle", "thinking", "ilink.send"}
         assert by_name["thinking"].parent.span_id == by_name["ilink.handle"].context.span_id  # type: ignore[union-attr]
         assert by_name["ilink.send"].attributes["ilink.state"] == "accepted"  # type: ignore[index]
@@ -202,7 +204,7 @@ async def test_a_refused_attempt_is_a_failed_span_of_the_same_trace(
         ("waiting", StatusCode.ERROR),
         ("accepted", StatusCode.UNSET),
     ]
-    assert len({span.context.trace_id for span in sends}) == 1
+    assert len({trace_of(span) for span in sends}) == 1
 
 
 async def test_log_lines_name_account_and_conversation(ilink_gateway: LocalGateway) -> None:
