@@ -1,0 +1,271 @@
+"""A fleet on this machine: what its accounts cost while nobody writes, and what happens when a process dies.
+
+    python -m bench.fleet --accounts 2000 --workers 4 --gateways 2 --lease 10 --kill
+    python -m bench.fleet --accounts 10000
+
+PostgreSQL, gateways, a balancer before them and workers are processes of their own, started as an operator would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from bench.machine import cpu_seconds, describe, fast_run, memory_bytes, raise_file_limit
+from bench.people import Bot, hear, open_windows, sign_in, write_all
+from bench.processes import Gateway, Program, start
+from bench.rawhttp import Pool
+from ilink.bot.store import find_place, open_store
+from ilink.fleet.status import FleetStatus, read_status
+from ilink.storage.keys import KEY_VARIABLE, new_key
+from ilink.storage.postgres import PostgresDatabase
+from ilink.testing.engines import PostgresEngine
+from ilink.wire.accounts import Account
+from ilink.wire.ids import AccountId, Secret, UserId
+
+__all__ = ["main"]
+
+_LOT: Final = 1000
+_PATIENCE: Final = 600.0
+_IDLE: Final = 20.0
+
+
+class Balancer:
+    """Passes each connection to the next server that takes it."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self._ports = ports
+        self._turn = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=4096)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        for _ in self._ports:
+            self._turn = (self._turn + 1) % len(self._ports)
+            try:
+                there, back = await asyncio.open_connection("127.0.0.1", self._ports[self._turn])
+            except OSError:
+                continue
+            await asyncio.gather(_pass(reader, back), _pass(there, writer))
+            return
+        writer.transport.abort()
+
+
+async def _pass(reader: StreamReader, writer: StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError):
+        writer.close()
+
+
+class Fleet:
+    """Everything that runs."""
+
+    def __init__(self, scratch: Path, engine: PostgresEngine, given: argparse.Namespace, exits: AsyncExitStack) -> None:
+        self.scratch = scratch
+        self.given = given
+        self.exits = exits
+        self.urls = (engine.url("gate", pool=8), engine.url("fleet", pool=given.pool))
+        self.environ = {KEY_VARIABLE: new_key(), "ILINK_DATA": str(scratch / "data")}
+        self.gateways: list[tuple[Program, Gateway]] = []
+        self.workers: list[Program] = []
+        self.bots: list[Bot] = []
+
+    async def open_gateways(self) -> None:
+        for number in range(self.given.gateways):
+            command = [
+                *(sys.executable, "-m", "ilink", "gateway", "--ready-json"),
+                *("--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"),
+                *(
+                    ("--database-url", self.urls[0])
+                    if self.given.gateways > 1
+                    else ("--data", str(self.scratch / "gate"))
+                ),
+            ]
+            program = await self.exits.enter_async_context(start(command, scratch=self.scratch / f"gate{number}"))
+            self.gateways.append((program, msgspec.json.decode(await program.hear("{"), type=Gateway)))
+
+    async def sign_in(self) -> None:
+        """Make people with bots, and store the logins where the fleet finds them."""
+        ports = [int(ready.api_url.rpartition(":")[2]) for _, ready in self.gateways]
+        url = self.gateways[0][1].api_url
+        if len(ports) > 1:
+            url = (await self.exits.enter_async_context(Balancer(ports))).url
+        first = self.gateways[0][1]
+        environ = {**os.environ, **self.environ}
+        async with Pool(first.api_url, 16) as api, Pool(first.control_url, 16) as control:
+            await open_windows(control)
+            names = [f"p{number}" for number in range(self.given.accounts)]
+            self.bots = list(await asyncio.gather(*(sign_in(api, control, name) for name in names)))
+        async with open_store(find_place(self.urls[1], environ=environ)) as store:
+            places = asyncio.Semaphore(8)
+
+            async def put(bot: Bot) -> None:
+                async with places:
+                    await store.accounts.put(
+                        Account(
+                            account_id=AccountId(bot.bot_id),
+                            token=Secret(bot.token),
+                            base_url=url,
+                            owner_id=UserId(bot.owner),
+                        )
+                    )
+
+            await asyncio.gather(*(put(bot) for bot in self.bots))
+
+    async def start_worker(self) -> Program:
+        number = len(self.workers)
+        command = [
+            *(sys.executable, "-m", "ilink", "run", "bench/fleet_bot.py", "--workers", "1"),
+            *("--peers", str(self.given.workers), "--lease", str(self.given.lease), "--database-url", self.urls[1]),
+        ]
+        program = await self.exits.enter_async_context(
+            start(command, scratch=self.scratch / f"worker{number}", environ=self.environ)
+        )
+        self.workers.append(program)
+        return program
+
+    async def wait_polling(self, database: PostgresDatabase) -> float:
+        """Wait until a poll is held for every account, and return how long that took."""
+        began = time.monotonic()
+        while time.monotonic() - began < _PATIENCE:
+            status: FleetStatus = await read_status(database)
+            reports = [one.session.report for one in status.workers]
+            if sum(int(str(report.get("polled", 0))) for report in reports) == len(self.bots) and not status.free_slots:
+                return time.monotonic() - began
+            await asyncio.sleep(0.25)
+        raise TimeoutError(f"not all accounts are polled for: {[one.session.report for one in status.workers]}")
+
+    async def ask_all(self, control_url: str, rounds: int) -> float:
+        """Let everybody write, wait for all answers, and return how long that took.
+
+        Raises:
+            BenchError: An answer did not come.
+        """
+        began = time.monotonic()
+        async with Pool(control_url, 64) as control:
+            for first in range(0, len(self.bots), _LOT):
+                await write_all(control, self.bots[first : first + _LOT])
+            await asyncio.gather(*(hear(control, bot.bot_id, bot.owner, after=0, count=rounds) for bot in self.bots))
+        return time.monotonic() - began
+
+
+async def _writes(database: PostgresDatabase) -> dict[str, int]:
+    row = await database.read_row(
+        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows,"
+        " sum(n_tup_upd) FILTER (WHERE relname IN ('worker_sessions'))::bigint AS leases"
+        " FROM pg_stat_user_tables WHERE schemaname = 'fleet'"
+    )
+    assert row is not None
+    return {"rows": int(row["rows"]), "leases": int(row["leases"] or 0)}
+
+
+async def _idle(fleet: Fleet, database: PostgresDatabase) -> dict[str, object]:
+    """Measure what the fleet does while nobody writes."""
+    pids = [worker.pid for worker in fleet.workers]
+    before, writes = [cpu_seconds(pid) or 0.0 for pid in pids], await _writes(database)
+    await asyncio.sleep(_IDLE)
+    after, later = [cpu_seconds(pid) or 0.0 for pid in pids], await _writes(database)
+    await asyncio.sleep(1)
+    return {
+        "cpu_percent": [round((b - a) / _IDLE * 100, 1) for a, b in zip(before, after, strict=True)],
+        "rows_written": later["rows"] - writes["rows"],
+        "of_these_leases": later["leases"] - writes["leases"],
+        "seconds": _IDLE,
+    }
+
+
+@asynccontextmanager
+async def opened(given: argparse.Namespace) -> AsyncIterator[tuple[Fleet, PostgresDatabase, PostgresEngine]]:
+    """Start everything but the workers."""
+    with PostgresEngine() as engine, tempfile.TemporaryDirectory(prefix="ilink-bench-") as name:
+        async with AsyncExitStack() as exits:
+            fleet = Fleet(Path(name), engine, given, exits)
+            await fleet.open_gateways()
+            await fleet.sign_in()
+            database = await exits.enter_async_context(PostgresDatabase(engine.url("fleet", pool=2)))
+            yield fleet, database, engine
+
+
+async def main(given: argparse.Namespace) -> None:
+    """Measure, and print what came out."""
+    raise_file_limit()
+
+    def tell(what: str, value: Any) -> None:
+        sys.stdout.write(f"{what}: {value}\n")
+        sys.stdout.flush()
+
+    tell("machine", describe())
+    async with opened(given) as (fleet, database, engine):
+        tell("signed in", len(fleet.bots))
+        for _ in range(given.workers):
+            await fleet.start_worker()
+        tell("all polled after s", round(await fleet.wait_polling(database), 1))
+        await asyncio.sleep(3)
+        memory = [memory_bytes(worker.pid) or 0 for worker in fleet.workers]
+        tell("memory of workers MiB", [round(one / 2**20, 1) for one in memory])
+        if given.base:
+            per_account = (sum(memory) - given.base * 2**20 * len(memory)) / len(fleet.bots) / 1024
+            tell("memory per account KiB", round(per_account, 1))
+        tell("idle", await _idle(fleet, database))
+        if given.kill:
+            control = fleet.gateways[-1][1].control_url
+            tell("all answered after s", round(await fleet.ask_all(control, 1), 1))
+            victim = fleet.workers.pop()
+            os.kill(victim.pid, 9)
+            tell("worker killed; all answered after s", round(await fleet.ask_all(control, 2), 1))
+            await fleet.start_worker()
+            await fleet.wait_polling(database)
+            if len(fleet.gateways) > 1:
+                os.kill(fleet.gateways[0][0].pid, 9)
+                tell("gateway killed; all answered after s", round(await fleet.ask_all(control, 3), 1))
+            await asyncio.to_thread(engine.restart, at_once=True)
+            await asyncio.sleep(1)
+            tell("PostgreSQL killed and started; all answered after s", round(await fleet.ask_all(control, 4), 1))
+        tell("memory of workers MiB", [round((memory_bytes(worker.pid) or 0) / 2**20, 1) for worker in fleet.workers])
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--accounts", type=int, default=2000)
+    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--gateways", type=int, default=1)
+    options.add_argument("--lease", type=float, default=10)
+    options.add_argument("--pool", type=int, default=10)
+    options.add_argument("--base", type=float, help="MiB of a worker without accounts")
+    options.add_argument("--kill", action="store_true")
+    return options.parse_args()
+
+
+if __name__ == "__main__":
+    fast_run(main(arguments()))

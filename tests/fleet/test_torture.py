@@ -1,0 +1,35 @@
+"""A short torture of a fleet with real processes; the long one is `python tests/fleet/torture.py --seconds 300`."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from torture import ALL_KINDS, open_torture
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+
+SECONDS = float(os.environ.get("ILINK_FLEET_SECONDS", "15"))
+SEED = int(os.environ.get("ILINK_CRASH_SEED", "1"))
+
+
+async def test_a_fleet_loses_nothing_and_says_nothing_twice_whatever_happens_to_it() -> None:
+    async with open_torture(seed=SEED, accounts=12) as torture:
+        await torture.run(SECONDS, kinds=ALL_KINDS, rate=8)
+        verdict = await torture.judge()
+    assert verdict.complaints == [], verdict.figures
+
+
+async def test_what_a_stopped_process_received_is_not_lost_though_it_is_handed_out_once() -> None:
+    async with open_torture(seed=SEED, accounts=12, one_way=True) as torture:
+        await torture.run(SECONDS / 2, kinds=("stall",), rate=12)
+        verdict = await torture.judge()
+    # What it received comes after what its heir received meanwhile: the price of not losing it.
+    assert [one for one in verdict.complaints if not one.startswith("out of order")] == [], verdict.figures
+
+
+async def test_the_oracle_sees_processes_that_poll_without_a_permit() -> None:
+    async with open_torture(seed=SEED, accounts=12, variant="no_permits") as torture:
+        await torture.run(SECONDS / 2, kinds=("stall",), rate=8)
+        verdict = await torture.judge()
+    assert any("had lost the slot" in one for one in verdict.complaints), verdict.figures
