@@ -367,8 +367,14 @@ class Scheduler(Generic[T, L]):
         lane.timer = None
         self.wake(lane)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> Task[None]:
-        task = self._tasks.create_task(work)
+    def _spawn(self, work: Coroutine[None, None, None]) -> Task[None] | None:
+        """Begin something; None when what runs the tasks ends and takes no new ones: the journal's answers come later."""
+        try:
+            task = self._tasks.create_task(work)
+        except RuntimeError:
+            work.close()
+            self._is_stopped = True
+            return None
         self._started.add(task)
         task.add_done_callback(self._started.discard)
         return task
@@ -428,8 +434,8 @@ class Scheduler(Generic[T, L]):
         conversation_at_hand.set(lane.conversation)  # of this task alone
         try:
             pause = await self._take_burst(lane)
-        except asyncio.CancelledError:
-            # What runs the tasks ends, perhaps for a reason of its own: it takes no new ones.
+        except BaseException:
+            # What runs the tasks ends, by this error or for a reason of its own: it takes no new ones.
             self._is_stopped = True
             raise
         finally:
