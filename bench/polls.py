@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -18,12 +18,14 @@ from bench.rawhttp import Connection, Pool
 
 __all__ = ["PollFigures", "measure_polls"]
 
+T = TypeVar("T")
+
 _SINGLE_WAKES: Final = 200
 _RAMP: Final = 100
 """Connections opened at a time, fewer than any listen queue holds."""
 _IDLE_SECONDS: Final = 10.0
 _LOT: Final = 1000
-"""Messages written by one call."""
+"""Messages written by one call, and bots that sign in at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ async def measure_polls(server: Gateway, counts: list[int]) -> list[PollFigures]
         try:
             for count in counts:
                 names = [f"holder-{number}" for number in range(len(holders), count)]
-                bots = await asyncio.gather(*(sign_in(api, control, name) for name in names))
+                bots = [bot for lot in _lots(names) for bot in await _sign_in_all(api, control, lot)]
                 figures.append(await _measure(server, control, holders, bots))
         finally:
             for holder in holders:
@@ -129,8 +131,13 @@ async def _wake_one(control: Pool, holder: Holder, number: int) -> float:
     return delay
 
 
-def _lots(holders: list[Holder]) -> list[list[Holder]]:
-    return [holders[first : first + _LOT] for first in range(0, len(holders), _LOT)]
+async def _sign_in_all(api: Pool, control: Pool, names: list[str]) -> list[Bot]:
+    """Sign bots in, fewer at a time than a slow machine confirms before their codes run out."""
+    return await asyncio.gather(*(sign_in(api, control, name) for name in names))
+
+
+def _lots(things: list[T]) -> list[list[T]]:
+    return [things[first : first + _LOT] for first in range(0, len(things), _LOT)]
 
 
 async def _wake_all(control: Pool, holders: list[Holder]) -> float:

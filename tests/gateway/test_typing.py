@@ -34,6 +34,15 @@ async def test_a_ticket_ends(house: House, bot: BotClient, alice: str) -> None:
     assert (await bot.call("sendtyping", body))["ret"] == -2
 
 
+async def test_a_ticket_is_for_one_person(house: House, bot: BotClient, alice: str) -> None:
+    await ticket(house, bot, alice)
+    bob = await house.person("bob")
+    body = {"ilink_user_id": alice, "typing_ticket": await ticket(house, bot, bob), "status": 1}
+    assert (await bot.call("sendtyping", body))["ret"] == -2
+    assert not house.gateway.typing(bot.bot_id, alice).typing
+    assert not house.gateway.typing(bot.bot_id, bob).typing
+
+
 @pytest.mark.parametrize("status", [1, None, ...])
 async def test_typing_is_seen_until_it_is_cancelled(house: House, bot: BotClient, alice: str, status: object) -> None:
     body = {"ilink_user_id": alice, "typing_ticket": await ticket(house, bot, alice), "status": status}
