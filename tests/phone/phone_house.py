@@ -30,6 +30,9 @@ FLAGS = (
 )
 """A browser that runs as root in a container, and by itself calls nobody."""
 
+MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""A microphone that beeps, and a person who lets every page hear it."""
+
 PATIENCE = 45_000
 """Milliseconds until something that is waited for counts as missing; a machine may be slow, and nobody waits longer
 than it takes."""
@@ -170,6 +173,8 @@ class Words:
         self._texts: dict[str, str] = json.loads(path.read_text("utf-8"))
 
     def __call__(self, key: str, **values: object) -> str:
+        if key not in self._texts:
+            key += ".one" if self.language == "en" and values["count"] == 1 else ".other"
         return self._texts[key].format(**values)
 
 

@@ -20,6 +20,8 @@ from ilink.gateway.views import Quote
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 
+THEMES = ("light", "dark")
+
 TALKS = {
     "en": (
         "alice",
@@ -59,6 +61,7 @@ TALKS = {
 
 SIZES = {
     "phone": (1180, 780),
+    "welcome": (1180, 780),
     "two": (1480, 860),
     "narrow": (390, 780),
     "scan": (1180, 780),
@@ -67,6 +70,7 @@ SIZES = {
     "wire": (1480, 860),
     "mischief": (1480, 1000),
     "share": (1480, 860),
+    "crowd": (1480, 860),
 }
 """Each view, and how large its picture is."""
 
@@ -82,20 +86,85 @@ async def main(folder: Path) -> None:
     )
     for language in TALKS:
         async with open_house(*flags) as house:
+            for theme in THEMES:
+                await take_welcome(house, folder, language, theme)
             scene = await Scene.play(house, language)
-            for theme in ("light", "dark"):
+            for theme in THEMES:
                 for view in SIZES:
-                    await scene.take(folder, view, theme)
+                    if view not in ("welcome", "crowd"):
+                        await scene.take(folder, view, theme)
             scene.held.cancel()
             await asyncio.wait([scene.held])
+            await gather_crowd(house, language)
+            for theme in THEMES:
+                await take_crowd(house, folder, language, theme)
     camera.unlink()
+
+
+async def take_welcome(house: House, folder: Path, language: str, theme: str) -> None:
+    """What is seen before there is anybody."""
+    page = await open_page(house, "", "welcome", language, theme)
+    await expect(page.get_by_role("heading", name=Words(language)("welcome.title"))).to_be_visible()
+    await save(page, folder, "welcome", language, theme)
+
+
+async def gather_crowd(house: House, language: str) -> None:
+    """Two thousand people, each with a bot; forty of them have written to the first one."""
+    name, other = TALKS[language][:2]
+    hello = TALKS[language][2][0]
+    names = [name, other, *(f"{name} {number:04}" for number in range(3, 2001))]
+    await house.put_scene(
+        people=[{"name": one} for one in names],
+        bots=[{"id": f"{number:012x}@im.bot", "owner": one} for number, one in enumerate(names, 0x3B820718)],
+        messages=[
+            {"person": one, "bot": f"{0x3B820718:012x}@im.bot", "direction": "in", "text": hello} for one in names[:40]
+        ],
+    )
+
+
+async def take_crowd(house: House, folder: Path, language: str, theme: str) -> None:
+    page = await open_page(house, f"?person={TALKS[language][0]}&panel=bots", "crowd", language, theme)
+    await expect(page.locator(".window").first).to_be_visible()
+    await save(page, folder, "crowd", language, theme)
+
+
+async def open_page(house: House, address: str, view: str, language: str, theme: str) -> Page:
+    width, height = SIZES[view]
+    return await house.page(
+        at=address,
+        viewport={"width": width, "height": height},
+        color_scheme=theme,
+        locale=language,
+        permissions=["camera"],
+    )
+
+
+async def save(page: Page, folder: Path, view: str, language: str, theme: str) -> None:
+    """Take the picture once everything that moves has come to rest, with no pointer or focus on anything."""
+    await page.mouse.move(0, 0)
+    if view != "menu":
+        await page.evaluate("document.activeElement.blur()")
+    await page.evaluate(
+        "Promise.allSettled(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < 9e9)"
+        ".map((one) => one.finished))"
+    )
+    await page.wait_for_timeout(300)
+    path = folder / f"{view}-{language}-{theme}.png"
+    await page.screenshot(path=path, animations="disabled")
+    # A palette makes the file a third as large; its means are refined, or rare colours such as a badge's are lost.
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    await page.context.close()
 
 
 class Scene:
     """A person who has talked with a bot, a second one who has just begun, and a bot that wants to log in."""
 
-    def __init__(self, house: House, language: str, bot: ScriptedBot, held: asyncio.Task) -> None:
-        self.house, self.words, self.bot, self.held = house, Words(language), bot, held
+    held: asyncio.Task
+    """The bot's polls, so that it is seen to listen."""
+
+    def __init__(self, house: House, language: str, bot: ScriptedBot) -> None:
+        self.house, self.words, self.bot = house, Words(language), bot
         self.person, self.other = TALKS[language][:2]
 
     @classmethod
@@ -107,62 +176,60 @@ class Scene:
         other = await rules.add_person(other_name)
         await rules.post_message(other.user_id, bot.bot_id, text=hello)
         await bot.say(await bot.hear(), answer)
-        for asked, answered in talks:
-            await rules.post_message(person.user_id, bot.bot_id, text=asked)
-            message = await bot.hear()
-            await bot.type_to(message, is_typing=True)
-            await bot.say(message, answered)
-            await bot.type_to(message, is_typing=False)
+        scene = cls(house, language, bot)
+        first, *later = talks
+        message = await scene._talk(person.user_id, *first)
+        tool = {"tool_name": "find_place", "tool_call_id": "t1"}
+        await bot.send(message, {"type": 12, "tool_call_result_item": {**tool, "status": "completed"}})
+        await bot.send(message, {"type": 3, "voice_item": {"playtime": 4000}})
         sent = await rules.post_media(person.user_id, bot.bot_id, "image", _hills(), name=file, text=wish)
         message = await bot.hear()
         quote = Quote(message_id=sent.message_id)
         await rules.post_message(person.user_id, bot.bot_id, text=question, quote=quote)
         message = await bot.hear()
-        tool = {"tool_name": "find_place", "tool_call_id": "t1"}
-        await bot.send(message, {"type": 12, "tool_call_result_item": {**tool, "status": "completed"}})
-        await bot.send(message, {"type": 3, "voice_item": {"playtime": 4000}})
         house.gateway.fault("sendmessage", ret=-2, errmsg="prepare failed", times=1)
         await bot.say(message, answer)
+        for asked, answered in later:
+            await scene._talk(person.user_id, asked, answered)
         house.gateway.fault("getupdates", duplicate="new_id", times=3)
-        held = asyncio.create_task(bot.poll())
+        scene.held = asyncio.create_task(scene._keep_polling())
+        # Time stands still for all pictures: the code never runs out, however slow the machine is.
+        await rules.freeze_clock(frozen=True)
         await house.bot().ask_for_code()
-        return cls(house, language, bot, held)
+        return scene
+
+    async def _talk(self, user_id: str, asked: str, answered: str) -> dict:
+        await self.house.gateway.rules.post_message(user_id, self.bot.bot_id, text=asked)
+        message = await self.bot.hear()
+        await self.bot.type_to(message, is_typing=True)
+        await self.bot.say(message, answered)
+        await self.bot.type_to(message, is_typing=False)
+        return message
+
+    async def _keep_polling(self) -> None:
+        while True:
+            await self.bot.poll()
 
     async def take(self, folder: Path, view: str, theme: str) -> None:
-        width, height = SIZES[view]
         address = f"?person={self.person}&bot={self.bot.bot_id}"
         if view == "two":
             address += f"&person={self.other}"
         elif view in PANELS:
             address += f"&panel={view}"
-        page = await self.house.page(
-            at=address,
-            viewport={"width": width, "height": height},
-            color_scheme=theme,
-            locale=self.words.language,
-            permissions=["camera"],
-        )
+        page = await open_page(self.house, address, view, self.words.language, theme)
         await page.locator(".entry").first.wait_for()
-        await page.locator(".picture img").first.evaluate("picture => picture.decode()")
+        for picture in await page.locator(".picture img").all():
+            await picture.evaluate("picture => picture.decode()")
+        await expect(page.locator('.presence[data-state="polling"]').first).to_be_visible()
         await self._arrange(page, view)
-        await page.evaluate(
-            "Promise.allSettled(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < 9e9)"
-            ".map((one) => one.finished))"
-        )
-        await page.wait_for_timeout(300)
-        path = folder / f"{view}-{self.words.language}-{theme}.png"
-        await page.screenshot(path=path, animations="disabled")
-        # A palette makes the file a third as large, and nobody sees it.
-        with Image.open(path) as picture:
-            picture.convert("RGB").quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
-        await page.context.close()
+        await save(page, folder, view, self.words.language, theme)
 
     async def _arrange(self, page: Page, view: str) -> None:
         words = self.words
         if view in ("narrow", "menu", "scan"):
             await page.get_by_role("button", name=words("code.later")).click()
         if view == "wire":
-            await page.locator('.wire li[data-endpoint="sendmessage"] .line').first.click()
+            await page.locator('.wire li[data-endpoint="sendmessage"][data-verdict="bad"] .line').first.click()
         elif view == "menu":
             await page.locator(".message.out .bubble:has(.heading)").click(button="right", position={"x": 90, "y": 90})
         elif view == "scan":

@@ -8,7 +8,7 @@ import struct
 import wave
 
 import pytest
-from phone_house import BROWSER, LANGUAGES, House, ScriptedBot, Words, open_house
+from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, ScriptedBot, Words, open_house
 from playwright.async_api import Locator, Page, expect
 
 pytestmark = BROWSER
@@ -47,9 +47,11 @@ async def test_what_a_bot_writes_is_drawn_as_on_a_phone(house: House) -> None:
     await expect(text).to_contain_text("[not](javascript:alert(1)) ##### plain")
 
 
-async def test_what_a_person_writes_stays_as_it_is(house: House) -> None:
-    page, _, _ = await chat(house)
-    await page.get_by_role("textbox", name="Message").fill("**not bold**")
+@LANGUAGES
+async def test_what_a_person_writes_stays_as_it_is(house: House, language: str) -> None:
+    words = Words(language)
+    page, _, _ = await chat(house, locale=language)
+    await page.get_by_role("textbox", name=words("chat.message")).fill("**not bold**")
     await page.keyboard.press("Enter")
     await expect(page.locator(".message.in .text").last).to_have_text("**not bold**")
     await expect(page.locator(".message.in strong")).to_have_count(0)
@@ -86,8 +88,10 @@ async def test_a_message_is_quoted(house: House, language: str, way: str) -> Non
     await expect(page.locator(".quoting")).to_have_count(0)
 
 
-async def test_words_that_are_selected_are_quoted_alone(house: House) -> None:
-    page, bot, _ = await chat(house)
+@LANGUAGES
+async def test_words_that_are_selected_are_quoted_alone(house: House, language: str) -> None:
+    words = Words(language)
+    page, bot, _ = await chat(house, locale=language)
     bubble = page.locator(".message.in .bubble")
     await bubble.locator(".text").evaluate(
         "text => { const range = document.createRange();"
@@ -96,23 +100,31 @@ async def test_words_that_are_selected_are_quoted_alone(house: House) -> None:
         " getSelection().removeAllRanges(); getSelection().addRange(range); }"
     )
     await bubble.click(button="right")
-    await page.get_by_role("menuitem", name="Quote the selected words").click()
-    await page.get_by_role("textbox", name="Message").fill("why these?")
+    await page.get_by_role("menuitem", name=words("menu.quote_words")).click()
+    await page.get_by_role("textbox", name=words("chat.message")).fill("why these?")
     await page.keyboard.press("Enter")
     await expect(page.locator(".quote")).to_have_text("“gamma beta”")
     partial = (await bot.hear())["item_list"][0]["ref_msg"]["partial_text"]
     assert (partial["start"], partial["end"]) == ("gamma", "beta")
 
 
-async def test_a_part_is_chosen_by_keyboard_and_quoted(house: House) -> None:
-    page, _, _ = await chat(house)
-    await open_menu(page, page.locator(".message.in .bubble"), "keyboard")
-    await page.get_by_role("menuitem", name="Quote a part…").press("Enter")
+@LANGUAGES
+@pytest.mark.parametrize("way", ["long press", "keyboard"])
+async def test_a_part_is_chosen_and_quoted(house: House, language: str, way: str) -> None:
+    words = Words(language)
+    page, bot, _ = await chat(house, locale=language)
+    await open_menu(page, page.locator(".message.in .bubble"), way)
+    await page.get_by_role("menuitem", name=words("menu.quote_part")).press("Enter")
     dialog = page.get_by_role("dialog")
     await dialog.get_by_role("textbox").evaluate("area => area.setSelectionRange(6, 10)")
-    await dialog.get_by_role("button", name="Quote the selected words").click()
+    await dialog.get_by_role("button", name=words("menu.quote_words")).click()
     await expect(page.locator(".quoting")).to_contain_text("“beta”")
-    await expect(page.get_by_role("textbox", name="Message")).to_be_focused()
+    await expect(page.get_by_role("textbox", name=words("chat.message"))).to_be_focused()
+    await page.get_by_role("textbox", name=words("chat.message")).fill("which?")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".quote")).to_have_text("“beta”")
+    partial = (await bot.hear())["item_list"][0]["ref_msg"]["partial_text"]
+    assert (partial["start"], partial["end"]) == ("beta", "beta")
 
 
 async def test_a_quote_leads_to_what_it_quotes_however_far_back(house: House) -> None:
@@ -130,16 +142,18 @@ async def test_a_quote_leads_to_what_it_quotes_however_far_back(house: House) ->
     await expect(page.locator(".message .text", has_text="the very first")).to_be_in_viewport()
 
 
-async def test_a_picture_goes_with_a_caption_and_opens_in_full_view(house: House) -> None:
+@LANGUAGES
+async def test_a_picture_goes_with_a_caption_and_opens_in_full_view(house: House, language: str) -> None:
+    words = Words(language)
     image = pytest.importorskip("PIL.Image")
     picture = io.BytesIO()
     image.new("RGB", (320, 200), "seagreen").save(picture, "PNG")
-    page, bot, _ = await chat(house)
+    page, bot, _ = await chat(house, locale=language)
     await page.locator("input[type=file]").set_input_files(
         {"name": "<b>green.png", "mimeType": "image/png", "buffer": picture.getvalue()}
     )
     await expect(page.locator(".attachments")).to_contain_text("<b>green.png")
-    await page.get_by_role("textbox", name="Message").fill("so green")
+    await page.get_by_role("textbox", name=words("chat.message")).fill("so green")
     await page.keyboard.press("Enter")
     await expect(page.locator(".attachments")).to_have_count(0)
     last = page.locator(".entry").last
@@ -154,14 +168,16 @@ async def test_a_picture_goes_with_a_caption_and_opens_in_full_view(house: House
     await expect(viewer).to_have_count(0)
 
 
-async def test_a_file_dropped_on_a_chat_waits_to_be_sent(house: House) -> None:
-    page, bot, _ = await chat(house)
+@LANGUAGES
+async def test_a_file_dropped_on_a_chat_waits_to_be_sent(house: House, language: str) -> None:
+    words = Words(language)
+    page, bot, _ = await chat(house, locale=language)
     await drop(page, ".phone", b"notes", "notes.txt", "text/plain")
     await expect(page.locator(".attachments")).to_contain_text("notes.txt")
-    await page.get_by_role("button", name="Take notes.txt away").click()
+    await page.get_by_role("button", name=words("chat.detach", name="notes.txt")).click()
     await expect(page.locator(".attachments")).to_have_count(0)
     await drop(page, ".phone", b"notes", "notes.txt", "text/plain")
-    await page.get_by_role("button", name="Send", exact=True).click()
+    await page.get_by_role("button", name=words("chat.send"), exact=True).click()
     await expect(page.locator("a.chip")).to_have_attribute("download", "notes.txt")
     assert (await bot.hear())["item_list"][0]["file_item"]["file_name"] == "notes.txt"
 
@@ -175,20 +191,19 @@ async def drop(page: Page, selector: str, content: bytes, name: str, kind: str) 
     await page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
 
 
-async def test_tool_progress_and_voice_that_phones_do_not_show(house: House) -> None:
-    page, bot, message = await chat(house)
+@LANGUAGES
+async def test_tool_progress_and_voice_that_phones_do_not_show(house: House, language: str) -> None:
+    words = Words(language)
+    page, bot, message = await chat(house, locale=language)
     start = {"type": 11, "tool_call_start_item": {"tool_name": "<i>search</i>", "tool_call_id": "t1"}}
     await bot.send(message, start)
     result = {"tool_name": "search", "tool_call_id": "t1", "status": "failed"}
     await bot.send(message, {"type": 12, "tool_call_result_item": result})
     await bot.send(message, {"type": 3, "voice_item": {"playtime": 2000}})
     await expect(page.locator(".tool-name")).to_have_text(["<i>search</i>", "search"])
-    await expect(page.locator(".tool-line").last).to_contain_text("failed")
+    await expect(page.locator(".tool-line").last).to_contain_text(words("item.tool.failed"))
     await expect(page.locator(".message.out").last).to_have_attribute("data-state", "not_shown")
-    await expect(page.locator(".message.out").last).to_contain_text("Not shown on a phone")
-
-
-MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    await expect(page.locator(".message.out").last).to_contain_text(words("state.not_shown"))
 
 
 @LANGUAGES
@@ -221,48 +236,61 @@ async def sound_url(page: Page) -> str:
     return f"{page.url.split('?')[0]}_sim/media/{address}?wav=1"
 
 
-async def test_a_recording_that_is_thrown_away_is_not_sent() -> None:
+@LANGUAGES
+async def test_a_recording_that_is_thrown_away_is_not_sent(language: str) -> None:
+    words = Words(language)
     async with open_house(*MICROPHONE) as house:
-        page, _, _ = await chat(house, permissions=["microphone"])
-        await page.get_by_role("button", name="Record a voice message").click()
-        await page.get_by_role("button", name="Throw the recording away").click()
-        await expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+        page, _, _ = await chat(house, locale=language, permissions=["microphone"])
+        await page.get_by_role("button", name=words("chat.record")).click()
+        await page.get_by_role("button", name=words("chat.record.cancel")).click()
+        await expect(page.get_by_role("textbox", name=words("chat.message"))).to_be_visible()
         await expect(page.locator(".voice")).to_have_count(0)
         assert house.complaints == []
 
 
-async def test_without_a_microphone_the_page_says_so(house: House) -> None:
-    page, _, _ = await chat(house)
-    await page.get_by_role("button", name="Record a voice message").click()
-    await expect(page.get_by_role("alert").filter(has_text="microphone")).to_be_visible()
+@LANGUAGES
+async def test_without_a_microphone_the_page_says_so(house: House, language: str) -> None:
+    words = Words(language)
+    page, _, _ = await chat(house, locale=language)
+    await page.get_by_role("button", name=words("chat.record")).click()
+    await expect(page.get_by_role("alert").filter(has_text=words("chat.record.none"))).to_be_visible()
 
 
-async def test_what_one_browser_reads_is_read_in_the_other(house: House) -> None:
+@LANGUAGES
+async def test_what_one_browser_reads_is_read_in_the_other(house: House, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
     await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
     await bot.say(await bot.hear(), "hello")
-    here, there = await house.page(at="?person=alice"), await house.page(at="?person=alice")
+    here, there = (
+        await house.page(at="?person=alice", locale=language),
+        await house.page(at="?person=alice", locale=language),
+    )
     for page in (here, there):
-        await expect(page.locator(".row")).to_contain_text("1 unread message")
+        await expect(page.locator(".row")).to_contain_text(words("chats.unread", count=1))
     await here.locator(".row").click()
-    await expect(there.locator(".row")).not_to_contain_text("unread")
+    await expect(there.locator(".row .badge")).to_have_count(0)
     await there.reload()
     await expect(there.locator(".row")).to_contain_text("hello")
-    await expect(there.locator(".row")).not_to_contain_text("unread")
+    await expect(there.locator(".row .badge")).to_have_count(0)
 
 
-async def test_a_link_leads_to_a_message(house: House) -> None:
+@LANGUAGES
+async def test_a_link_leads_to_a_message(house: House, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
     for number in range(300):
         await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text=f"message {number}")
-    page = await house.page(at=f"?person=alice&bot={bot.bot_id}#message=20", permissions=["clipboard-read"])
+    page = await house.page(
+        at=f"?person=alice&bot={bot.bot_id}#message=20", permissions=["clipboard-read"], locale=language
+    )
     wanted = page.locator('.entry[data-n="20"]')
     await expect(wanted).to_be_in_viewport()
     await wanted.locator(".bubble").click(button="right")
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.get_by_role("menuitem", name="Copy a link to it").click()
+    await page.get_by_role("menuitem", name=words("menu.link")).click()
     link = await page.evaluate("navigator.clipboard.readText()")
     assert link.endswith(f"&bot={bot.bot_id.replace('@', '%40')}#message=20")
     other = await page.context.new_page()

@@ -32,6 +32,7 @@ async def test_of_many_bots_few_are_shown_and_a_search_finds_the_others(house: H
     cards = page.locator(".bot")
     await expect(cards).to_have_count(24)
     await expect(page.get_by_text(words("bots.more", count=MANY - 24))).to_be_visible()
+    await expect(cards.first.locator(".id")).to_have_text("b0007@im.bot")
     search = page.get_by_role("searchbox", name=words("bots.search", count=MANY))
     await search.fill("PERSON 0000")
     await expect(cards).to_have_count(1)

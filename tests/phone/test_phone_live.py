@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 
-from phone_house import BROWSER, LANGUAGES, House, Words
+import pytest
+from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, Words, open_house
 from playwright.async_api import Page, Route, expect
 
 pytestmark = BROWSER
@@ -170,18 +171,25 @@ async def test_a_text_that_arrived_although_its_answer_was_cut_off_is_not_offere
     assert await page.evaluate("Object.keys(localStorage).filter((key) => key.includes('draft'))") == []
 
 
-async def test_before_a_file_that_was_not_sent_is_lost_the_browser_asks(house: House) -> None:
-    alice = await house.gateway.person("alice")
-    bot = await house.bot_of(alice.user_id)
-    page = await house.page(at=f"?person=alice&bot={bot.bot_id}")
-    await page.get_by_role("textbox", name="Message").click()  # a browser asks only on pages that were touched
-    file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
-    await page.locator("input[type=file]").set_input_files(file)
-    await expect(page.locator(".attachments")).to_contain_text("notes.txt")
-    async with page.expect_event("dialog") as asking:
-        leaving = asyncio.create_task(page.evaluate("location.reload()"))
-    question = await asking.value
-    assert question.type == "beforeunload"
-    await question.dismiss()
-    await leaving
-    await expect(page.locator(".attachments")).to_contain_text("notes.txt")
+@pytest.mark.parametrize("what", ["file", "recording"])
+async def test_before_what_a_reload_would_lose_is_lost_the_browser_asks(what: str) -> None:
+    async with open_house(*MICROPHONE) as house:
+        alice = await house.gateway.person("alice")
+        bot = await house.bot_of(alice.user_id)
+        page = await house.page(at=f"?person=alice&bot={bot.bot_id}", permissions=["microphone"])
+        await page.get_by_role("textbox", name="Message").click()  # a browser asks only on pages that were touched
+        if what == "file":
+            file = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"notes"}
+            await page.locator("input[type=file]").set_input_files(file)
+            kept = page.locator(".attachments")
+        else:
+            await page.get_by_role("button", name="Record a voice message").click()
+            kept = page.locator(".recording")
+        await expect(kept).to_be_visible()
+        async with page.expect_event("dialog") as asking:
+            leaving = asyncio.create_task(page.evaluate("location.reload()"))
+        question = await asking.value
+        assert question.type == "beforeunload"
+        await question.dismiss()
+        await leaving
+        await expect(kept).to_be_visible()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,40 +58,46 @@ async def test_a_code_is_scanned_by_camera(tmp_path: Path, language: str) -> Non
         assert (house.complaints, house.strangers) == ([], [])
 
 
-async def test_without_a_camera_the_phone_says_so_and_takes_a_picture(house: House) -> None:
+@LANGUAGES
+async def test_without_a_camera_the_phone_says_so_and_takes_a_picture(house: House, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
-    page = await house.page()
-    await page.get_by_role("button", name="Scan a login code").click()
-    await expect(page.get_by_role("dialog")).to_contain_text("A picture works too.")
+    page = await house.page(locale=language)
+    await page.get_by_role("button", name=words("chats.scan")).click()
+    await expect(page.get_by_role("dialog")).to_contain_text(words("scan.camera.none"))
     bot = house.bot()
     await bot.ask_for_code()
     (code,) = await house.gateway.rules.codes()
     file = {"name": "shot.png", "mimeType": "image/png", "buffer": screenshot(code.url)}
     await page.locator("scan-screen input[type=file]").set_input_files(file)
-    await expect(page.get_by_text("Scanned by alice. Connect this bot?")).to_be_visible()
+    await expect(page.get_by_text(words("code.status.scaned", name="alice"))).to_be_visible()
 
 
 @pytest.mark.parametrize("where", [".phone", ".tray"])
-async def test_a_screenshot_of_a_code_is_scanned_by_dropping_it(house: House, where: str) -> None:
+@LANGUAGES
+async def test_a_screenshot_of_a_code_is_scanned_by_dropping_it(house: House, where: str, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
     bot = house.bot()
     await bot.ask_for_code()
     (code,) = await house.gateway.rules.codes()
-    page = await house.page()
+    page = await house.page(locale=language)
     await expect(page.locator(".code")).to_be_visible()
     await drop(page, where, screenshot(code.url), "shot.png", "image/png")
-    await expect(page.get_by_text("Scanned by alice. Connect this bot?")).to_be_visible()
+    await expect(page.get_by_text(words("code.status.scaned", name="alice"))).to_be_visible()
     assert await bot.status() == "scaned"
 
 
-async def test_a_picture_of_something_else_is_no_code(house: House) -> None:
+@LANGUAGES
+async def test_a_picture_of_something_else_is_no_code(house: House, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
-    page = await house.page()
-    await expect(page.get_by_role("heading", name="Chats")).to_be_visible()
+    page = await house.page(locale=language)
+    await expect(page.get_by_role("heading", name=words("chats.title"))).to_be_visible()
     await drop(page, ".phone", screenshot("https://example.org/elsewhere"), "shot.png", "image/png")
-    await expect(page.get_by_role("alert").filter(has_text="no login code of a bot on this gateway")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text=words("scan.foreign"))).to_be_visible()
     await drop(page, ".phone", b"not a picture", "shot.png", "image/png")
-    await expect(page.get_by_role("alert").filter(has_text="no QR code to be seen in shot.png")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text=words("scan.no_code", name="shot.png"))).to_be_visible()
 
 
 async def drop(page: Page, selector: str, content: bytes, name: str, kind: str) -> None:
@@ -101,45 +109,51 @@ async def drop(page: Page, selector: str, content: bytes, name: str, kind: str) 
     await page.dispatch_event(selector, "drop", {"dataTransfer": transfer, "bubbles": True})
 
 
-async def test_a_login_is_sent_to_another_host(house: House) -> None:
+@LANGUAGES
+async def test_a_login_is_sent_to_another_host(house: House, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
-    page = await house.page()
+    page = await house.page(locale=language)
     bot = house.bot()
     await bot.ask_for_code()
-    await page.get_by_text("More", exact=True).click()
-    await page.get_by_role("button", name="Send it elsewhere").click()
-    await page.get_by_role("textbox", name="Host").fill("127.0.0.1:41443")
-    await page.get_by_role("button", name="Send", exact=True).click()
-    await expect(page.get_by_text("The bot was sent on to 127.0.0.1:41443.")).to_be_visible()
+    await page.get_by_text(words("code.more"), exact=True).click()
+    await page.get_by_role("button", name=words("code.redirect")).click()
+    await page.get_by_label(words("code.redirect.host")).fill("127.0.0.1:41443")
+    await page.get_by_role("button", name=words("code.redirect.go"), exact=True).click()
+    await expect(page.get_by_text(words("code.status.scaned_but_redirect", host="127.0.0.1:41443"))).to_be_visible()
     assert await bot.status() == "scaned_but_redirect"
 
 
-async def test_a_code_is_let_to_expire(house: House) -> None:
+@LANGUAGES
+async def test_a_code_is_let_to_expire(house: House, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
-    page = await house.page()
+    page = await house.page(locale=language)
     bot = house.bot()
     await bot.ask_for_code()
-    await page.get_by_text("More", exact=True).click()
-    await page.get_by_role("button", name="Let it expire").click()
-    await expect(page.get_by_text("This code has expired.")).to_be_visible()
+    await page.get_by_text(words("code.more"), exact=True).click()
+    await page.get_by_role("button", name=words("code.expire")).click()
+    await expect(page.get_by_text(words("code.status.expired"))).to_be_visible()
     assert await bot.status() == "expired"
 
 
-async def test_bots_are_rebound_and_rotated(house: House) -> None:
+@LANGUAGES
+async def test_bots_are_rebound_and_rotated(house: House, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
     await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
     message = await bot.hear()
     await bot.type_to(message, is_typing=True)
-    page = await house.page(at="?panel=bots")
+    page = await house.page(at="?panel=bots", locale=language)
     card = page.locator(".bot")
-    await expect(card.get_by_label("Messages left for alice")).to_be_visible()
-    await card.get_by_text("Typing tickets", exact=True).last.click()
+    await expect(card.get_by_label(words("bots.window.meter", name="alice"))).to_be_visible()
+    await card.get_by_text(words("bots.tickets"), exact=True).last.click()
     await expect(card.locator(".tickets li")).to_contain_text("alice")
-    await card.get_by_role("button", name="Rotate").click()
-    await expect(card.locator(".facts div", has_text="Generation").locator("dd")).to_have_text("2")
-    await card.get_by_role("button", name="Rebind").click()
-    await expect(card.locator(".tag")).to_have_text("Replaced")
+    await card.get_by_role("button", name=words("bots.rotate")).click()
+    await expect(card.locator(".facts div", has_text=words("bots.generation")).locator("dd")).to_have_text("2")
+    await card.get_by_role("button", name=words("bots.rebind")).click()
+    await expect(card.locator(".tag")).to_have_text(words("bot.state.replaced"))
 
 
 @LANGUAGES
@@ -162,22 +176,24 @@ async def test_a_fault_is_set_by_a_preset_and_strikes(house: House, language: st
     await expect(fault).to_have_count(0)
 
 
-async def test_any_fault_is_put_together_in_the_form(house: House) -> None:
+@LANGUAGES
+async def test_any_fault_is_put_together_in_the_form(house: House, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
-    page = await house.page(at="?panel=mischief")
-    await page.get_by_text("A fault of your own").click()
+    page = await house.page(at="?panel=mischief", locale=language)
+    await page.get_by_text(words("fault.own")).click()
     form = page.locator(".fault-form")
-    await form.get_by_label("Endpoint").select_option("getupdates")
-    await form.get_by_label("What happens").select_option("duplicate")
+    await form.get_by_label(words("fault.endpoint")).select_option("getupdates")
+    await form.get_by_label(words("fault.action")).select_option("duplicate")
     await form.locator("[name=duplicate]").select_option("new_id")
-    await form.get_by_label("Person").select_option(label="alice")
-    await form.get_by_label("How many").fill("2")
-    await form.get_by_role("button", name="Set the fault").click()
+    await form.get_by_label(words("fault.person")).select_option(label="alice")
+    await form.get_by_label(words("fault.times.label")).fill("2")
+    await form.get_by_role("button", name=words("fault.set")).click()
     await expect(page.locator("[data-fault]")).to_contain_text("duplicate new_id")
     await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
     assert len(await bot.poll()) == 2
-    await expect(page.locator("[data-fault] .hits")).to_have_text("1 hit")
+    await expect(page.locator("[data-fault] .hits")).to_have_text(words("fault.hits", count=1))
 
 
 @pytest.mark.parametrize("preset", ["duplicates", "cdn_slow", "slow", "edge", "stale", "swallowed", "cursor_lost"])
@@ -214,21 +230,23 @@ def after(moment, hours: int) -> str:
     return later.strftime("%Y-%m-%dT%H:%M:%S.") + f"{later.microsecond // 1000:03}Z"
 
 
-async def test_knobs_are_set_with_their_evidence_beside_them(house: House) -> None:
-    page = await house.page(at="?panel=mischief")
+@LANGUAGES
+async def test_knobs_are_set_with_their_evidence_beside_them(house: House, language: str) -> None:
+    words = Words(language)
+    page = await house.page(at="?panel=mischief", locale=language)
     knob = page.locator('[data-knob="bind.single"]')
     await expect(knob).to_contain_text("ocw#69")
     await knob.get_by_role("checkbox").uncheck()
     await expect(knob).to_have_attribute("data-changed", "")
     assert house.gateway.rules.config().knobs["bind.single"] is False
-    await knob.get_by_role("button", name="Back to true").click()
+    await knob.get_by_role("button", name=words("knobs.back", value="true")).click()
     await expect(knob).not_to_have_attribute("data-changed", "")
     number = page.locator('[data-knob="quota.per_inbound"]').get_by_role("textbox")
     await number.fill("many")
     await number.press("Enter")
     await expect(page.get_by_role("alert").filter(has_text="quota.per_inbound cannot be 'many'")).to_be_visible()
     house.complaints.clear()  # the browser itself reports the refusal
-    await page.get_by_label("Profile").select_option("strict")
+    await page.get_by_label(words("knobs.profile")).select_option("strict")
     await expect(page.locator('[data-knob="bind.owner_only"]').get_by_role("checkbox")).to_be_checked()
     await page.get_by_role("searchbox").fill("revoke")
     await expect(page.locator("[data-knob]")).to_have_count(1)
@@ -265,7 +283,9 @@ async def test_knobs_of_one_bot_and_of_one_person_differ_from_everybodys(house: 
     await expect(page.locator('[data-knob="qr.ttl_s"]')).to_have_count(1)
 
 
-async def test_the_wire_is_filtered_linked_and_copied(house: House, tmp_path: Path) -> None:
+@LANGUAGES
+async def test_the_wire_is_filtered_linked_and_copied(house: House, tmp_path: Path, language: str) -> None:
+    words = Words(language)
     alice = await house.gateway.person("alice")
     bot = await house.bot_of(alice.user_id)
     await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
@@ -273,33 +293,46 @@ async def test_the_wire_is_filtered_linked_and_copied(house: House, tmp_path: Pa
     house.gateway.fault("sendmessage", ret=-2, errmsg="prepare failed", times=1)
     await bot.say(message, "refused")
     await bot.say(message, "taken")
-    page = await house.page(at="?panel=wire", permissions=["clipboard-read", "clipboard-write"])
+    page = await house.page(at="?panel=wire", permissions=["clipboard-read", "clipboard-write"], locale=language)
     lines = page.locator(".wire > li")
-    await page.get_by_label("Endpoint").select_option("sendmessage")
+    await page.get_by_label(words("wire.endpoint")).select_option("sendmessage")
     await expect(lines).to_have_count(2)
-    await page.get_by_label("Which exchanges").select_option("bad")
+    await page.get_by_label(words("wire.show")).select_option("bad")
     await expect(lines).to_have_count(1)
-    await page.get_by_label("Which exchanges").select_option("faults")
+    await page.get_by_label(words("wire.show")).select_option("faults")
     await lines.locator(".line").click()
     await expect(page.locator(".details")).to_contain_text("prepare failed")
-    await page.get_by_role("button", name="Copy as curl").click()
+    await page.get_by_role("button", name=words("wire.curl")).click()
     curl = await page.evaluate("navigator.clipboard.readText()")
     assert curl.startswith("curl -sS -X POST 'http://127.0.0.1:")
     assert bot._token not in curl
-    await page.get_by_role("button", name="Copy a link").click()
+    assert message["context_token"] not in curl
+    secrets = {"ILINK_TOKEN": bot._token, "ILINK_CONTEXT_TOKEN": message["context_token"]}
+    assert json.loads(await asyncio.to_thread(run_command, curl, secrets))["ret"] == 0
+    await page.get_by_role("button", name=words("wire.link")).click()
     link = await page.evaluate("navigator.clipboard.readText()")
     other = await page.context.new_page()
     await other.goto(link)
     await expect(other.locator(".details")).to_contain_text("prepare failed")
-    await page.get_by_label("Which exchanges").select_option("all")
+    await page.get_by_label(words("wire.show")).select_option("all")
     await lines.first.locator(".line").click()
-    await page.get_by_role("button", name="Copy as a test").click()
+    await page.get_by_role("button", name=words("wire.test")).click()
     copied = tmp_path / "test_copied.py"
     copied.write_text(await page.evaluate("navigator.clipboard.readText()"), "utf-8")
     assert bot._token not in copied.read_text("utf-8")
     run = await asyncio.to_thread(run_tests, copied)
     assert run.returncode == 0, run.stdout
     assert "1 passed" in run.stdout
+
+
+def run_command(command: str, secrets: dict[str, str]) -> str:
+    """What a copied command prints in a shell; without curl there is nothing to copy it for."""
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    run = subprocess.run(
+        ["/bin/sh", "-c", command], env={**os.environ, **secrets}, capture_output=True, text=True, check=True
+    )
+    return run.stdout
 
 
 def run_tests(path: Path) -> subprocess.CompletedProcess[str]:
@@ -329,9 +362,11 @@ async def test_the_state_is_saved_reset_and_loaded(house: House, tmp_path: Path,
     await expect(page.locator(".message .text, .row .last").first).to_have_text("keep me")
 
 
-async def test_a_bad_scene_is_refused_with_what_is_wrong_and_where(house: House, tmp_path: Path) -> None:
+@LANGUAGES
+async def test_a_bad_scene_is_refused_with_what_is_wrong_and_where(house: House, tmp_path: Path, language: str) -> None:
+    words = Words(language)
     await house.gateway.person("alice")
-    page = await house.page(at="?panel=share")
+    page = await house.page(at="?panel=share", locale=language)
     picker = page.locator("share-panel input[type=file]")
     (tmp_path / "cut.json").write_text('{"ilink_scene": 1')
     await picker.set_input_files(tmp_path / "cut.json")
@@ -339,15 +374,17 @@ async def test_a_bad_scene_is_refused_with_what_is_wrong_and_where(house: House,
     scene = {"ilink_scene": 1, "people": [{"name": "bob"}], "bots": [{"owner": "carol"}]}
     (tmp_path / "wrong.json").write_text(json.dumps(scene))
     await picker.set_input_files(tmp_path / "wrong.json")
-    await page.get_by_role("button", name="Replace", exact=True).click()
+    await page.get_by_role("button", name=words("share.load.yes"), exact=True).click()
     await expect(page.locator(".problem")).to_contain_text("bots[0].owner: there is no person 'carol' in `people`")
     await expect(page.get_by_role("button", name="alice", exact=True)).to_be_visible()
     house.complaints.clear()  # the browser itself reports the refusal
 
 
-async def test_a_person_made_elsewhere_shows_at_once(house: House) -> None:
-    page = await house.page(at="?person=alice")
-    await expect(page.get_by_text("Live")).to_be_visible()
+@LANGUAGES
+async def test_a_person_made_elsewhere_shows_at_once(house: House, language: str) -> None:
+    words = Words(language)
+    page = await house.page(at="?person=alice", locale=language)
+    await expect(page.get_by_text(words("link.live"))).to_be_visible()
     await house.gateway.person("carol")
     await expect(page.get_by_role("button", name="carol", exact=True)).to_be_visible()
 

@@ -150,13 +150,14 @@ class Store extends EventTarget {
     return this.bots.length > MOST_BOTS;
   }
 
-  /** The bots that their panel shows, living and new ones first, and how many others would fit the search. */
+  /** The bots that their panel shows, living ones first, those of open phones before the others, new before old; and how many more fit the search. */
   get botsInView() {
     const wanted = this.isBotCrowd ? this.botSearch.trim().toLowerCase() : "";
     const fits = (bot) => !wanted || `${this.person(bot.owner_user_id)?.name ?? ""} ${bot.bot_id}`.toLowerCase().includes(wanted);
     const found = this.bots.filter(fits).reverse();
     const isLive = (bot) => bot.state === "live";
-    const sorted = [...found.filter(isLive), ...found.filter((bot) => !isLive(bot))];
+    const isNear = (bot) => this.phones.includes(bot.owner_user_id);
+    const sorted = found.sort((a, b) => Number(isLive(b)) - Number(isLive(a)) || Number(isNear(b)) - Number(isNear(a)));
     return { bots: sorted.slice(0, MOST_BOTS), others: Math.max(0, sorted.length - MOST_BOTS) };
   }
 
@@ -199,6 +200,7 @@ class Store extends EventTarget {
     if (!this.phones.includes(userId)) this.phones = [...this.phones, userId].slice(-this.#room);
     this.#readOpenChat(userId);
     if (!this.#hasAllLines) this.#refresh(this.#linesRefresher);
+    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
     this.#placesChanged();
   }
 

@@ -59,16 +59,16 @@ export function searchEntries(entries, { endpoint, botId, show, text }) {
   return found;
 }
 
-/** The exchange as a command for a shell. Secrets are not in the log, so the token is a variable. */
+/** The exchange as a command for a shell. Secrets are not in the log, so each is a variable: `$ILINK_TOKEN` and such. */
 export function asCurl(entry, apiUrl) {
   const words = ["curl", "-sS"];
   if (entry.method !== "GET") words.push("-X", entry.method);
-  words.push(quoted(apiUrl + entry.path));
+  words.push(shell(apiUrl + entry.path.replace(/([\w-]+)=[^&]*\*\*\*[^&]*/g, (_all, name) => `${name}=${variable(name)}`)));
   for (const [name, value] of Object.entries(entry.headers ?? {})) {
     if (name.toLowerCase() === "authorization") words.push("-H", '"Authorization: Bearer $ILINK_TOKEN"');
     else if (!SKIPPED_HEADERS.has(name.toLowerCase()) && value !== MASK) words.push("-H", quoted(`${name}: ${value}`));
   }
-  if (hasBody(entry)) words.push("--data-raw", quoted(JSON.stringify(entry.request)));
+  if (hasBody(entry)) words.push("--data-raw", shell(JSON.stringify(unmasked(entry.request))));
   return words.join(" ");
 }
 
@@ -171,6 +171,23 @@ function python(text) {
 
 function indented(text, columns) {
   return text.replaceAll("\n", `\n${" ".repeat(columns)}`);
+}
+
+/** Stands in a text for a variable of the shell, until the text is quoted; no request holds these characters. */
+function variable(name) {
+  return `\uE000ILINK_${name.toUpperCase().replace(/\W/g, "_")}\uE001`;
+}
+
+/** A body with variables in the place of what is masked. */
+function unmasked(value, key = "") {
+  if (typeof value === "string") return value.includes(MASK) ? variable(key) : value;
+  if (Array.isArray(value)) return value.map((one) => unmasked(one, key));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, unmasked(one, name)]));
+}
+
+function shell(text) {
+  return quoted(text).replace(/\uE000(\w+)\uE001/g, `'"$$$1"'`);
 }
 
 function quoted(text) {

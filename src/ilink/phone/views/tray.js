@@ -34,7 +34,7 @@ function help() {
       <p>${t("help.text")}</p>
       <ol>
         <li>${t("help.first")}
-          <span class="command"><code>export ILINK_BASE_URL=${address}</code>${copyButton(`export ILINK_BASE_URL=${address}`, t("help.copy"))}</span>
+          <span class="command"><code>export ILINK_BASE_URL=<wbr />${address}</code>${copyButton(`export ILINK_BASE_URL=${address}`, t("help.copy"))}</span>
         </li>
         <li>${t("help.second")}
           <span class="command"><code>ilink run bot.py</code>${copyButton("ilink run bot.py", t("help.copy"))}</span>
