@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 help:
 	@echo "make demo    the gateway, the phone page and an echo bot   (ARGS=--check plays it without a browser)"
-	@echo "make test    all tests                                     (ARGS='-k cursor' for some of them)"
+	@echo "make test    all tests                                     (ARGS='-k cursor' for some of them, '-n 0' in one process)"
 	@echo "make check   formatting, lint, types in two checkers, the import rule"
 	@echo "make bench   where we stand, side by side with others and with the limit"
 
@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/ilink demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
