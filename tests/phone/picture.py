@@ -151,9 +151,10 @@ async def save(page: Page, folder: Path, view: str, language: str, theme: str) -
     await page.wait_for_timeout(300)
     path = folder / f"{view}-{language}-{theme}.png"
     await page.screenshot(path=path, animations="disabled")
-    # A palette makes the file a third as large; its means are refined, or rare colours such as a badge's are lost.
+    # A palette makes the file a fifth as large; it is chosen for reach, or rare colours such as a badge's are lost.
     with Image.open(path) as picture:
-        picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        palette = {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 3, "dither": Image.Dither.FLOYDSTEINBERG}
+        picture.convert("RGB").quantize(256, **palette).save(path, optimize=True)
     await page.context.close()
 
 
