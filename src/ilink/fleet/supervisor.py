@@ -69,14 +69,9 @@ class Supervisor:
 
         Cancellation: kills them.
         """
-        try:
-            async with TaskGroup() as tasks:
-                for place in range(self._count):
-                    tasks.create_task(self._keep(place, stop))
-        finally:
-            for process in self._processes.values():
-                with suppress(ProcessLookupError):
-                    process.kill()
+        async with TaskGroup() as tasks:
+            for place in range(self._count):
+                tasks.create_task(self._keep(place, stop))
         return self._code
 
     async def _keep(self, place: int, stop: Event) -> None:
@@ -119,8 +114,11 @@ class Supervisor:
                     process.kill()
             return await ending
         finally:
-            if ending.done():
-                del self._processes[place]
+            if not ending.done():
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.wait({ending})
+            del self._processes[place]
 
 
 def _how(code: int) -> str:
