@@ -37,7 +37,7 @@ from ilink.wire.ids import AccountId, Secret, UserId
 __all__ = ["main"]
 
 _LOT: Final = 1000
-_PATIENCE: Final = 600.0
+_PATIENCE: Final = 300.0
 _IDLE: Final = 20.0
 
 
@@ -163,6 +163,8 @@ class Fleet:
             if sum(int(str(report.get("polled", 0))) for report in reports) == len(self.bots) and not status.free_slots:
                 return time.monotonic() - began
             await asyncio.sleep(0.25)
+        for worker in self.workers:
+            sys.stderr.write(f"{worker.last_words()}\n")
         raise TimeoutError(f"not all accounts are polled for: {[one.session.report for one in status.workers]}")
 
     async def ask_all(self, control_url: str, rounds: int) -> float:
@@ -221,7 +223,7 @@ async def main(given: argparse.Namespace) -> None:
     raise_file_limit()
 
     def tell(what: str, value: Any) -> None:
-        sys.stdout.write(f"{what}: {value}\n")
+        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {what}: {value}\n")
         sys.stdout.flush()
 
     tell("machine", describe())

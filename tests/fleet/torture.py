@@ -357,6 +357,7 @@ async def open_torture(
         workers: How many processes there are.
     """
     knobs = {"poll.hold_ms": int(HOLD * 1000), "poll.error_delay_ms": 10, "poll.consume_on_send": one_way}
+    knobs["quota.per_inbound"] = 1_000_000  # what is said late may be more than an allowance
     with PostgresEngine() as engine, tempfile.TemporaryDirectory(prefix="ilink-torture-") as name:
         async with (
             FaultProxy(engine) as proxy,

@@ -16,7 +16,7 @@ from ilink.bot.runner import Runner
 from ilink.bot.store import Store
 from ilink.bot.waiting import unless_set
 from ilink.bot.wanted import Wanted
-from ilink.errors import IlinkError, StoreError, StoreLockedError
+from ilink.errors import IlinkError, StoreError, StoreLockedError, StoreUnavailableError
 from ilink.storage.accounts import AccountState, StoredAccount
 from ilink.wire.ids import AccountId
 
@@ -28,7 +28,8 @@ _LOOK: Final = 3.0
 """Seconds between two looks for accounts that were signed in, or removed, by other processes."""
 
 _PAUSE: Final = 60.0
-"""Seconds until an account that failed is tried again; one that another process held, at the next look."""
+"""Seconds until an account that failed is tried again; one that another process held, or whose database was away, at the
+next look."""
 
 OpenRunner = Callable[[StoredAccount, AccountId | None], AbstractAsyncContextManager[Runner]]
 """Takes an account's lock, opens its journal, lets it inherit from an account before it, makes what works for it."""
@@ -274,7 +275,7 @@ class Crew:
         """Tell why an account does not work, once for each reason."""
         account_id = berth.stored.account.account_id
         before = self._failures.get(account_id)
-        pause = 0.0 if isinstance(error, StoreLockedError) else _PAUSE
+        pause = 0.0 if isinstance(error, StoreLockedError | StoreUnavailableError) else _PAUSE
         failure = _Failure(str(error), berth.stored.generation, self._clock.monotonic() + pause)
         self._failures[account_id] = failure
         if before is None or before.words != failure.words:
