@@ -258,6 +258,20 @@ async def test_a_reader_of_events_goes_on_at_another_process_without_missing_any
     follower.cancel()
 
 
+async def test_a_reader_of_events_may_come_to_a_gateway_where_nothing_has_happened_yet(pair):
+    seen: list[str] = []
+
+    async def follow() -> None:
+        async for event in pair.other.gateway.events.follow(1):
+            seen.append(event.kind)  # noqa: PERF401  # as they come
+
+    follower = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    await pair.other.gateway.add_person("alice")
+    await until(lambda: "person" in seen)
+    follower.cancel()
+
+
 async def test_what_hints_do_not_tell_is_found_by_looking(quick_pair, monkeypatch):
     pair = quick_pair
     monkeypatch.setattr(PostgresDatabase, "notify", lambda *_: None)

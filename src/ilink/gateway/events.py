@@ -130,7 +130,8 @@ class EventStream:
                 position = event.id
                 if resets != self._resets:
                     break
-            if resets != self._resets or self._newest > position:
+            has_more = bool(self._events) and self._events[-1][0] > position
+            if resets != self._resets or has_more:
                 continue
             position = self._newest  # one from before a restart, which nothing came after
             if self._is_closed:
