@@ -1,13 +1,13 @@
-"""What suits a program of ours, and not a library in somebody else's: to look for lost cycles seldom."""
+"""What suits a program of ours, and not a library in somebody else's."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
-__all__ = ["collecting_seldom"]
+__all__ = ["allow_many_files", "collecting_seldom"]
 
 _YOUNG: Final = 50_000
 _SELDOM: Final = (20, 100)
@@ -33,3 +33,17 @@ def collecting_seldom(*, young: int = _YOUNG) -> Generator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files and connections as the system allows it, not the few that a shell gives.
+
+    The usual thousand is kept low for programs that still use `select`; a gateway holds a connection for every bot.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows knows no such limit
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "unlimited" and refuses it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -13,6 +13,7 @@ import re
 import resource
 import signal
 import socket
+import struct
 import sys
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -23,7 +24,7 @@ from pathlib import Path
 import pytest
 from gateway_house import BotClient, House, open_house
 
-from ilink.gateway.bounds import HEAD_BYTES
+from ilink.gateway.bounds import HEAD_BYTES, BoundedProtocol
 from ilink.gateway.cdn import CdnApp
 from ilink.gateway.http import ProtocolApp
 from ilink.gateway.listeners import Listener
@@ -298,6 +299,22 @@ async def test_an_address_that_asks_too_often_is_told_when_to_come_again(served:
     upload = request("/c2c/upload?encrypted_query_param=x&filekey=y", b"body", "Content-Length: 4", "Connection: close")
     assert (await served.answer(upload)).startswith(b"HTTP/1.1 429 ")
     await served.house.gateway.configure(knobs={"limits.requests": "none"})
+
+
+async def test_a_connection_that_is_reset_between_two_requests_is_forgotten(served: Served) -> None:
+    def remembered() -> int:
+        gc.collect()
+        return sum(isinstance(thing, BoundedProtocol) for thing in gc.get_objects())
+
+    before = remembered()
+    for _ in range(20):
+        reader, writer = await served.connect()
+        writer.write(PING)
+        await reader.readuntil(b"\r\n\r\n")
+        own = writer.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+    await served.house.until(lambda: remembered() <= before)
 
 
 async def test_thousands_of_silent_connections_keep_nobody_from_being_served(served: Served) -> None:

@@ -89,6 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # A request that is over would otherwise keep its connection alive, and that one the request.
             scope.pop(CONNECTION, None)
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn's timer would keep one that was reset for two minutes
         on_gone, self._on_gone = self._on_gone, None
         if on_gone is not None:
             on_gone()

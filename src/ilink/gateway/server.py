@@ -38,7 +38,7 @@ from ilink.gateway.memory import keep_freed_memory
 from ilink.gateway.service import Gateway
 from ilink.gateway.sharing import SWEEP_SECONDS
 from ilink.gateway.tunnels import TunnelProxy
-from ilink.process import collecting_seldom
+from ilink.process import allow_many_files, collecting_seldom
 from ilink.storage.blobs import BlobStore
 from ilink.storage.gateway_stores import open_gateway_stores
 from ilink.storage.locks import ProcessLock
@@ -209,6 +209,7 @@ def run(options: ServerOptions, *, announce: Callable[[GatewayServer], None] | N
         StoreLockedError: Another process uses the data folder; the error names it.
     """
     keep_freed_memory()
+    allow_many_files()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(options, announce))
     return 0
