@@ -12,6 +12,7 @@ from ilink.wire.ids import AccountId, Secret, UserId
 from tests.cli.test_command import ilink
 
 OWNER = UserId("o9cq80AbCdEfGhIjKlMnOpQrStUv@im.wechat")
+AWAY = "postgresql://me:hush@127.0.0.1:1/bots"
 ACCOUNT = Account(
     account_id=AccountId("a@im.bot"), token=Secret("t0ken"), base_url="http://127.0.0.1:9", owner_id=OWNER
 )
@@ -42,6 +43,18 @@ async def test_keys_are_changed_in_a_database(postgres_url: str, tmp_path: Path)
     assert json.loads(counted.stdout)["waiting"] == 0
     removed = ilink("logout", "a@im.bot", "--database-url", postgres_url, ILINK_STORE_KEY=new)
     assert removed.returncode == 0, removed.stderr
+
+
+async def test_the_doctor_looks_at_the_database(postgres_url: str, tmp_path: Path) -> None:
+    key = new_key()
+    async with open_store(find_place(postgres_url, environ={"ILINK_STORE_KEY": key})) as store:
+        await store.accounts.put(ACCOUNT)
+    for url, verdict, words in ((postgres_url, "ok", "takes writes"), (AWAY, "bad", "cannot be reached")):
+        asked = ilink("doctor", "--json", ILINK_DATABASE_URL=url, ILINK_STORE_KEY=key, ILINK_DATA=str(tmp_path))
+        found = {entry["check"]: entry for entry in json.loads(asked.stdout)}
+        assert found["database"]["verdict"] == verdict
+        assert words in found["database"]["found"]
+        assert "hush" not in asked.stdout
 
 
 def test_what_is_wrong_is_told_in_one_line_without_secrets(tmp_path: Path) -> None:

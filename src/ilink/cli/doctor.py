@@ -41,7 +41,7 @@ _CERTIFICATE_DAYS: Final = 7
 _POLL: Final = 3.0
 """Seconds that a poll is waited for; one that is still held then is as it should be."""
 
-Name = Literal["disk", "account", "lock", "proxy", "dns", "tls", "clock", "token", "poll"]
+Name = Literal["disk", "database", "account", "lock", "proxy", "dns", "tls", "clock", "token", "poll"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +114,21 @@ async def _account(place: StorePlace, wanted: str | None) -> tuple[StoredAccount
             verdict: Literal["ok", "bad"] = "bad" if stored.state is AccountState.STALE else "ok"
             advice = say("doctor.login") if verdict == "bad" else ""
             lock = await _lock(store, stored)
-    except (ConfigError, StoreError) as error:
+    except StoreError as error:  # what to do is in its words
+        return None, _store_verdict(place, str(error), is_bad=True), _skipped("account"), _skipped("lock")
+    except ConfigError as error:
         bad = Verdict(check="account", verdict="bad", found=str(error), advice=say("doctor.login"))
         return None, bad, _skipped("lock")
-    return stored, Verdict(check="account", verdict=verdict, found=found, advice=advice), lock
+    checked = Verdict(check="account", verdict=verdict, found=found, advice=advice)
+    if place.database_url is None:
+        return stored, checked, lock
+    return stored, _store_verdict(place, say("doctor.database", place=place), is_bad=False), checked, lock
+
+
+def _store_verdict(place: StorePlace, found: str, *, is_bad: bool) -> Verdict:
+    """Tell of what accounts are kept in, once it was opened."""
+    check: Name = "disk" if place.database_url is None else "database"
+    return Verdict(check=check, verdict="bad" if is_bad else "ok", found=found)
 
 
 async def _cursor(place: StorePlace, stored: StoredAccount | None) -> Cursor:

