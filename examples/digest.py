@@ -26,7 +26,7 @@ async def remind(job: Job) -> None:
 @bot.on_command("remind", "提醒")
 async def plan(message: TextMessage, minutes: int, *what: str) -> None:
     """Remind you of something in some minutes."""
-    await bot.schedule("remind", in_=timedelta(minutes=minutes), data=" ".join(what), key=message.key)
+    await bot.schedule("remind", in_=timedelta(minutes=minutes), data=" ".join(what))
     await message.reply(f"I will, in {minutes} minutes.")
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from ilink.bot.blueprint import Blueprint
 from ilink.bot.crew import Crew
 from ilink.bot.jobs import moment_of
+from ilink.bot.planning import next_plan
 from ilink.bot.runner import Runner
 from ilink.errors import ConfigError
 from ilink.storage.accounts import StoredAccount
@@ -68,7 +69,11 @@ class WorksForAccounts:
             async def remind(job: Job) -> None:
                 await job.send(f"Do not forget: {job.data}")
 
-            await bot.schedule("remind", in_=3600, data="the tea", key=message.key)
+            await bot.schedule("remind", in_=3600, data="the tea")
+
+        It is on the agenda when this returns, whatever becomes of the handler or job that plans it: one that fails and
+        is run again, or asks and goes on with the answer, finds its plans there and plans nothing twice. One that is
+        given up in the end leaves them there; `unschedule` takes them back.
 
         Args:
             job: The name of a function that was declared with `@bot.job()`, or of any other job.
@@ -76,8 +81,8 @@ class WorksForAccounts:
             in_: Or in how many seconds.
             data: What the job gets as `job.data`; anything that JSON can hold.
             key: Names this time among those of the job: one that is known, or was done of late, is not planned again.
-                A handler that gives one derived from its message plans once, however often it is run. By default a new
-                one.
+                By default, in a handler or job, one that follows from its message or moment and from how much it has
+                planned before, so that it has to plan in the same order in each run; elsewhere a new one.
             replace: Put it in the place of the one with this key instead.
             account: For which of several accounts; by default, in a handler or job, for the one that it works for.
 
@@ -90,7 +95,7 @@ class WorksForAccounts:
             StoreError: It could not be stored.
         """
         at_ms = moment_of(at, in_, self._blueprint.clock.now_ms())
-        key = key or f"{self._blueprint.random.getrandbits(80):020x}"
+        key = key or next_plan() or f"{self._blueprint.random.getrandbits(80):020x}"
         return await self._runner_of(account).schedule(job, at_ms, key=key, data=data, is_replacing=replace)
 
     async def unschedule(self, job: str, *, key: str, account: str | None = None) -> bool:

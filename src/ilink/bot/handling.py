@@ -18,6 +18,7 @@ from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
 from ilink.bot.handled import Handled
 from ilink.bot.job_keeper import JOB_MARK, JobKeeper
 from ilink.bot.lane_policy import LanePolicy
+from ilink.bot.planning import planning_for
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.routes import Match
 from ilink.bot.settings import Policies
@@ -270,8 +271,9 @@ class Handling:
         policy = match.route.handler.policy
         seconds = policy.seconds if policy is not None and policy.seconds else self._policies.handler_seconds
         try:
-            async with asyncio.timeout(seconds) as turn.time_limit:
-                await self._dispatch.run(match, message, turn)
+            with planning_for(turn.run_id):
+                async with asyncio.timeout(seconds) as turn.time_limit:
+                    await self._dispatch.run(match, message, turn)
         except (AskError, ConversationChangedError):
             raise  # that is how a conversation ends, and nothing failed
         except Exception as error:

@@ -15,6 +15,7 @@ from ilink.bot.conversation_results import KeepsResults, Results
 from ilink.bot.handled import Handled
 from ilink.bot.job_turn import JobTurn
 from ilink.bot.jobs import Job, JobDefinition, JobFunction, Jobs
+from ilink.bot.planning import planning_for
 from ilink.bot.settings import Policies
 from ilink.bot.turn import Outlet
 from ilink.errors import ConfigError, HandlerError
@@ -156,9 +157,10 @@ class JobKeeper:
             turn=turn,
         )
         try:
-            async with asyncio.timeout(definition.seconds or self._policies.handler_seconds):
-                if (function := await self._function(definition, job)) is not None:
-                    await function(job)
+            with planning_for(f"{self._account}\0{letter.identity}"):
+                async with asyncio.timeout(definition.seconds or self._policies.handler_seconds):
+                    if (function := await self._function(definition, job)) is not None:
+                        await function(job)
         except Exception as error:
             words = "".join(traceback.format_exception_only(error)).strip()
             message = f"the job {job.name} of {job.moment:%Y-%m-%d %H:%M:%S} UTC failed: {words}"

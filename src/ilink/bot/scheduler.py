@@ -368,7 +368,7 @@ class Scheduler(Generic[T, L]):
         self.wake(lane)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> Task[None] | None:
-        """Begin something; None when what runs the tasks ends and takes no new ones: the journal's answers come later."""
+        """Begin something; None when what runs the tasks ends and takes no new ones: the journal may answer later."""
         try:
             task = self._tasks.create_task(work)
         except RuntimeError:
