@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
-from tenants import Tenant, picture, two
+from tenants import PLAIN, Tenant, picture, two
 
 from ilink.testing import LocalGateway
 from ilink.wire.endpoints import ENDPOINTS
@@ -93,6 +95,18 @@ async def test_anothers_picture_cannot_be_looked_into_by_showing_it(tenants: tup
     media = entries[-1].items[0].media
     assert not getattr(media, "media_id", None)
     assert not getattr(media, "sha256", None)
+    sent = mallory.gateway.rules.wire_log(bot_id=mallory.bot_id, endpoint="sendmessage")[-1]
+    assert "media_reference_unknown" in sent.findings
+
+
+async def test_anothers_picture_is_not_taken_along_in_a_scene_by_showing_it(tenants: tuple[Tenant, Tenant]) -> None:
+    alice, mallory = tenants
+    rules = alice.gateway.rules
+    picture_of_alice = base64.b64encode(PLAIN)
+    before = msgspec.json.encode(await rules.scene()).count(picture_of_alice)
+    assert before > 0
+    await mallory.send(picture(alice.secrets["media reference"], alice.key))
+    assert msgspec.json.encode(await rules.scene()).count(picture_of_alice) == before
 
 
 async def test_a_ticket_is_made_for_the_caller(tenants: tuple[Tenant, Tenant]) -> None:
