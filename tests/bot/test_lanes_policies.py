@@ -416,6 +416,45 @@ class TestOvertaking:
             await house.until(lambda: house.said == ["re stop", "re two"])
             assert await house.states(letters) == [IGNORED, DONE, DONE]
 
+    async def test_a_command_cancels_a_message_that_fails_just_then_and_waits_to_be_tried_again(
+        self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        is_failing, has_looked, has_failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        true_fail, true_read = house.journal.fail, house.journal.read_waiting
+
+        async def fail(*arguments: Any, **options: Any) -> Letter | None:
+            is_failing.set()
+            await has_looked.wait()
+            stored = await true_fail(*arguments, **options)
+            has_failed.set()
+            return stored
+
+        async def read(*arguments: Any, **options: Any) -> list[Letter]:
+            page = await true_read(*arguments, **options)
+            if is_failing.is_set() and not has_looked.is_set():  # the command sees it as it was before
+                has_looked.set()
+                await has_failed.wait()
+            return page
+
+        async def handle(text: str, letter: Letter) -> None:
+            if text == "work":
+                raise ValueError("a bad moment")
+
+        monkeypatch.setattr(house.journal, "fail", fail)
+        monkeypatch.setattr(house.journal, "read_waiting", read)
+        house.handler = handle
+        letters = await house.say("work", "more")
+        await is_failing.wait()
+        letters += await house.say("stop")
+        await house.until(lambda: house.clock.sleepers > 0)
+        for _ in range(3):
+            house.clock.advance(5.0)
+            await house.rest()
+        await house.until(lambda: sorted(house.said) == ["re more", "re stop"])
+        assert house.begun.count("work") == 1
+        await house.rest()
+        assert await house.states(letters) == [IGNORED, DONE, DONE]
+
 
 class TestStopping:
     @pytest.mark.parametrize("kind", ["plain", "restart", "drop", "peek", "stop"])

@@ -360,21 +360,33 @@ class Lanes:
         if _cancel_running(lane, letter):
             return True
         await self.settle(lane)
-        try:
-            page = await self._journal.read_waiting(lane.conversation, limit=1)
-        except StoreError as error:
-            _log.warning("cannot read the journal, trying again: %s", error)
+        first = await self._read_first(lane, letter)
+        if first is None:
             return False
-        first = page[0] if page else letter
         is_settled = first.sequence in lane.in_hand or first.is_parked
         if _cancel_running(lane, letter) or is_settled:
             return True
         lane.in_hand.add(first.sequence)
         if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
             return False
+        storing = lane.storing
+        await self.settle(lane)
         if lane.pause is not None:
             self._scheduler.wake(lane)  # it may rest because of that message
-        return True
+        if not _was_refused(storing):
+            return True
+        # It was finished meanwhile; or it failed, and waits to be handled again: then it is cancelled once more.
+        still = await self._read_first(lane, letter)
+        return still is not None and still.sequence != first.sequence
+
+    async def _read_first(self, lane: LetterLane, letter: Letter) -> Letter | None:
+        """Return the first message of a lane that waits; the given one if there is none, None if that is unknown."""
+        try:
+            page = await self._journal.read_waiting(lane.conversation, limit=1)
+        except StoreError as error:
+            _log.warning("cannot read the journal, trying again: %s", error)
+            return None
+        return page[0] if page else letter
 
     async def _try(
         self, lane: LetterLane, letters: Sequence[Letter], policy: LanePolicy | None, *, is_beside: bool
@@ -570,6 +582,11 @@ def _this_task() -> asyncio.Task[object]:
 
 def _again(seconds: float) -> Pause:
     return Pause("retry", seconds)
+
+
+def _was_refused(storing: Future[Completed] | None) -> bool:
+    is_answered = storing is not None and storing.done() and not _has_failed(storing)
+    return storing is not None and is_answered and not storing.result().is_accepted
 
 
 def _has_failed(storing: Future[Completed] | None) -> bool:
