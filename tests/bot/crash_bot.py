@@ -8,7 +8,10 @@ to sleep, or woke up. With `record` the bot writes down the await points it come
 bot stops itself there instead, as SIGSTOP does.
 
 The variants other than `sound` are broken on purpose. With `unlocked ` before it, the bot does not care for the lock of
-its account, so that two of them can have one journal; and its handlers begin only when there is a file `go`.
+its account, so that two of them can have one journal; and its handlers begin only when there is a file `go`. The
+variants `policies` and `files` have other handlers: some whose messages go through their lanes in every way there is,
+and one that answers with a file. `unsaid` is like `policies`, and broken. `say USER TEXT` runs no bot: it stores one
+message in the outbox of the one that runs.
 """
 
 from __future__ import annotations
@@ -28,12 +31,15 @@ from random import Random
 from typing import Any
 
 import ilink.bot.bot
+import ilink.bot.lanes
 import ilink.bot.runner
 import ilink.bot.store
 import ilink.bot.turn
 import ilink.storage.locks
+import ilink.storage.sqlite
 import ilink.transport.http  # loaded before the fork, so that a bot starts in milliseconds
-from ilink import Bot, Client, Message, OutcomeUnknownError, Policies
+from ilink import Bot, Client, LanePolicy, Message, OutcomeUnknownError, Policies, filters
+from ilink.bot.outbox.files import OutgoingFiles
 from ilink.flows.polling import Backoff
 from ilink.storage.accounts import StoredAccount
 from ilink.storage.journal import Adopted, Ingested
@@ -55,6 +61,7 @@ POINTS = (
     "before COMMIT",
     "after COMMIT",
 )
+FILE_POINTS = ("before upload", "before attach", "after attach", "before send", "after send", "after settle")
 
 _WATCHED = ("/ilink/bot/", "/ilink/storage/", "/ilink/client/")
 """Where the await points of ingest, handle, complete and send are."""
@@ -213,6 +220,11 @@ def doomed_journal(doom: Doom, variant: str) -> type[SqliteJournal]:
             answer.add_done_callback(lambda _: doom.at("after complete"))
             return answer
 
+        async def attach(self, *arguments: Any, **options: Any) -> None:
+            doom.at("before attach")
+            await super().attach(*arguments, **options)
+            doom.at("after attach")
+
         def settle(self, *arguments: Any, **options: Any) -> Any:
             answer = super().settle(*arguments, **options)
             answer.add_done_callback(lambda _: doom.at("after settle"))
@@ -234,9 +246,69 @@ def _renamed(arrival: Any) -> Any:
     return replace(arrival, identity=os.urandom(8).hex())
 
 
+def answer_by_policies(bot: Bot, doom: Doom, random: Random) -> None:
+    """Let the first letter of a text decide how it goes through its lane."""
+
+    async def take(message: Message) -> str:
+        doom.at("handling")
+        if random.random() < 0.05:
+            raise ValueError("a bad moment")
+        await asyncio.sleep(random.random() * 0.02)
+        return "re " + "+".join(one.text for one in message.merged)
+
+    for letter, policy in (
+        ("q", None),
+        ("r", LanePolicy(mode="restart")),
+        ("d", LanePolicy(mode="drop")),
+        ("m", LanePolicy(mode="merge", merge_seconds=0.02, merge_most_seconds=0.2, merge_most_messages=4)),
+        ("s", LanePolicy(overtakes=True, cancels_running=True)),
+    ):
+
+        @bot.on_text(filters.startswith(letter), policy=policy)
+        async def answer(message: Message) -> None:
+            await message.reply(await take(message))
+
+
+def count_as_handled() -> None:
+    """Let messages that are left out count as handled."""
+    true_finish = ilink.bot.lanes.Lanes._finish
+
+    def finish(self: Any, lane: Any, letters: Any, handled: Any, *, ignored: str | None = None) -> bool:
+        return true_finish(self, lane, letters, handled)
+
+    ilink.bot.lanes.Lanes._finish = finish  # type: ignore[method-assign]
+
+
+def answer_with_files(bot: Bot, doom: Doom) -> None:
+    true_upload = OutgoingFiles.upload
+
+    async def upload(self: OutgoingFiles, *arguments: Any) -> bytes:
+        doom.at("before upload")
+        return await true_upload(self, *arguments)
+
+    OutgoingFiles.upload = upload  # type: ignore[method-assign]
+
+    @bot.on_text()
+    async def answer(message: Message) -> None:
+        data = b"%PDF-1.7 " + message.text.encode() * 1000
+        await message.reply_media(data, caption=f"before {message.text}", name=f"re {message.text}")
+
+
+def say(folder: Path, user: str, text: str, *, doom: Doom) -> None:
+    """Store a message in the outbox of the bot that runs, and die on the way or not."""
+    true_connect = sqlite3.connect
+    sqlite3.connect = lambda *a, **k: true_connect(*a, **k, factory=doomed_connection(doom))  # type: ignore[assignment]
+    asyncio.run(Bot(data=folder, environ={}).send(user, text, wait=0.0))
+
+
 def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, seed: int) -> None:
     random = Random(seed)
     doom = Doom(point, count)
+    if variant.startswith("say "):
+        say(folder, *variant.split(" ")[1:], doom=doom)
+        return
+    # Short work is committed in the event loop or in a thread, whichever disk this is; who waits is seen in a thread.
+    ilink.storage.sqlite._QUICK = 0.0 if doom.watches_tasks or seed % 2 else 60.0
     client = doomed_client(doom, random)
     is_unlocked = variant.startswith("unlocked ")
     variant = variant.removeprefix("unlocked ")
@@ -271,7 +343,13 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
         policies=Policies(handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000),
     )
 
-    @bot.on_text()
+    if variant in ("policies", "unsaid"):
+        answer_by_policies(bot, doom, random)
+    elif variant == "files":
+        answer_with_files(bot, doom)
+    if variant == "unsaid":
+        count_as_handled()
+
     async def answer(message: Message) -> None:
         while is_unlocked and not (folder / "go").exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -285,6 +363,8 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
         await asyncio.sleep(random.random() * 0.003)
         await message.reply(f"re {message.text}")
 
+    if variant not in ("policies", "unsaid", "files"):
+        bot.on_text()(answer)
     bot.run()
     if point == "record":
         (folder / "points").write_text("\n".join(sorted(doom.passed)))
