@@ -129,6 +129,29 @@ class TestLeases:
             while not (row := await database.read_row(remaining)) or not row["is_renewed"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
+    async def test_who_has_lost_a_lease_ends_what_it_does(self, postgres_url: str) -> None:
+        async with (
+            PostgresDatabase(postgres_url) as database,
+            AccountLeases(database, renew=0.05) as slow,
+            AccountLeases(database, renew=3600) as heir,
+        ):
+            ends: list[str] = []
+
+            async def work() -> None:
+                async with slow.lock(BOT):
+                    await database.execute("DELETE FROM account_leases")  # as if it had run out
+                    await heir.take(BOT)
+                    try:
+                        await asyncio.Event().wait()
+                    finally:
+                        ends.append("cancelled")
+
+            with pytest.raises(StoreLockedError, match="stood still for too long"):
+                await work()
+            assert ends == ["cancelled"]
+            with pytest.raises(StoreLockedError):
+                await slow.take(BOT)
+
     async def test_a_fleet_and_a_single_process_keep_out_of_each_others_way(self, postgres_url: str) -> None:
         async with PostgresDatabase(postgres_url) as database, AccountLeases(database) as leases:
             await database.execute(

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 from datetime import timedelta
+from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
@@ -43,6 +44,7 @@ class AccountLeases:
         self._renew = renew
         self._holder = uuid4()
         self._held: set[AccountId] = set()
+        self._ends: dict[AccountId, asyncio.Timeout] = {}
         self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,8 +82,13 @@ class AccountLeases:
         if row["is_lease"]:
             self._held.add(account)
 
+    def end_when_lost(self, account: AccountId, end: asyncio.Timeout) -> None:
+        """Let something be cancelled as soon as another process has taken an account that this one holds."""
+        self._ends[account] = end
+
     async def give_back(self, account: AccountId) -> None:
         """Give an account back; if the database is away, the lease runs out by itself."""
+        self._ends.pop(account, None)
         if account not in self._held:
             return
         self._held.discard(account)
@@ -112,6 +119,8 @@ class AccountLeases:
         for account in held - {AccountId(unescaped(row["account_id"])) for row in rows}:
             if account in self._held:
                 self._held.discard(account)
+                if account in self._ends:
+                    self._ends[account].reschedule(asyncio.get_running_loop().time())
                 _log.error("another process has taken the account %s, because this one stood still", account)
 
 
@@ -119,10 +128,27 @@ class _Lease:
     def __init__(self, leases: AccountLeases, account: AccountId) -> None:
         self._leases = leases
         self._account = account
+        self._end: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> Self:
         await self._leases.take(self._account)
+        self._end = asyncio.timeout(None)
+        await self._end.__aenter__()
+        self._leases.end_when_lost(self._account, self._end)
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._leases.give_back(self._account)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end, self._end = self._end, None
+        assert end is not None
+        try:
+            await end.__aexit__(kind, error, trace)
+        except TimeoutError:
+            message = (
+                f"another process has taken the account {self._account}, because this one stood still for too long;"
+                " its work has ended, and nothing is lost"
+            )
+            raise StoreLockedError(message) from None
+        finally:
+            await self._leases.give_back(self._account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Protocol, Self
 
 from ilink.errors import StoreLockedError
@@ -24,7 +25,15 @@ class AccountLock(Protocol):
         """
         ...
 
-    async def __aexit__(self, *exc_info: object) -> None: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back.
+
+        Raises:
+            StoreLockedError: It was lost: another process took the account over, and what was inside was cancelled.
+        """
+        ...
 
 
 class ProcessLock:
@@ -74,7 +83,9 @@ class ProcessLock:
         """Take the lock at once: a file is no reason to wait. So it may stand for an `AccountLock`."""
         return self.acquire()
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 
