@@ -145,7 +145,7 @@ async def test_people_sit_side_by_side_and_unread_messages_are_counted(house: Ho
     alice, bob = await house.gateway.person("alice"), await house.gateway.person("bob")
     bot = await house.bot_of(alice.user_id)
     page = await house.page(at="?person=alice&person=bob", viewport={"width": 1500, "height": 860}, locale=language)
-    phones = page.get_by_role("article", name="phone")
+    phones = page.locator("person-phone article")
     await expect(phones).to_have_count(2)
     await house.gateway.rules.post_message(bob.user_id, bot.bot_id, text="hi")
     await bot.say(await bot.hear(), "hello bob")

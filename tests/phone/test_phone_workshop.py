@@ -337,7 +337,7 @@ def run_command(command: str, secrets: dict[str, str]) -> str:
 
 def run_tests(path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, cwd=path.parent)
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=path.parent)
 
 
 @LANGUAGES
