@@ -148,7 +148,8 @@ class Listener:
             return
         protocol: Any = self._server.config.http_protocol_class
         protocol.is_leaving = True
-        for connection in list(self._server.server_state.connections):
+        connections: list[Any] = list(self._server.server_state.connections)
+        for connection in connections:
             cycle = connection.cycle
             if cycle is not None and not cycle.response_complete:
                 cycle.keep_alive = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from ilink.storage.gateway import (
     BotRecord,
@@ -38,7 +38,6 @@ from ilink.storage.gateway_records import (
     SELECT_TICKET,
     SELECT_UPLOAD,
     UPLOAD_COLUMNS,
-    Row,
     code_values,
     read_bot,
     read_chat,
@@ -53,6 +52,8 @@ from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
 
+_Row = tuple[Any, ...]
+"""A row; what its columns hold is said where it is read."""
 _COUNT_ENTRIES: Final = "SELECT count(*), max(n) FROM entry"
 _PUT_CODE: Final = f"INSERT OR REPLACE INTO code ({CODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # of constants
 _CHANGE_CODE: Final = (
@@ -307,7 +308,7 @@ class SqliteGatewayStore:
 
         def work(db: sqlite3.Connection) -> SendOutcome:
             # One statement for all that is asked: each one hands the interpreter to the event loop and back.
-            row: Row = db.execute(_SEND_FACTS, _facts_values(draft)).fetchone()
+            row: _Row = db.execute(_SEND_FACTS, _facts_values(draft)).fetchone()
             if draft.is_idempotent and draft.client_id and row[0] is not None:
                 return SendOutcome(row[0], Judgement(state=row[1]), is_repeat=True)
             judgement = judge(_chat_facts(db, draft, row))
@@ -454,7 +455,7 @@ class SqliteGatewayStore:
 
         await self._database.write(work)
 
-    async def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Row]:
+    async def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[_Row]:
         return await self._database.read(lambda db: db.execute(query, values).fetchall())
 
 
@@ -501,7 +502,7 @@ def _facts_values(draft: SendDraft) -> dict[str, object]:
     }
 
 
-def _chat_facts(db: sqlite3.Connection, draft: SendDraft, row: Row) -> ChatFacts:
+def _chat_facts(db: sqlite3.Connection, draft: SendDraft, row: _Row) -> ChatFacts:
     _, _, last_inbound_ms, sends, latest, issued_ms, is_used = row
     if last_inbound_ms is None:
         person = db.execute("SELECT 1 FROM person WHERE user_id = ?", (draft.user_id,)).fetchone()
