@@ -196,8 +196,6 @@ async def test_processes_that_claim_release_and_die_never_share_a_slot(fleet: Fl
 
 
 async def test_a_fence_takes_the_journals_of_ones_slots_and_no_others(fleet: Fleet) -> None:
-    if not await fleet.value("SELECT count(to_regclass('journals'))"):
-        await fleet.database.execute("CREATE TABLE journals (account_id text PRIMARY KEY, epoch bigint)")
     one, two = await fleet.start(), await fleet.start()
     names = [AccountId(f"bot-{number}@im.bot") for number in range(3 * SLOTS // FEW)]
     await fleet.database.execute(

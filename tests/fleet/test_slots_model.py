@@ -126,4 +126,4 @@ class SlotsMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(120)
 def test_slots_do_what_the_model_says(postgres_url: str) -> None:
     machine = type("Machine", (SlotsMachine,), {"url": postgres_url})
-    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=40))  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=settings(max_examples=8, stateful_step_count=40))  # type: ignore[no-untyped-call]

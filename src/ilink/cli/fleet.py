@@ -21,6 +21,8 @@ __all__ = ["fleet"]
 
 _COLUMNS: Final = ("worker", "state", "slots", "accounts", "polling", "poll_age", "waiting", "lag", "outgoing", "lease")
 
+_WIDE: Final = 120
+
 fleet = App(name="fleet", help=say("fleet.help"))
 
 
@@ -35,7 +37,8 @@ def status(
     if json:
         answer_json(_describe(found))
     elif found.workers:
-        out().print(_table(found))
+        # As wide as it has to be, also in a pipe: columns that are cut tell nothing.
+        out().print(_table(found), width=max(out().width, _WIDE), soft_wrap=False, crop=False)
     else:
         errors().print(say("fleet.nobody"), markup=False)
     if not json and (found.free_slots or found.nobody.accounts) and found.workers:

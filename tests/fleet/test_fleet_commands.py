@@ -1,0 +1,77 @@
+"""What the command line says of fleets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fleet_house import WORKER, new_session, opened
+
+from ilink.cli.app import run
+from ilink.storage.slots import LeaseTerms
+from ilink.storage.slots_postgres import PostgresSlots
+
+BOT = "from ilink import Bot\nbot = Bot()\n@bot.on_text()\nasync def echo(message): ...\n"
+
+
+def with_slots(url: str, work: Callable[[PostgresSlots], object]) -> None:
+    async def main() -> None:
+        async with opened(url) as database:
+            await work(PostgresSlots(database))  # type: ignore[misc]
+
+    asyncio.run(main())
+
+
+async def populate(slots: PostgresSlots) -> None:
+    one, two = new_session(), new_session()
+    await slots.open_session(one, WORKER, ttl=60)
+    await slots.claim(one, limit=4000, terms=LeaseTerms())
+    await slots.renew(one, ttl=60, report={"polled": 7, "poll_age": 3.2})
+    await slots.open_session(two, WORKER, ttl=-1)
+
+
+def test_an_empty_fleet_says_how_to_start_one(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["fleet", "status", "--database-url", postgres_url]) == 1
+    assert "ilink run FILE --workers" in capsys.readouterr().err
+
+
+def test_a_fleet_is_shown_with_who_is_not_heard_of(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with_slots(postgres_url, populate)
+    assert run(["fleet", "status", "--database-url", postgres_url]) == 0
+    shown = capsys.readouterr()
+    assert "node-1:4242" in shown.out
+    assert "4000" in shown.out
+    assert "not heard of" in shown.out
+    assert "96 of 4096 slots have nobody" in shown.err
+
+
+def test_a_fleet_is_told_as_json(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with_slots(postgres_url, populate)
+    assert run(["fleet", "status", "--json", "--database-url", postgres_url]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [one["slots"] for one in told["workers"]] == [4000, 0]
+    assert told["workers"][0]["report"] == {"polled": 7, "poll_age": 3.2}
+    assert told["free_slots"] == 96
+
+
+def test_workers_want_a_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ILINK_DATABASE_URL", raising=False)
+    file = tmp_path / "bot.py"
+    file.write_text(BOT, "utf-8")
+    assert run(["run", str(file), "--workers", "2"]) == 2
+    assert "--database-url" in capsys.readouterr().err
+
+
+def test_leases_that_cannot_be_kept_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ILINK_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/x")
+    file = tmp_path / "bot.py"
+    file.write_text(BOT, "utf-8")
+    assert run(["run", str(file), "--workers", "2", "--lease", "0"]) == 2
+    assert "--lease" in capsys.readouterr().err
