@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from ilink.cli.options import Json
@@ -38,7 +39,7 @@ def status(
         answer_json(_describe(found))
     elif found.workers:
         # As wide as it has to be, also in a pipe: columns that are cut tell nothing.
-        out().print(_table(found), width=max(out().width, _WIDE), soft_wrap=False, crop=False)
+        Console(highlight=False, width=max(out().width, _WIDE)).print(_table(found))
     else:
         errors().print(say("fleet.nobody"), markup=False)
     if not json and (found.free_slots or found.nobody.accounts) and found.workers:
