@@ -191,6 +191,9 @@ class TestKeys:
         with pytest.raises(StoreError, match=r"sealed with the key [0-9a-f]{12}.*add that key") as refused:
             await bot.serve()
         assert street.environ["ILINK_STORE_KEY"] not in str(refused.value)
+        with pytest.raises(StoreError, match="add that key"):
+            async with street.store():
+                pass
         assert street.opened == []
 
     async def test_keys_are_changed_one_behind_the_other(self, street: Street) -> None:
