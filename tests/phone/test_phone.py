@@ -158,7 +158,7 @@ async def test_people_sit_side_by_side_and_unread_messages_are_counted(house: Ho
     await page.get_by_role("button", name=words("chat.back")).click()
     await expect(row).to_be_focused()
     await expect(row.locator(".badge")).to_have_count(0)
-    await expect(page).to_have_title("ilink phone")
+    await expect(page).to_have_title(words("app.title"))
 
 
 @LANGUAGES

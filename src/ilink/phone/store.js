@@ -511,7 +511,7 @@ class Store extends EventTarget {
       const bot = this.bot(chat.botId);
       if (bot) chat.follow(bot);
     }
-    if (this.panel === "bots") this.#refresh(this.#mailboxesRefresher);
+    if (this.panel === "bots" && this.isReady) this.#refresh(this.#mailboxesRefresher);
     this.changed();
   }
 
