@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lanes_house import HandClock, LanesHouse, at_work, by_first_word, journals
+from lanes_house import POLICIES, HandClock, LanesHouse, at_work, by_first_word, journals
 
 from ilink import ConfigError
 from ilink.bot.lane_policy import LanePolicy
@@ -454,6 +454,62 @@ class TestOvertaking:
         assert house.begun.count("work") == 1
         await house.rest()
         assert await house.states(letters) == [IGNORED, DONE, DONE]
+
+    async def test_a_command_cancels_a_message_while_newer_ones_are_looked_for_in_the_journal(
+        self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looking, go_on = asyncio.Event(), asyncio.Event()
+        true_read = house.journal.read_waiting
+
+        async def read(*arguments: Any, **options: Any) -> list[Letter]:
+            if options.get("after"):
+                looking.set()
+                await go_on.wait()
+            return await true_read(*arguments, **options)
+
+        monkeypatch.setattr(house.journal, "read_waiting", read)
+        letters = await house.say("restart one", *[f"plain {number}" for number in range(60)])
+        await looking.wait()
+        letters += await house.say("stop")
+        await house.until(lambda: "stop" in house.begun)
+        go_on.set()
+        await house.until(lambda: len(house.said) == 61)
+        assert "restart one" not in house.begun
+        await house.rest()
+        assert await house.states(letters) == [IGNORED] + [DONE] * 61
+
+    async def test_a_command_behind_something_that_could_not_be_stored_is_handled_once_more_with_its_lane(
+        self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        true_complete = house.journal.complete
+        failures = 0
+
+        def complete(*arguments: Any, **options: Any) -> asyncio.Future[Any]:
+            nonlocal failures
+            failures += 1
+            if failures > 1:
+                return true_complete(*arguments, **options)
+            answer = asyncio.get_running_loop().create_future()
+            answer.set_exception(StoreError("the disk is full"))
+            return answer
+
+        monkeypatch.setattr(house.journal, "complete", complete)
+        gate = house.gate("peek")
+        letters = await house.say("peek", "one")
+        await house.until(lambda: house.begun == ["peek", "one"])
+        await house.until(lambda: house.clock.sleepers == 1)  # the lane begins anew in a moment
+        house.clock.advance(POLICIES.handler_backoff.first / 2)  # so that the command would come after that
+        gate.set()
+        await house.rest()
+        assert house.said == []
+        for _ in range(8):
+            house.clock.advance(POLICIES.handler_backoff.first / 4)
+            await house.rest()
+        await house.until(lambda: len(house.said) == 2)
+        await house.rest()
+        assert sorted(house.said) == ["re one", "re peek"]
+        assert house.begun.count("peek") == 2
+        assert await house.states(letters) == [DONE, DONE]
 
 
 class TestStopping:
