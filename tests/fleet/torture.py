@@ -116,18 +116,19 @@ class Torture:
     async def start(self) -> Process:
         """Start one more worker, whose clock is wrong."""
         skew = self.random.choice([0, 0, -3600, 3600])
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(Path(__file__).with_name("worker_process.py")),
-            f"--skew={skew}",
-            f"--variant={self.variant}",
-            f"--ttl={TTL}",
-            f"--hold={HOLD}",
-            self.proxy.url,
-            env=ENVIRON,
-            stdout=(self.folder / "workers.log").open("ab"),
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        with (self.folder / "workers.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(Path(__file__).with_name("worker_process.py")),
+                f"--skew={skew}",
+                f"--variant={self.variant}",
+                f"--ttl={TTL}",
+                f"--hold={HOLD}",
+                self.proxy.url,
+                env=ENVIRON,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+            )
         self.processes.append(process)
         return process
 
