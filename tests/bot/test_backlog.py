@@ -10,6 +10,7 @@ from bot_house import FAST, HastyClock, Server, running, sign_in
 
 from ilink import Bot, ConfigError, Message, Policies
 from ilink.bot.backlog import Backlog
+from ilink.flows.polling import FAST as POLL_FAST
 
 Make = Callable[..., Bot]
 SUMMARISE = replace(FAST, backlog="summarise")
@@ -108,6 +109,41 @@ async def nothing(message: Message) -> None:
 
 async def nothing_at_all(messages: Sequence[Message]) -> None:
     """Say nothing."""
+
+
+async def test_what_a_poll_waited_for_is_new_whatever_the_clocks_say(
+    server: Server, make_bot: Make, clock: HastyClock
+) -> None:
+    bot = make_bot(policies=replace(FAST, backlog="skip"))
+
+    @bot.on_text()
+    async def answer(message: Message) -> None:
+        await message.reply(message.text)
+
+    async with running(bot):
+        await server.until(lambda: len(server.polls) == 1)
+        clock.late += POLL_FAST  # so long did the poll wait
+        server.says("a", "from a slow clock", create_time_ms=clock.now_ms() - HOUR_MS)
+        await server.until(lambda: len(server.sent) == 1)
+    assert server.heard("a") == ["from a slow clock"]
+
+
+async def test_what_a_poll_finds_at_once_tells_nothing_about_clocks(
+    server: Server, make_bot: Make, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HastyClock, "monotonic", lambda self: self.late)  # at once, however busy the machine is
+    bot = make_bot(policies=replace(FAST, backlog="skip"))
+
+    @bot.on_text()
+    async def answer(message: Message) -> None:
+        await message.reply(message.text)
+
+    server.says("a", "long ago", create_time_ms=clock.now_ms() - HOUR_MS)
+    async with running(bot):
+        await server.until(lambda: len(server.polls) == 2)
+        server.says("a", "now", create_time_ms=clock.now_ms())
+        await server.until(lambda: len(server.sent) == 1)
+    assert server.heard("a") == ["now"]
 
 
 class TestSkew:
