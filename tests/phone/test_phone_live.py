@@ -193,3 +193,30 @@ async def test_before_what_a_reload_would_lose_is_lost_the_browser_asks(what: st
         await question.dismiss()
         await leaving
         await expect(kept).to_be_visible()
+
+
+async def test_however_many_tabs_are_open_the_next_one_loads(house: House) -> None:
+    alice = await house.gateway.person("alice")
+    bot = await house.bot_of(alice.user_id)
+    context = await house.browser.new_context(locale="en-US")
+    pages = []
+    for _ in range(8):
+        page = await house.page(at="?person=alice", context=context)
+        await expect(page.locator(".row")).to_be_visible()
+        await see(page, is_hidden=True)
+        pages.append(page)
+    await house.gateway.rules.post_message(alice.user_id, bot.bot_id, text="hi")
+    await bot.say(await bot.hear(), "hello")
+    # The first ones still count what is unread; the others catch up when they are looked at.
+    await expect(pages[0]).to_have_title("(1) ilink phone")
+    await see(pages[5], is_hidden=False)
+    await expect(pages[5].locator(".row")).to_contain_text("hello")
+
+
+async def see(page: Page, *, is_hidden: bool) -> None:
+    """Behave as if the tab were in front, or behind another one: without a screen all of them are in front."""
+    await page.evaluate(
+        "isHidden => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => isHidden});"
+        " document.dispatchEvent(new Event('visibilitychange', {bubbles: true})); }",
+        is_hidden,
+    )
