@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from asyncio import StreamReader, StreamWriter
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -181,14 +182,12 @@ class Fleet:
         return time.monotonic() - began
 
 
-async def _writes(database: PostgresDatabase) -> dict[str, int]:
-    row = await database.read_row(
-        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint AS rows,"
-        " sum(n_tup_upd) FILTER (WHERE relname IN ('worker_sessions'))::bigint AS leases"
-        " FROM pg_stat_user_tables WHERE schemaname = 'fleet'"
+async def _writes(database: PostgresDatabase) -> Counter[str]:
+    """Return how many rows were written in each table since the beginning."""
+    rows = await database.read(
+        "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del AS count FROM pg_stat_user_tables WHERE schemaname = 'fleet'"
     )
-    assert row is not None
-    return {"rows": int(row["rows"]), "leases": int(row["leases"] or 0)}
+    return Counter({row["relname"]: int(row["count"]) for row in rows})
 
 
 async def _idle(fleet: Fleet, database: PostgresDatabase) -> dict[str, object]:
@@ -200,8 +199,7 @@ async def _idle(fleet: Fleet, database: PostgresDatabase) -> dict[str, object]:
     await asyncio.sleep(1)
     return {
         "cpu_percent": [round((b - a) / _IDLE * 100, 1) for a, b in zip(before, after, strict=True)],
-        "rows_written": later["rows"] - writes["rows"],
-        "of_these_leases": later["leases"] - writes["leases"],
+        "rows_written": dict(later - writes),
         "seconds": _IDLE,
     }
 
@@ -232,7 +230,7 @@ async def main(given: argparse.Namespace) -> None:
         for _ in range(given.workers):
             await fleet.start_worker()
         tell("all polled after s", round(await fleet.wait_polling(database), 1))
-        await asyncio.sleep(3)
+        await asyncio.sleep(given.settle)
         memory = [memory_bytes(worker.pid) or 0 for worker in fleet.workers]
         tell("memory of workers MiB", [round(one / 2**20, 1) for one in memory])
         if given.base:
@@ -265,6 +263,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--lease", type=float, default=10)
     options.add_argument("--pool", type=int, default=10)
     options.add_argument("--base", type=float, help="MiB of a worker without accounts")
+    options.add_argument("--settle", type=float, default=15, help="seconds before anything is measured")
     options.add_argument("--kill", action="store_true")
     return options.parse_args()
 

@@ -72,4 +72,4 @@ def _of(figures: dict[SessionId | None, Figures], owner: SessionId | None) -> Fi
 
 
 def _age(row: Row) -> float:
-    return max(0.0, round(row["age"], 1))
+    return max(0.0, round(float(row["age"]), 1))
