@@ -9,7 +9,8 @@ from processes_house import Pair, open_pair
 
 @pytest.fixture
 async def pair(postgres_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with open_pair(postgres_url, tmp_path / "files") as pair:
+    """A pair that knows of each other by hints alone."""
+    async with open_pair(postgres_url, tmp_path / "files", sweep_seconds=3600.0) as pair:
         yield pair
 
 

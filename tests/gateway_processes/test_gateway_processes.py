@@ -317,17 +317,13 @@ async def test_an_idle_poll_writes_nothing_to_the_database(pair, postgres_url):
     await pair.other.gateway.catch_up()
     bot = await pair.bot()
     await bot.poll(pair.one)
-    written = (
-        "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) AS many FROM pg_stat_user_tables"
-        " WHERE schemaname = current_schema"
-    )
+    newest_write = "SELECT txid_snapshot_xmax(txid_current_snapshot()) AS number"
     async with PostgresDatabase(postgres_url, schema="gateway") as database:
-        await database.read("SELECT pg_stat_clear_snapshot()")
-        before = (await database.read(written))[0]["many"]
+        before = (await database.read(newest_write))[0]["number"]
         for _ in range(5):
             assert (await bot.poll(pair.one))["msgs"] == []
             assert (await bot.poll(pair.other))["msgs"] == []
-        await asyncio.sleep(1.2)  # what a connection did is counted up to a second later
-        after = (await database.read(written))[0]["many"]
+        after = (await database.read(newest_write))[0]["number"]
 
-    assert after == before
+    # Each transaction that writes takes a number; the server's own upkeep may take one now and then.
+    assert after - before < 5

@@ -98,6 +98,27 @@ async def login(session: aiohttp.ClientSession, url: str, control: str) -> tuple
     return answer["bot_token"], answer["ilink_bot_id"], user_id
 
 
+async def test_a_gateway_that_leaves_says_so_and_ends_connections_with_its_answers(postgres_url, tmp_path):
+    async with (
+        programs(postgres_url, tmp_path / "files", 1, drain=30.0) as running,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+    ):
+        ready = running[0].ready
+        code = f"{ready['api_url']}/ilink/bot/get_bot_qrcode?bot_type=3"
+        async with session.post(code, json={}) as response:
+            assert "close" not in response.headers.get("connection", "")
+        running[0].process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            status = 200
+            while status == 200:
+                async with session.get(f"{ready['control_url']}/readyz") as response:
+                    status = response.status
+        assert status == 503
+        async with session.post(code, json={}) as response:
+            assert response.status == 200
+            assert response.headers["connection"] == "close"
+
+
 async def test_gateways_restart_one_after_the_other_without_a_failed_request(postgres_url, tmp_path):
     files = tmp_path / "files"
     async with (

@@ -127,6 +127,20 @@ async def test_hints_are_heard_again_after_their_connection_was_cut(own_postgres
         assert texts(await held) == ["hello"]
 
 
+async def test_what_was_told_while_nobody_could_hear_is_looked_for_afterwards(own_postgres, tmp_path, monkeypatch):
+    async with open_pair(own_postgres.url(), tmp_path, sweep_seconds=3600.0) as pair:
+        bot = await pair.bot()
+        held = await pair.held(bot, pair.other)
+        with monkeypatch.context() as deaf:
+            deaf.setattr(PostgresDatabase, "notify", lambda *_: None)
+            assert await post(pair, pair.one, bot, "hello") == 201
+        assert not held.done()
+
+        await asyncio.to_thread(own_postgres.restart)
+
+        assert texts(await held) == ["hello"]
+
+
 def taken_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

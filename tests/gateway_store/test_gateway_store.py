@@ -246,6 +246,26 @@ async def test_messages_appended_at_once_have_no_gaps_and_ascending_numbers(stor
     assert all(one.wire.startswith(f"{one.n}/{one.seq}/".encode()) for one in in_order)
 
 
+async def test_a_reader_who_asks_for_what_comes_after_misses_nothing_that_is_committed_late(store):
+    number = await bound(store)
+    await store.append(mail(number, "first"))
+    writing = asyncio.gather(
+        *(store.append(mail(number, str(n))) for n in range(40)),
+        *(store.send(draft(number, f"x{n}"), shown) for n in range(40)),
+    )
+
+    seen: list[int] = []
+    while len(seen) < 81:
+        is_last = writing.done()
+        found = await store.entries(number, user_id=None, after=seen[-1] if seen else 0, limit=1000)
+        seen += [entry.n for entry in found]
+        if is_last and not found:
+            break
+
+    await writing
+    assert len(seen) == 81
+
+
 async def test_progress_never_goes_back(store):
     number = await bound(store)
     await store.append(mail(number))
