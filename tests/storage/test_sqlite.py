@@ -281,6 +281,30 @@ class TestShortWork:
         other.close()
         assert await short != threading.get_ident()
 
+    async def test_the_event_loop_never_waits_for_a_lock(self, database: Database) -> None:
+        def patience(connection: sqlite3.Connection) -> int:
+            return int(connection.execute("PRAGMA busy_timeout").fetchone()[0])
+
+        assert await database.write(patience, is_short=True) == 0
+        assert await database.write(patience) == 0  # the writer's own patience is for beginning only
+
+    async def test_it_queues_up_behind_what_waits(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Line:
+            """A queue in which somebody always waits."""
+
+            def __init__(self, line: object) -> None:
+                self.line = line
+
+            def empty(self) -> bool:
+                return False
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self.line, name)
+
+        monkeypatch.setattr(sqlite, "_GROUP", 1)
+        monkeypatch.setattr(database, "_jobs", Line(database._jobs))
+        assert await self.where(database, "a") != threading.get_ident()
+
     async def test_what_it_raises_is_raised_and_nothing_of_it_is_stored(self, database: Database) -> None:
         def fail(connection: sqlite3.Connection) -> None:
             put("a")(connection)
