@@ -34,8 +34,8 @@ async def home(tmp_path: Path) -> Street:
 
 
 def bot_of(home: Street, **options: Any) -> Bot:
-    options = {"accounts": "all", "policies": FAST, "allow": "anyone", "environ": {}, **options}
-    return Bot(data=home.folder, open_client=home.open, clock=home.clock, **options)
+    options = {"accounts": "all", "policies": FAST, "allow": "anyone", "environ": home.environ, **options}
+    return Bot(data=home.data, open_client=home.open, clock=home.clock, **options)
 
 
 @asynccontextmanager
