@@ -320,9 +320,8 @@ async def test_an_idle_poll_writes_nothing_to_the_database(pair, postgres_url):
     newest_write = "SELECT txid_snapshot_xmax(txid_current_snapshot()) AS number"
     async with PostgresDatabase(postgres_url, schema="gateway") as database:
         before = (await database.read(newest_write))[0]["number"]
-        for _ in range(5):
+        for _ in range(10):
             assert (await bot.poll(pair.one))["msgs"] == []
-            assert (await bot.poll(pair.other))["msgs"] == []
         after = (await database.read(newest_write))[0]["number"]
 
     # Each transaction that writes takes a number; the server's own upkeep may take one now and then.
