@@ -30,10 +30,10 @@ def account_of(name: str, *, owner: str | None = None) -> Account:
 class Street:
     """The servers of several accounts, by their names."""
 
-    def __init__(self, folder: Path, *, url: str | None = None) -> None:
+    def __init__(self, folder: Path, *, url: str | None = None, is_sealed: bool = False) -> None:
         self.folder = folder
         self.data: Path | str = url or folder
-        self.environ = {"ILINK_DATA": str(folder), "ILINK_STORE_KEY": KEY}
+        self.environ = {"ILINK_STORE_KEY": KEY, "ILINK_DATA": str(folder)} if is_sealed or url else {}
         self.clock = HastyClock()
         self.servers: dict[str, Server] = {}
         self.opened: list[str] = []
@@ -47,7 +47,8 @@ class Street:
         return Connection(self.servers.setdefault(account_id, Server()))
 
     def bot(self, **options: Any) -> Bot:
-        options = {"accounts": "all", "policies": FAST, "allow": "anyone", "environ": self.environ, **options}
+        options = {"accounts": "all", "policies": FAST, "allow": "anyone", **options}
+        options["environ"] = {**self.environ, **options.get("environ", {})}
         return Bot(data=self.data, open_client=self.open, clock=self.clock, **options)
 
     async def sign_in(self, name: str, *, owner: str | None = None) -> Account:

@@ -106,6 +106,28 @@ async def test_a_second_process_is_refused_and_told_who_works(street: Street) ->
         await street.server("a").until(lambda: bool(street.server("a").sent))
 
 
+class TestPlaces:
+    URL = "postgresql://me:hush@db.example/bots"
+
+    def test_an_address_is_no_folder_and_a_folder_is_no_address(self, tmp_path: Path) -> None:
+        environ = {"ILINK_DATA": str(tmp_path), "ILINK_DATABASE_URL": self.URL}
+        assert find_place(environ=environ).database_url == self.URL
+        assert find_place(tmp_path / "mine", environ=environ).database_url is None
+        assert find_place(environ={"ILINK_DATA": str(tmp_path)}).database_url is None
+        assert find_place(self.URL, environ={"ILINK_DATA": str(tmp_path)}).folder == tmp_path
+
+    def test_an_address_of_something_else_is_refused(self) -> None:
+        for data, environ in (("mysql://me:hush@db/bots", {}), (None, {"ILINK_DATABASE_URL": "db.example:hush"})):
+            with pytest.raises(ConfigError, match="names no PostgreSQL database") as refused:
+                find_place(data, environ=environ)
+            assert "hush" not in str(refused.value)
+
+    def test_the_password_is_in_no_representation(self) -> None:
+        place = find_place(self.URL, environ={"ILINK_STORE_KEY": "hush"})
+        assert "hush" not in f"{place!r} {place}"
+        assert "hush" not in repr(Bot(data=self.URL)._blueprint)
+
+
 class TestLeases:
     async def test_a_lease_runs_out_when_its_holder_says_nothing(self, postgres_url: str) -> None:
         async with PostgresDatabase(postgres_url) as database:
@@ -169,9 +191,8 @@ class TestLeases:
 class TestKeys:
     @pytest.fixture(params=["sqlite", "postgres"])
     def street(self, request: pytest.FixtureRequest, tmp_path: Path) -> Street:
-        return Street(
-            tmp_path / "data", url=request.getfixturevalue("postgres_url") if request.param == "postgres" else None
-        )
+        url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+        return Street(tmp_path / "data", url=url, is_sealed=True)
 
     async def test_tokens_are_not_in_what_is_stored(self, street: Street) -> None:
         await street.sign_in("a")

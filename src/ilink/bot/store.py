@@ -115,18 +115,22 @@ def find_place(data: Path | str | None = None, *, environ: Mapping[str, str] = o
         environ: Where `ILINK_DATABASE_URL` is looked for, and then `ILINK_DATA`.
 
     Raises:
-        ConfigError: `ILINK_DATABASE_URL` names no PostgreSQL database.
+        ConfigError: It is the address of something else.
     """
-    if isinstance(data, str) and is_postgres_url(data):
+    if isinstance(data, str) and "://" in data:
+        if not is_postgres_url(data):
+            raise _no_database("data")
         return StorePlace(folder=data_folder(environ=environ), database_url=data, environ=environ)
     if data is None and (url := environ.get(DATABASE_URL_VARIABLE)):
         if not is_postgres_url(url):
-            message = (
-                f"{DATABASE_URL_VARIABLE} names no PostgreSQL database; write postgresql://user:password@host/name"
-            )
-            raise ConfigError(message)
+            raise _no_database(DATABASE_URL_VARIABLE)
         return StorePlace(folder=data_folder(environ=environ), database_url=url, environ=environ)
     return StorePlace(folder=data_folder(None if data is None else Path(data), environ=environ), environ=environ)
+
+
+def _no_database(source: str) -> ConfigError:
+    """Return the error that an address is none of ours; it is not repeated, because it may hold a password."""
+    return ConfigError(f"{source} names no PostgreSQL database; write postgresql://user:password@host:5432/database")
 
 
 @asynccontextmanager
