@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -142,7 +143,7 @@ class House:
 
     async def put_scene(self, **parts: object) -> None:
         """Put people, bots and messages there at once."""
-        body = json.dumps({"ilink_scene": 1, **parts})
+        body = io.BytesIO(json.dumps({"ilink_scene": 1, **parts}).encode())
         headers = {"content-type": "application/json"}
         async with self.http.put(f"{self.gateway.control_url}/_sim/scene", data=body, headers=headers) as answer:
             assert answer.status == 204, await answer.text()
