@@ -26,9 +26,11 @@ from ilink.testing import LocalGateway
 NAMES = ("a", "b")
 
 
-@pytest.fixture
-async def home(street: Street) -> Street:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def home(request: pytest.FixtureRequest, tmp_path: Path) -> Street:
     """A street with two accounts, whose servers number messages alike and hear from the same people."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    street = Street(tmp_path / "data", url=url)
     for name in NAMES:
         await street.sign_in(name, owner=f"owner of {name}")
     return street
