@@ -326,7 +326,9 @@ def cell_of(bots: int) -> Cell:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table, a column a size."""
-    parser = argparse.ArgumentParser(prog="python -m bench.scale", description="What a fleet does at ten thousand to ten million bots.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.scale", description="What a fleet does at ten thousand to ten million bots."
+    )
     parser.add_argument("--bots", type=int, nargs="+", default=list(_SIZES))
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args(arguments)

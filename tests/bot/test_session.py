@@ -241,7 +241,9 @@ class TestClocks:
             server.poll_errors.extend([STALE, STALE])
             server.change()
             await eventually(lambda: bot.state is SessionState.EXPIRED)
-            async with SqliteAccounts(bot._blueprint.place.folder, now=lambda: datetime(1999, 1, 1, tzinfo=UTC)) as accounts:
+            async with SqliteAccounts(
+                bot._blueprint.place.folder, now=lambda: datetime(1999, 1, 1, tzinfo=UTC)
+            ) as accounts:
                 await accounts.put(replace(ACCOUNT, account_id=AccountId("new@im.bot")))
             await eventually(lambda: bot.state is SessionState.ACTIVE)
             server.says("a", "hi")
