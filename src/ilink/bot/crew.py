@@ -28,8 +28,10 @@ _LOOK: Final = 3.0
 """Seconds between two looks for accounts that were signed in, or removed, by other processes."""
 
 _PAUSE: Final = 60.0
-"""Seconds until an account that failed is tried again; one that another process held, or whose database was away, at the
-next look."""
+"""Seconds until an account that failed is tried again.
+
+One that another process held, or whose database was away, is tried at the next look.
+"""
 
 OpenRunner = Callable[[StoredAccount, AccountId | None], AbstractAsyncContextManager[Runner]]
 """Takes an account's lock, opens its journal, lets it inherit from an account before it, makes what works for it."""
