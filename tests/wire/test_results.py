@@ -131,7 +131,7 @@ def test_the_edge_cutting_a_poll_is_known() -> None:
 
 def test_only_what_may_succeed_unchanged_is_transient() -> None:
     transient = {kind.__name__ for kind in _all_errors(IlinkError) if kind.transient}
-    assert transient == {"ConnectError", "RateLimitedError", "ServerError"}
+    assert transient == {"ConnectError", "RateLimitedError", "ServerError", "StoreUnavailableError"}
 
 
 def _all_errors(kind: type[IlinkError]) -> set[type[IlinkError]]:

@@ -127,14 +127,15 @@ class LetterLane(Lane[Letter]):
     commands: list[Letter] = field(default_factory=list[Letter])
     merging: Merging | None = None
 
-    def let_go(self, letters: Iterable[Letter]) -> None:
-        """Be done with messages that were worked on out of their order."""
+    def let_go(self, letters: Iterable[Letter]) -> bool:
+        """Be done with messages that were worked on out of their order; tell whether any of them was."""
         finished = self.in_hand.intersection(letter.sequence for letter in letters)
         self.in_hand -= finished
         if finished:
             self.waiting = deque(letter for letter in self.waiting if letter.sequence not in finished)
         if self.is_reading:
             self.late |= finished
+        return bool(finished)
 
     def leave_out(self) -> bool:
         """Leave out what is worked on out of its order; tell whether anything is left."""

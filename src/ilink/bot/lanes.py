@@ -43,6 +43,9 @@ _MOST_COMMANDS: Final = 20
 _ALONE: Final = 2
 """Deaths of the process after which a message is handled alone, to find out which of a group it was."""
 
+_LOOKS: Final = 3
+"""How often a message is looked for that a command cancels and that ends by itself at that moment."""
+
 _NOTHING: Final = Handled()
 _MERGING: Final = "merge"
 _PARKED: Final = Pause("parked")
@@ -357,27 +360,27 @@ class Lanes:
 
     async def _cancel_current(self, lane: LetterLane, letter: Letter) -> bool:
         """Cancel what is being handled, or is about to be, if it came before; False when that cannot be told."""
-        if _cancel_running(lane, letter):
-            return True
-        await self.settle(lane)
-        first = await self._read_first(lane, letter)
-        if first is None:
-            return False
-        is_settled = first.sequence in lane.in_hand or first.is_parked
-        if _cancel_running(lane, letter) or is_settled:
-            return True
-        lane.in_hand.add(first.sequence)
-        if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
-            return False
-        storing = lane.storing
-        await self.settle(lane)
-        if lane.pause is not None:
-            self._scheduler.wake(lane)  # it may rest because of that message
-        if not _was_refused(storing):
-            return True
-        # It was finished meanwhile; or it failed, and waits to be handled again: then it is cancelled once more.
-        still = await self._read_first(lane, letter)
-        return still is not None and still.sequence != first.sequence
+        for _ in range(_LOOKS):
+            if _cancel_running(lane, letter):
+                return True
+            await self.settle(lane)
+            first = await self._read_first(lane, letter)
+            if first is None:
+                return False
+            is_settled = first.sequence in lane.in_hand or first.is_parked
+            if _cancel_running(lane, letter) or is_settled:
+                return True
+            lane.in_hand.add(first.sequence)
+            if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
+                return False
+            storing = lane.storing
+            await self.settle(lane)
+            if not _was_refused(storing):
+                if lane.pause is not None:
+                    self._scheduler.wake(lane)  # it may rest because of that message
+                return True
+            # It was finished meanwhile; or it failed, and waits to be handled again: then it is cancelled once more.
+        return False
 
     async def _read_first(self, lane: LetterLane, letter: Letter) -> Letter | None:
         """Return the first message of a lane that waits; the given one if there is none, None if that is unknown."""
@@ -465,8 +468,7 @@ class Lanes:
     def _finished(self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, done: Future[Completed]) -> None:
         """Take the journal's answer to the end of messages."""
         lane.unstored -= 1
-        if lane.in_hand:
-            lane.let_go(letters)
+        was_in_hand = bool(lane.in_hand) and lane.let_go(letters)
         if done.cancelled():
             return
         sequence = letters[-1].sequence
@@ -479,6 +481,9 @@ class Lanes:
         completed = done.result()
         if not completed.is_accepted:
             _log.info("message %d was completed by another run", sequence)
+            if was_in_hand:  # or it failed just then and waits to be handled again: only the journal knows
+                lane.starts_over = True
+                lane.late.difference_update(letter.sequence for letter in letters)
         elif handled.due_ms is not None:
             self._on_due(handled.due_ms)
         self._send(completed.outgoing)
