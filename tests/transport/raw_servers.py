@@ -22,7 +22,7 @@ class RawServer:
         self._handler = handler
         self.connections = 0
         self.heads: list[bytes] = []
-        self.handling: set[asyncio.Task[None]] = set()
+        self.handling: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -34,9 +34,7 @@ class RawServer:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._handle(reader, writer))
-        self.handling.add(task)
-        task.add_done_callback(self.handling.discard)
+        self.handling[asyncio.create_task(self._handle(reader, writer))] = writer
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -47,10 +45,13 @@ class RawServer:
             writer.close()
 
     async def stop(self) -> None:
-        """End the handlers that still wait, so that no test leaves any behind."""
+        """End the handlers that still wait, and all connections, so that no test leaves any behind."""
         for task in self.handling:
             task.cancel()
         await asyncio.gather(*self.handling, return_exceptions=True)
+        for writer in self.handling.values():
+            writer.transport.abort()
+        await asyncio.sleep(0)  # a socket is closed one turn of the loop later
 
 
 @asynccontextmanager
