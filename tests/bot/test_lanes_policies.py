@@ -394,6 +394,7 @@ class TestOvertaking:
         house.gate("peek 0")
         await house.say("one")
         await house.say(*(f"peek {number}" for number in range(40)))
+        await house.until(lambda: len(house.begun) == 2)
         await house.rest()
         assert len(house.begun) == 2
         house.gate("peek 0").set()
