@@ -447,12 +447,8 @@ class TestOvertaking:
         letters = await house.say("work", "more")
         await is_failing.wait()
         letters += await house.say("stop")
-        await house.until(lambda: house.clock.sleepers > 0)
-        for _ in range(3):
-            house.clock.advance(5.0)
-            await house.rest()
         await house.until(lambda: sorted(house.said) == ["re more", "re stop"])
-        assert house.begun.count("work") == 1
+        assert house.begun.count("work") == 1  # though no time has passed
         await house.rest()
         assert await house.states(letters) == [IGNORED, DONE, DONE]
 

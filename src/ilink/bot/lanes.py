@@ -376,8 +376,9 @@ class Lanes:
             storing = lane.storing
             await self.settle(lane)
             if not _was_refused(storing):
+                lane.wakes += 1  # it may rest because of that message, or be just about to
                 if lane.pause is not None:
-                    self._scheduler.wake(lane)  # it may rest because of that message
+                    self._scheduler.wake(lane)
                 return True
             # It was finished meanwhile; or it failed, and waits to be handled again: then it is cancelled once more.
         return False
