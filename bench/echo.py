@@ -26,7 +26,7 @@ __all__ = ["Contestant", "EchoFigures", "contestants", "measure_on_gateway", "me
 
 _DRIVERS: Final = Path(__file__).parent / "drivers"
 _WARM_UP: Final = 200
-_SINGLE: Final = 200
+_SINGLE: Final = 100
 _WINDOW_SECONDS: Final = 1.5
 _CALL_SECONDS: Final = 60.0
 _PEOPLE: Final = 20

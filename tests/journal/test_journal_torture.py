@@ -36,7 +36,7 @@ BROKEN = {
     "no fence": ("is_owner := v_epoch = p_epoch AND p_epoch > 0;", "is_owner := true;"),
     "fence on the append": (
         _BEGIN,
-        f"    IF v_epoch <> p_epoch THEN has_moved := false; newest := p_after; RETURN; END IF;\n{_BEGIN}",
+        f"{_BEGIN}    IF v_epoch <> p_epoch THEN has_moved := false; newest := p_after; RETURN; END IF;\n",
     ),
 }
 """What the variants change in the SQL of the journal."""
