@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from ilink.flows.window import Window, accepted, limited, refused
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, Secret, UserId
 
 __all__ = [
@@ -337,11 +338,12 @@ class Journal(Protocol):
         """Whose journal it is."""
         ...
 
-    async def adopt(self) -> Adopted:
-        """Take the journal over from whoever had it; they can complete nothing any more.
+    async def adopt(self, role: Role = Role.ALL, /) -> Adopted:
+        """Take the journal over from whoever had it for a role; they can complete nothing there any more.
 
         If the last process died, the first waiting update of every conversation counts as interrupted: it may be what
-        killed it. The first waiting message of every conversation is doubtful: it may have been on its way.
+        killed it. The first waiting message of every conversation is doubtful: it may have been on its way. The first
+        is for handlers only, the second for senders. A store for one process knows one role, that of everything.
         """
         ...
 
@@ -350,7 +352,7 @@ class Journal(Protocol):
         ...
 
     async def is_ours(self) -> bool:
-        """Tell whether nobody has taken the journal over since `adopt`."""
+        """Tell whether nobody has taken the journal over for our role since `adopt`."""
         ...
 
     async def note_clock_gap(self, gap_ms: int) -> None:
@@ -376,6 +378,17 @@ class Journal(Protocol):
         A person who signs in again gets a new account (observed: openilink-hub#90); what the old one had not finished
         is finished by the new one. Windows and context tokens belong to the old one and are not taken over.
         """
+        ...
+
+    async def find_arrived(self, after: int) -> tuple[list[tuple[str, UserId]], int]:
+        """Return in which conversations who wrote what was stored behind a place, and the newest place.
+
+        So processes that do not poll find what others have stored; none is missed, as for `find_enqueued`.
+        """
+        ...
+
+    async def read_arrived(self, after: int, *, limit: int = 200) -> list[Letter]:
+        """Return a page of what was stored behind a place and waits, of all conversations, in order."""
         ...
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:

@@ -46,6 +46,7 @@ from ilink.storage.journal_postgres_rows import (
 )
 from ilink.storage.journal_rows import LETTER, OUTGOING, WINDOW
 from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
 
 __all__ = ["PostgresJournal"]
@@ -84,6 +85,12 @@ _FIND_ENQUEUED: Final = (
     " (SELECT array_agg(DISTINCT conversation) FROM outbox"
     " WHERE account_id = $1 AND out_seq > $2 AND state = 0) AS names"
 )
+_FIND_ARRIVED: Final = (
+    "SELECT (SELECT coalesce(max(seq), 0) FROM inbox WHERE account_id = $1) AS newest,"
+    " (SELECT calls FROM journals WHERE account_id = $1) AS calls,"
+    " (SELECT array_agg(DISTINCT ARRAY[conversation, user_id]) FROM inbox WHERE account_id = $1 AND seq > $2) AS found"
+)
+_OWNER: Final = {Role.ALL: "poller", Role.POLLER: "poller", Role.HANDLER: "handler", Role.SENDER: "sender"}
 _COUNT: Final = (
     "SELECT (SELECT count(*) FROM inbox WHERE account_id = $1 AND state = 0) AS waiting,"
     " (SELECT count(*) FROM inbox WHERE account_id = $1 AND (state = 2 OR is_parked) AND state = 2) AS dead,"
@@ -108,6 +115,7 @@ class PostgresJournal:
         self._account = account
         self._key = escaped(account)
         self._new_id = new_id
+        self._role = Role.ALL
         self._epoch = 0
         self._newest = 0
         self._calls: int | None = None
@@ -130,11 +138,14 @@ class PostgresJournal:
         finally:
             await self._exits.aclose()
 
-    async def adopt(self) -> Adopted:
+    async def adopt(self, role: Role = Role.ALL, /) -> Adopted:
         """Take the journal over; see `Journal`."""
+        self._role = role
         adopter = self._new_id()
         row = await self._surely(
-            lambda _: self._database.write_row("SELECT * FROM adopt_journal($1, $2)", self._key, adopter)
+            lambda _: self._database.write_row(
+                "SELECT * FROM adopt_journal($1, $2, $3)", self._key, adopter, role.value
+            )
         )
         assert row is not None
         self._epoch, self._newest = row["epoch"], row["newest"]
@@ -143,18 +154,26 @@ class PostgresJournal:
     async def release(self) -> None:
         """Give the journal back in order."""
         await self._database.execute(
-            "UPDATE journals SET is_open = false WHERE account_id = $1 AND epoch = $2", self._key, self._epoch
+            "UPDATE journals SET is_open = is_open AND handler <> $2, is_sending = is_sending AND sender <> $2"
+            " WHERE account_id = $1 AND $2 IN (handler, sender)",
+            self._key,
+            self._epoch,
         )
 
     async def is_ours(self) -> bool:
         """Tell whether nobody has taken the journal over; see `Journal`."""
-        row = await self._database.read_row("SELECT epoch FROM journals WHERE account_id = $1", self._key)
-        return row is not None and row["epoch"] == self._epoch
+        column = _OWNER[self._role]
+        row = await self._database.read_row(f"SELECT {column} FROM journals WHERE account_id = $1", self._key)  # noqa: S608  # a name of this module
+        return row is not None and row[0] == self._epoch
 
     async def note_clock_gap(self, gap_ms: int) -> None:
         """Write down how far the machine's clock is ahead of the times that are passed in; see `Journal`."""
         await self._database.execute(
-            "UPDATE journals SET clock_gap_ms = $3 WHERE account_id = $1 AND epoch = $2", self._key, self._epoch, gap_ms
+            "UPDATE journals SET clock_gap_ms = CASE WHEN handler = $2 THEN $3 ELSE clock_gap_ms END"
+            " WHERE account_id = $1 AND $2 IN (poller, handler, sender)",
+            self._key,
+            self._epoch,
+            gap_ms,
         )
 
     async def ingest(
@@ -169,6 +188,8 @@ class PostgresJournal:
         row = await self._database.write_row(_INGEST, *place, *arrival_columns(arrivals))
         assert row is not None
         self._newest = row["newest"]
+        if self._role is not Role.ALL:
+            self._tell()
         return Ingested(
             sequences=tuple(row["sequences"]),
             has_moved=row["has_moved"],
@@ -181,6 +202,18 @@ class PostgresJournal:
         await self._surely(
             lambda _: self._database.execute("SELECT inherit_journal($1, $2)", self._key, escaped(previous))
         )
+
+    async def find_arrived(self, after: int) -> tuple[list[tuple[str, UserId]], int]:
+        """Return in which conversations who wrote what was stored behind a place; see `Journal`."""
+        row = await self._database.read_row(_FIND_ARRIVED, self._key, after)
+        assert row is not None
+        self._calls = row["calls"]
+        found = [(unescaped(name), UserId(unescaped(user))) for name, user in row["found"] or ()]
+        return found, row["newest"]
+
+    async def read_arrived(self, after: int, *, limit: int = 200) -> list[Letter]:
+        """Return a page of what was stored behind a place and waits, in order; see `Journal`."""
+        return await self._read_letters("state = 0 AND seq > $2 ORDER BY seq LIMIT $3", after, limit)
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with waiting updates, in the order of their names."""
@@ -305,7 +338,7 @@ class PostgresJournal:
         """Decide about a message that asked; see `Journal`."""
         reason = None if is_retry else DROPPED
         row = await self._database.write_row(_DECIDE, self._key, self._epoch, escaped(client_id), now_ms, reason)
-        if row is not None and not self._epoch:
+        if row is not None and (not self._epoch or not self._role.sends):
             self._tell()
         return None if row is None else outgoing(row)
 
@@ -387,7 +420,7 @@ class PostgresJournal:
         name, columns = self._new_id(), group_columns(group)
         row = await self._surely(lambda _: self._database.write_row(_STORE, self._key, self._epoch, name, *columns))
         assert row is not None
-        if not row["is_owner"]:
+        if self._role is not Role.ALL or not row["is_owner"]:
             self._tell()
         return _stored(group, row["taken"], row["out_sequences"])
 

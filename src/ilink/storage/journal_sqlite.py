@@ -41,6 +41,7 @@ from ilink.storage.journal_rows import (
     to_letter,
     to_windows,
 )
+from ilink.storage.roles import Role
 from ilink.storage.sqlite import Database
 from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
@@ -88,8 +89,8 @@ class SqliteJournal:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._groups.__aexit__(*exc_info)
 
-    async def adopt(self) -> Adopted:
-        """Take the journal over; see `Journal`."""
+    async def adopt(self, _role: Role = Role.ALL, /) -> Adopted:
+        """Take the journal over, for everything; see `Journal`."""
         newest = 0
 
         def work(connection: sqlite3.Connection) -> Adopted:
@@ -210,6 +211,22 @@ class SqliteJournal:
                 connection.execute(f"UPDATE OR IGNORE {table} SET account_id = ? WHERE account_id = ?", ours)
 
         await self._database.write(work)
+
+    async def find_arrived(self, after: int) -> tuple[list[tuple[str, UserId]], int]:
+        """Return in which conversations who wrote what was stored behind a place; see `Journal`."""
+
+        def work(connection: sqlite3.Connection) -> tuple[list[tuple[str, UserId]], int]:
+            rows = connection.execute(
+                "SELECT DISTINCT conversation, user_id FROM inbox WHERE account_id = ? AND seq > ?",
+                (self._account, after),
+            )
+            return [(name, UserId(user)) for name, user in rows], _newest(connection)
+
+        return await self._database.read(work)
+
+    async def read_arrived(self, after: int, *, limit: int = 200) -> list[Letter]:
+        """Return a page of what was stored behind a place and waits, in order; see `Journal`."""
+        return await self._read_letters("state = 0 AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with waiting updates, in the order of their names."""

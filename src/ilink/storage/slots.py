@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Final, NewType, Protocol
 from uuid import UUID
 
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId
 
 __all__ = [
@@ -91,12 +92,14 @@ class WorkerInfo:
         pid: Its number there.
         version: Of the program.
         weight: How much of the work it takes, compared with the others.
+        role: What it does for its accounts; a process that does two things is there twice.
     """
 
     node: str
     pid: int
     version: str
     weight: int = 100
+    role: Role = Role.ALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +168,19 @@ def fair_shares(weights: Mapping[SessionId, int], *, slots: int = SLOTS) -> dict
 
 
 class Slots(Protocol):
-    """The leases of a fleet. Every call raises StoreError when the store cannot be reached; nothing is changed then,
-    unless the answer was lost on the way, and all calls may be repeated.
-    """  # noqa: D205
+    """The leases of one role in a fleet.
+
+    Every call raises StoreError when the store cannot be reached; nothing is changed then, unless the answer was lost
+    on the way, and all calls may be repeated.
+    """
 
     async def open_session(self, session: SessionId, info: WorkerInfo, *, ttl: float) -> None:
-        """Begin a life: from now on the process is counted, until it is not heard of for `ttl` seconds."""
+        """Begin a life: from now on the process is counted, until it is not heard of for `ttl` seconds.
+
+        Raises:
+            StoreLockedError: There are processes that do everything and this one would do a part, or the other way
+                round; asked for again when those have ended, it begins.
+        """
         ...
 
     async def renew(self, session: SessionId, *, ttl: float, report: Mapping[str, object]) -> bool:

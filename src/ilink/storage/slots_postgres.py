@@ -8,14 +8,15 @@ from typing import Final
 
 import msgspec
 
+from ilink.errors import StoreLockedError
 from ilink.storage.postgres import PostgresDatabase, Row
+from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms, SessionId, Survey, Vacancy, WorkerInfo, WorkerSession
 
 __all__ = ["PostgresSlots"]
 
 _OPEN: Final = """
-INSERT INTO worker_sessions (session_id, node, pid, version, weight, expires_at)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6) ON CONFLICT (session_id) DO NOTHING"""
+SELECT open_session($1, $2, $3, $4, $5, $6, $7)"""
 
 _RENEW: Final = """
 UPDATE worker_sessions SET expires_at = clock_timestamp() + $2, report = $3::text::jsonb
@@ -41,16 +42,20 @@ SELECT count(*) FROM freed"""
 _HELD: Final = "SELECT slot_id, epoch FROM slots WHERE owner = $1"
 
 _SURVEY: Final = """
-SELECT w.session_id, w.node, w.pid, w.version, w.weight, w.state, w.report::text AS report,
+SELECT w.session_id, w.node, w.pid, w.version, w.weight, w.role, w.state, w.report::text AS report,
        extract(epoch FROM clock_timestamp() - w.started_at)::float8 AS age,
        extract(epoch FROM w.expires_at - clock_timestamp())::float8 AS expires_in,
        (SELECT count(*) FROM slots WHERE owner = w.session_id) AS held,
-       (SELECT count(*) FROM slots WHERE owner IS NULL) AS free
-FROM worker_sessions w WHERE w.state <> 'dead' ORDER BY w.started_at, w.session_id"""
+       (SELECT count(*) FROM slots WHERE role = $1 AND owner IS NULL) AS free
+FROM worker_sessions w WHERE w.role = $1 AND w.state <> 'dead' ORDER BY w.started_at, w.session_id"""
 
 _FENCE: Final = """
 WITH fenced AS (
-    UPDATE journals j SET epoch = j.epoch + 1
+    UPDATE journals j SET
+        epoch = j.epoch + 1,
+        poller = CASE WHEN has_role($3, 'poller') THEN j.epoch + 1 ELSE j.poller END,
+        handler = CASE WHEN has_role($3, 'handler') THEN j.epoch + 1 ELSE j.handler END,
+        sender = CASE WHEN has_role($3, 'sender') THEN j.epoch + 1 ELSE j.sender END
     FROM (SELECT account_id FROM journals
           WHERE slot_of(account_id) IN (SELECT slot_id FROM slots WHERE owner = $1 AND slot_id = ANY ($2))
           ORDER BY account_id FOR UPDATE) mine
@@ -64,14 +69,23 @@ class PostgresSlots:
 
     Args:
         database: Where the accounts are, open.
+        role: Of those that do what.
     """
 
-    def __init__(self, database: PostgresDatabase) -> None:
+    def __init__(self, database: PostgresDatabase, *, role: Role = Role.ALL) -> None:
         self._database = database
+        self._role = role
 
     async def open_session(self, session: SessionId, info: WorkerInfo, *, ttl: float) -> None:
         """See `Slots.open_session`."""
-        await self._database.execute(_OPEN, session, info.node, info.pid, info.version, info.weight, _seconds(ttl))
+        what = (session, info.node, info.pid, info.version, info.weight, _seconds(ttl), self._role.value)
+        row = await self._database.write_row(_OPEN, *what)
+        if row is not None and row[0] is not None:
+            message = (
+                f"the fleet works in the other way: {row[0]} is there, and this process would be {self._role.value};"
+                " end those, or start this one with the same --role"
+            )
+            raise StoreLockedError(message, holder=row[0])
 
     async def renew(self, session: SessionId, *, ttl: float, report: Mapping[str, object]) -> bool:
         """See `Slots.renew`."""
@@ -107,12 +121,12 @@ class PostgresSlots:
 
     async def survey(self) -> Survey:
         """See `Slots.survey`."""
-        rows = await self._database.read(_SURVEY)
+        rows = await self._database.read(_SURVEY, self._role.value)
         return Survey(sessions=tuple(_session(row) for row in rows), free=rows[0]["free"] if rows else 0)
 
     async def fence(self, session: SessionId, slots: Sequence[int]) -> int:
         """See `Slots.fence`."""
-        return _count(await self._database.write_row(_FENCE, session, list(slots)))
+        return _count(await self._database.write_row(_FENCE, session, list(slots), self._role.value))
 
 
 def _seconds(seconds: float) -> timedelta:
@@ -131,7 +145,7 @@ def _session(row: Row) -> WorkerSession:
     return msgspec.convert(
         {
             "session_id": row["session_id"],
-            "info": {name: row[name] for name in ("node", "pid", "version", "weight")},
+            "info": {name: row[name] for name in ("node", "pid", "version", "weight", "role")},
             "state": row["state"],
             "age": row["age"],
             "expires_in": row["expires_in"],
