@@ -1,11 +1,11 @@
-"""A bot that is killed, `crash_bot.py FOLDER BASE_URL`.
+"""A bot that is killed, `crash_bot.py FOLDER BASE_URL DATABASE_URL`.
 
 It forks one bot process for each line on standard input, and says how it ended.
 
 A line is `VARIANT,POINT,COUNT,SEED`: the bot kills itself when it comes to the named point for the COUNT-th time, or
-waits to be killed when the point is `never`. A point is one of POINTS, or an await point: where a task of the bot went
-to sleep, or woke up. With `record` the bot writes down the await points it comes through. With `stop at ` before it the
-bot stops itself there instead, as SIGSTOP does.
+waits to be killed when the point is `never`. A point is one of POINTS, or of those of its store, or an await
+point: where a task of the bot went to sleep, or woke up. With `record` the bot writes down the await points it comes
+through. With `stop at ` before it the bot stops itself there instead, as SIGSTOP does.
 
 The variants other than `sound` are broken on purpose. With `unlocked ` before it, the bot does not care for the lock of
 its account, so that two of them can have one journal; and its handlers begin only when there is a file `go`. The
@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 import time
 import traceback
@@ -30,20 +29,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from crash_stores import CrashStore, store_at
+
 import ilink.bot.bot
 import ilink.bot.lanes
 import ilink.bot.runner
 import ilink.bot.store
 import ilink.bot.turn
-import ilink.storage.locks
 import ilink.storage.sqlite
 import ilink.transport.http  # loaded before the fork, so that a bot starts in milliseconds
 from ilink import Bot, Client, LanePolicy, Message, OutcomeUnknownError, Policies, filters
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.flows.polling import Backoff
 from ilink.storage.accounts import StoredAccount
-from ilink.storage.journal import Adopted, Ingested
-from ilink.storage.journal_sqlite import SqliteJournal
 
 HASTE = Backoff(first=0.02, ceiling=0.05, floor=0.0)
 POINTS = (
@@ -57,14 +55,13 @@ POINTS = (
     "after send",
     "after settle",
     "adopted",
-    "before BEGIN IMMEDIATE",
-    "before COMMIT",
-    "after COMMIT",
 )
 FILE_POINTS = ("before upload", "before attach", "after attach", "before send", "after send", "after settle")
 
 _WATCHED = ("/ilink/bot/", "/ilink/storage/", "/ilink/client/")
 """Where the await points of ingest, handle, complete and send are."""
+_PASSAGES = ("postgres:read", "postgres:write", "postgres:execute", "journal_postgres:_surely")
+"""What everybody calls on the way to the database, and what says nothing of who does."""
 
 
 class Doom:
@@ -97,7 +94,7 @@ class Doom:
 
 def await_point(work: Any) -> str | None:
     """Where a task waits: the innermost lines of ours that lead there, so that one call has a point for each caller."""
-    lines = [line for line in _lines(work) if line is not None]
+    lines = [line for line in _lines(work) if line is not None and not line.startswith(_PASSAGES)]
     return " > ".join(lines[-3:]) or None
 
 
@@ -144,19 +141,6 @@ def watched_loop(doom: Doom) -> Callable[[], asyncio.AbstractEventLoop]:
     return open_loop
 
 
-def doomed_connection(doom: Doom) -> type[sqlite3.Connection]:
-    """A connection that dies around its transactions, in the thread that writes."""
-
-    class DoomedConnection(sqlite3.Connection):
-        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-            doom.at(f"before {sql}")
-            cursor = super().execute(sql, *parameters)
-            doom.at(f"after {sql}")
-            return cursor
-
-    return DoomedConnection
-
-
 def doomed_client(doom: Doom, random: Random) -> type[Client]:
     class DoomedClient(Client):
         async def get_updates(self, *arguments: Any, **options: Any) -> Any:
@@ -174,76 +158,6 @@ def doomed_client(doom: Doom, random: Random) -> type[Client]:
             return receipt
 
     return DoomedClient
-
-
-def doomed_journal(doom: Doom, variant: str) -> type[SqliteJournal]:
-    class DoomedJournal(SqliteJournal):
-        async def adopt(self) -> Adopted:
-            adopted = await super().adopt()
-            await self._database.write(lambda connection: audit(connection, "adopted", adopted.epoch, [0]))
-            doom.at("adopted")
-            return adopted
-
-        def _finish(self, connection: sqlite3.Connection, completions: Any) -> list[bool]:
-            taken = super()._finish(connection, completions)
-            runs = [run for one, is_taken in zip(completions, taken, strict=True) if is_taken for run in one.runs]
-            audit(connection, "finished", self._epoch, [sequence for sequence, _ in runs])
-            return taken
-
-        def _is_owner(self, connection: sqlite3.Connection) -> bool:
-            return variant == "no_fence" or super()._is_owner(connection)
-
-        def _find_waiting(self, connection: sqlite3.Connection, runs: Any) -> set[tuple[int, int]]:
-            if variant != "no_fence":
-                return super()._find_waiting(connection, runs)
-            own = self._epoch
-            (self._epoch,) = connection.execute("SELECT epoch FROM journals").fetchone()
-            try:
-                return super()._find_waiting(connection, runs)
-            finally:
-                self._epoch = own
-
-        async def ingest(self, arrivals: Any, **options: Any) -> Ingested:
-            doom.at("before ingest")
-            if variant == "cursor_first":
-                await super().ingest([], **options)
-                doom.at("after ingest")
-            if variant == "no_dedupe":
-                arrivals = [_renamed(arrival) for arrival in arrivals]
-            ingested = await super().ingest(arrivals, **options)
-            doom.at("after ingest")
-            return ingested
-
-        def complete(self, *arguments: Any, **options: Any) -> Any:
-            doom.at("before complete")
-            answer = super().complete(*arguments, **options)
-            answer.add_done_callback(lambda _: doom.at("after complete"))
-            return answer
-
-        async def attach(self, *arguments: Any, **options: Any) -> None:
-            doom.at("before attach")
-            await super().attach(*arguments, **options)
-            doom.at("after attach")
-
-        def settle(self, *arguments: Any, **options: Any) -> Any:
-            answer = super().settle(*arguments, **options)
-            answer.add_done_callback(lambda _: doom.at("after settle"))
-            return answer
-
-    return DoomedJournal
-
-
-def audit(connection: sqlite3.Connection, what: str, epoch: int, sequences: list[int]) -> None:
-    """Write down, in the same transaction, what a process did that had the journal as the EPOCH-th."""
-    connection.executemany(
-        "INSERT INTO audit (what, epoch, seq) VALUES (?, ?, ?)", [(what, epoch, sequence) for sequence in sequences]
-    )
-
-
-def _renamed(arrival: Any) -> Any:
-    from msgspec.structs import replace
-
-    return replace(arrival, identity=os.urandom(8).hex())
 
 
 def answer_by_policies(bot: Bot, doom: Doom, random: Random) -> None:
@@ -294,32 +208,29 @@ def answer_with_files(bot: Bot, doom: Doom) -> None:
         await message.reply_media(data, caption=f"before {message.text}", name=f"re {message.text}")
 
 
-def say(folder: Path, user: str, text: str, *, doom: Doom) -> None:
+def say(store: CrashStore, user: str, text: str, *, doom: Doom) -> None:
     """Store a message in the outbox of the bot that runs, and die on the way or not."""
-    true_connect = sqlite3.connect
-    sqlite3.connect = lambda *a, **k: true_connect(*a, **k, factory=doomed_connection(doom))  # type: ignore[assignment]
-    asyncio.run(Bot(data=folder, environ={}).send(user, text, wait=0.0))
+    store.doom(doom.at, variant="sound", around_transactions=True)
+    asyncio.run(Bot(data=store.url or store.folder, environ=store.place.environ).send(user, text, wait=0.0))
 
 
-def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, seed: int) -> None:
+def run(store: CrashStore, base_url: str, *, variant: str, point: str, count: int, seed: int) -> None:
     random = Random(seed)
     doom = Doom(point, count)
+    folder = store.folder
     if variant.startswith("say "):
-        say(folder, *variant.split(" ")[1:], doom=doom)
+        say(store, *variant.split(" ")[1:], doom=doom)
         return
     # Short work is committed in the event loop or in a thread, whichever disk this is; who waits is seen in a thread.
     ilink.storage.sqlite._QUICK = 0.0 if doom.watches_tasks or seed % 2 else 60.0
     client = doomed_client(doom, random)
     is_unlocked = variant.startswith("unlocked ")
     variant = variant.removeprefix("unlocked ")
-    ilink.bot.store.SqliteJournal = doomed_journal(doom, variant)  # type: ignore[misc]
-    if "COMMIT" in point or "BEGIN" in point:
-        true_connect = sqlite3.connect
-        sqlite3.connect = lambda *a, **k: true_connect(*a, **k, factory=doomed_connection(doom))  # type: ignore[assignment]
+    store.doom(doom.at, variant=variant, around_transactions=point in store.points)
     if doom.watches_tasks:
         ilink.bot.bot.loop_factory = lambda: watched_loop(doom)
     if is_unlocked:
-        ilink.storage.locks._try_lock = lambda _file: True
+        store.unlock()
         ilink.bot.runner._SWEEP = 1.0  # what the other one still heard is found soon
 
     def open_client(stored: StoredAccount) -> AbstractAsyncContextManager[Any]:
@@ -336,7 +247,8 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
 
     bot = Bot(
         allow="anyone",
-        data=folder,
+        data=store.url or folder,
+        environ=store.place.environ,
         base_url=base_url,
         open_client=open_client,
         random=random,
@@ -371,13 +283,14 @@ def run(folder: Path, base_url: str, *, variant: str, point: str, count: int, se
 
 
 def main() -> None:
-    folder, base_url = Path(sys.argv[1]), sys.argv[2]
+    folder, base_url, url = sys.argv[1:]
+    store = store_at(Path(folder), url)
     for line in sys.stdin:
         variant, point, count, seed = line.rsplit(",", 3)
         child = os.fork()
         if child == 0:
             try:
-                run(folder, base_url, variant=variant, point=point, count=int(count), seed=int(seed))
+                run(store, base_url, variant=variant, point=point, count=int(count), seed=int(seed))
             except BaseException:
                 traceback.print_exc()
                 raise

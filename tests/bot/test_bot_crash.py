@@ -11,20 +11,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 from crash_bot import POINTS
+from crash_stores import CrashStore, accounts_in, store_at
 from test_on_the_gateway import login_of
 
-from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
@@ -38,8 +38,19 @@ PATIENCE = 300 if IS_LONG else 60
 KNOBS = {"poll.duplicate_rate": 0.2, "poll.hold_ms": 2000, "poll.error_delay_ms": 10}
 TIMED = "never"
 
+OpenStore = Callable[[Path], CrashStore]
+"""Gives a store that nobody has used, with its files in a folder."""
+
 Plan = list[tuple[str, int]]
 """Where each bot is killed, and when it comes there for which time."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def open_store(request: pytest.FixtureRequest) -> OpenStore:
+    if request.param == "sqlite":
+        return lambda folder: store_at(folder, "")
+    make_url = request.getfixturevalue("make_postgres_url")
+    return lambda folder: store_at(folder, make_url())
 
 
 class Talk:
@@ -161,10 +172,10 @@ class Victim:
 
 
 @asynccontextmanager
-async def victim(folder: Path, base_url: str, log: Path) -> AsyncIterator[Victim]:
+async def victim(store: CrashStore, base_url: str, log: Path) -> AsyncIterator[Victim]:
     with log.open("w") as errors:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(Path(__file__).with_name("crash_bot.py")), str(folder), base_url,
+            sys.executable, str(Path(__file__).with_name("crash_bot.py")), str(store.folder), base_url, store.url,
             stdin=PIPE, stdout=PIPE, stderr=errors,
         )  # fmt: skip
         started = Victim(process)
@@ -179,52 +190,45 @@ async def victim(folder: Path, base_url: str, log: Path) -> AsyncIterator[Victim
 
 
 @asynccontextmanager
-async def talking(folder: Path, *, seed: int, allowance: int = 6) -> AsyncIterator[Talk]:
-    """A gateway on a bad day, people who talk, and a folder with a bot's account and an audit of its journal.
+async def talking(store: CrashStore, *, seed: int, allowance: int = 6, variant: str = "sound") -> AsyncIterator[Talk]:
+    """A gateway on a bad day, people who talk, and a store with a bot's account and an audit of its journal.
 
     The allowance is small, so that -2 comes often; at random it would only teach a bot to wait for minutes.
     """
     async with LocalGateway(knobs={**KNOBS, "quota.per_inbound": allowance}, seed=seed) as gateway:
         people = [await gateway.person(f"p{number}") for number in range(PEOPLE)]
-        async with SqliteAccounts(folder) as accounts:
+        store.folder.mkdir(exist_ok=True)
+        async with accounts_in(store) as accounts:
             await login_of(gateway, people[0], asyncio.Event())(accounts)
-        keep_audit(folder)
+        await store.keep_audit(variant)
         trouble(gateway)
         yield Talk(gateway, people, Random(seed))
 
 
-def keep_audit(folder: Path) -> None:
-    """Let the database itself write down whenever an update becomes finished."""
-    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
-        connection.executescript(
-            "CREATE TABLE audit (n INTEGER PRIMARY KEY, what TEXT, epoch INTEGER, seq INTEGER);"
-            " CREATE TRIGGER audit_done AFTER UPDATE OF state ON inbox WHEN NEW.state = 1"
-            " BEGIN INSERT INTO audit (what, seq) VALUES ('done', NEW.seq); END;"
-        )
-
-
-async def find_await_points(tmp_path: Path) -> list[str]:
+async def find_await_points(tmp_path: Path, open_store: OpenStore) -> list[str]:
     """Let a bot run undisturbed, and return where its tasks wait between the arrival of a message and its answer."""
-    folder = tmp_path / "record"
-    async with talking(folder, seed=SEED) as talk, victim(folder, talk.gateway.api_url, tmp_path / "log") as process:
+    store = open_store(tmp_path / "record")
+    async with talking(store, seed=SEED) as talk, victim(store, talk.gateway.api_url, tmp_path / "log") as process:
         pid = await process.start("sound", "record", 1, SEED)
         for _ in range(5):
             await talk.go_on(10)
             await asyncio.sleep(0.2)
         os.kill(pid, signal.SIGTERM)
         assert await process.end() == 0, (tmp_path / "log").read_text()[-3000:]
-    return (folder / "points").read_text().splitlines()
+    return (store.folder / "points").read_text().splitlines()
 
 
-async def play(tmp_path: Path, variant: str, plan: Plan, *, seed: int, seconds: float) -> tuple[list[str], int]:
+async def play(
+    tmp_path: Path, store: CrashStore, variant: str, plan: Plan, *, seed: int, seconds: float
+) -> tuple[list[str], int]:
     """Kill a bot again and again while people talk to it; return the complaints and how the last bot ended."""
-    folder = tmp_path / "data"
-    async with talking(folder, seed=seed) as talk:
-        async with victim(folder, talk.gateway.api_url, tmp_path / "log") as process:
+    async with talking(store, seed=seed, variant=variant) as talk:
+        async with victim(store, talk.gateway.api_url, tmp_path / "log") as process:
             for number, (point, count) in enumerate(plan):
                 pid = await process.start(variant, point, count, seed * 1000 + number)
                 going_on = asyncio.create_task(talk.go_on(talk.random.randrange(4, 12)))
-                code = await process.end_within(talk.random.uniform(0.02, 0.3) if point == TIMED else 1.0, pid)
+                lasts = (talk.random.uniform(0.02, 0.3) if point == TIMED else 1.0) * store.pace
+                code = await process.end_within(lasts, pid)
                 assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
                 await going_on
             pid = await process.start(variant, TIMED, 1, seed)
@@ -232,17 +236,21 @@ async def play(tmp_path: Path, variant: str, plan: Plan, *, seed: int, seconds: 
             complaints = await talk.complaints()
             os.kill(pid, signal.SIGTERM)
             code = await process.end()
-        return complaints + journal_complaints(folder, variant), code
+        return complaints + await journal_complaints(store, variant), code
 
 
-async def play_takeover(tmp_path: Path, variant: str, *, seed: int, seconds: float) -> tuple[list[str], int, int]:
+async def play_takeover(
+    tmp_path: Path, store: CrashStore, variant: str, *, seed: int, seconds: float
+) -> tuple[list[str], int, int]:
     """Stop a bot, let another one take its journal over, and let the first go on; return how both ended, too."""
-    folder = tmp_path / "data"
+    folder = store.folder
     log = tmp_path / "log"
     async with (
-        talking(folder, seed=seed, allowance=1000) as talk,  # what the one sends the other does not count
-        victim(folder, talk.gateway.api_url, log) as first,
-        victim(folder, talk.gateway.api_url, tmp_path / "log of the other") as second,
+        talking(
+            store, seed=seed, allowance=1000, variant=variant
+        ) as talk,  # what the one sends the other does not count
+        victim(store, talk.gateway.api_url, log) as first,
+        victim(store, talk.gateway.api_url, tmp_path / "log of the other") as second,
     ):
         (folder / "go").touch()
         old = await first.start(f"unlocked {variant}", "stop at handling", 5, seed)
@@ -250,7 +258,7 @@ async def play_takeover(tmp_path: Path, variant: str, *, seed: int, seconds: flo
         await stopped(old)
         (folder / "go").unlink()
         new = await second.start(f"unlocked {variant}", TIMED, 1, seed + 1)
-        await adopted(folder, 2)
+        await adopted(store, 2)
         os.kill(old, signal.SIGCONT)
         await talk.go_on(30)
         old_code = await first.end_within(2.0, old)
@@ -259,7 +267,7 @@ async def play_takeover(tmp_path: Path, variant: str, *, seed: int, seconds: flo
         complaints = await talk.complaints()
         os.kill(new, signal.SIGTERM)
         new_code = await second.end()
-    return complaints + journal_complaints(folder, variant), old_code, new_code
+    return complaints + await journal_complaints(store, variant), old_code, new_code
 
 
 async def stopped(pid: int) -> None:
@@ -269,70 +277,70 @@ async def stopped(pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
-async def adopted(folder: Path, times: int) -> None:
+async def adopted(store: CrashStore, times: int) -> None:
     """Wait until a journal was taken over so many times."""
     async with asyncio.timeout(20):
-        while count_audit(folder, "adopted") < times:  # noqa: ASYNC110
+        while (await store.rows("SELECT count(*) FROM audit WHERE what = 'adopted'"))[0][0] < times:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-def count_audit(folder: Path, what: str) -> int:
-    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
-        return int(connection.execute("SELECT count(*) FROM audit WHERE what = ?", (what,)).fetchone()[0])
-
-
-def journal_complaints(folder: Path, variant: str) -> list[str]:
+async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
     """What the journal itself shows: an update completed twice, or by a process that was taken over from."""
-    with closing(sqlite3.connect(folder / "ilink.db")) as connection:
-        twice = connection.execute(
-            "SELECT seq, count(*) FROM audit WHERE what = 'done' GROUP BY seq HAVING count(*) > 1"
-        ).fetchall()
-        late = connection.execute(
-            "SELECT seq, epoch FROM audit WHERE what = 'finished' AND epoch <"
-            " (SELECT max(epoch) FROM audit AS adoption WHERE adoption.what = 'adopted' AND adoption.n < audit.n)"
-        ).fetchall()
-        doubles = connection.execute(
-            "SELECT json_extract(item, '$.text_item.text'), count(*) FROM outbox GROUP BY 1 HAVING count(*) > 1"
-        ).fetchall()
-        waiting = connection.execute("SELECT count(*) FROM inbox WHERE state = 0").fetchone()[0]
+    twice = await store.rows("SELECT seq, count(*) FROM audit WHERE what = 'done' GROUP BY seq HAVING count(*) > 1")
+    late = await store.rows(
+        "SELECT seq, epoch FROM audit WHERE what = 'finished' AND epoch <"
+        " (SELECT max(epoch) FROM audit AS adoption WHERE adoption.what = 'adopted' AND adoption.n < audit.n)"
+    )
+    items = await store.rows("SELECT item FROM outbox")
+    texts = Counter(msgspec.json.decode(item)["text_item"]["text"] for (item,) in items)
+    ((waiting,),) = await store.rows("SELECT count(*) FROM inbox WHERE state = 0")
     return [
-        *(f"journaled {count} times: {text}" for text, count in doubles),
+        *(f"journaled {count} times: {text}" for text, count in texts.items() if count > 1),
         *(f"completed {count} times: update {sequence}" for sequence, count in twice),
         *(f"completed by a process that was taken over from: update {sequence}" for sequence, _ in late),
         *([f"{waiting} updates still wait"] if waiting and variant == "sound" else []),
     ]
 
 
-async def test_a_bot_that_is_killed_again_and_again_answers_everything_once_in_order(tmp_path: Path) -> None:
-    plan = plan_of(Random(SEED), KILLS, POINTS)
-    complaints, code = await play(tmp_path, "sound", plan, seed=SEED, seconds=PATIENCE)
+async def test_a_bot_that_is_killed_again_and_again_answers_everything_once_in_order(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    store = open_store(tmp_path / "data")
+    plan = plan_of(Random(SEED), KILLS, (*POINTS, *store.points))
+    complaints, code = await play(tmp_path, store, "sound", plan, seed=SEED, seconds=PATIENCE)
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
     assert code == 0
 
 
-async def test_a_bot_that_is_killed_where_its_tasks_wait_answers_everything_once_in_order(tmp_path: Path) -> None:
+async def test_a_bot_that_is_killed_where_its_tasks_wait_answers_everything_once_in_order(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
     """Every await point with `ILINK_LONG_TESTS`, a handful of them otherwise."""
-    points = await find_await_points(tmp_path)
-    for part in ("intake:take", "journal_sqlite:", "sqlite:write", "senders:", "handling:", "lanes:", "poller:"):
+    points = await find_await_points(tmp_path, open_store)
+    store = open_store(tmp_path / "data")
+    for part in ("intake:take", *store.await_points, "senders:", "handling:", "lanes:", "poller:"):
         assert any(part in point for point in points), (part, points)
     random = Random(SEED)
     chosen = points if IS_LONG else random.sample(points, min(20, len(points)))
-    complaints, code = await play(
-        tmp_path, "sound", [(point, random.randrange(1, 4)) for point in chosen], seed=SEED, seconds=PATIENCE
-    )
+    plan = [(point, random.randrange(1, 4)) for point in chosen]
+    complaints, code = await play(tmp_path, store, "sound", plan, seed=SEED, seconds=PATIENCE)
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
     assert code == 0
 
 
-async def test_a_bot_that_was_stopped_and_taken_over_from_completes_nothing_and_ends(tmp_path: Path) -> None:
-    complaints, old_code, new_code = await play_takeover(tmp_path, "sound", seed=SEED, seconds=PATIENCE)
+async def test_a_bot_that_was_stopped_and_taken_over_from_completes_nothing_and_ends(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    store = open_store(tmp_path / "data")
+    complaints, old_code, new_code = await play_takeover(tmp_path, store, "sound", seed=SEED, seconds=PATIENCE)
     assert complaints == []
     assert (old_code, new_code) == (1, 0)
     assert "took the journal of this account over" in (tmp_path / "log").read_text()
 
 
-async def test_the_check_finds_a_bot_without_a_fence(tmp_path: Path) -> None:
-    complaints, _, _ = await play_takeover(tmp_path, "no_fence", seed=SEED, seconds=3)
+async def test_the_check_finds_a_bot_without_a_fence(tmp_path: Path, open_store: OpenStore) -> None:
+    store = open_store(tmp_path / "data")
+    complaints, _, _ = await play_takeover(tmp_path, store, "no_fence", seed=SEED, seconds=3)
     assert any("taken over from" in complaint for complaint in complaints)
 
 
@@ -340,12 +348,15 @@ async def test_the_check_finds_a_bot_without_a_fence(tmp_path: Path) -> None:
     ("variant", "weak_point"),
     [("cursor_first", "after ingest"), ("no_dedupe", "after ingest"), ("fresh_ids", "after send")],
 )
-async def test_the_check_finds_what_is_broken_on_purpose(tmp_path: Path, variant: str, weak_point: str) -> None:
+async def test_the_check_finds_what_is_broken_on_purpose(
+    tmp_path: Path, open_store: OpenStore, variant: str, weak_point: str
+) -> None:
     for attempt in range(4):
         folder = tmp_path / str(attempt)
         folder.mkdir()
+        store = open_store(folder / "data")
         plan = plan_of(Random(SEED + attempt), 12, [weak_point])
-        complaints, _ = await play(folder, variant, plan, seed=SEED + attempt, seconds=3)
+        complaints, _ = await play(folder, store, variant, plan, seed=SEED + attempt, seconds=3)
         if complaints:
             return
     pytest.fail(f"nobody noticed that the bot is broken: {variant}")

@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from random import Random
 
 import msgspec
 import pytest
 from crash_bot import FILE_POINTS, POINTS
-from test_bot_crash import IS_LONG, PATIENCE, SEED, TIMED, Talk, plan_of, talking, victim
+from crash_stores import CrashStore
+from test_bot_crash import IS_LONG, PATIENCE, SEED, TIMED, OpenStore, Talk, open_store, plan_of, talking, victim
+
+__all__ = ["open_store"]
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800 if IS_LONG else 300)]
 
@@ -28,35 +29,29 @@ LEFT_OUT = ("took its place", "it came while message", "cancelled it")
 TWIN = "it says the same as"
 
 
-class Journal:
-    """What the journal of a bot knows, read from beside."""
+Stored = dict[str, list[tuple[int, str]]]
+"""The texts that are stored, in order, with the state and the error of each time."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "ilink.db"
 
-    def rows(self, sql: str) -> list[tuple]:
-        with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute(sql).fetchall()
+async def stored_in(store: CrashStore) -> Stored:
+    found: Stored = {}
+    for raw, state, error in await store.rows("SELECT raw, state, error FROM inbox ORDER BY seq"):
+        text = msgspec.json.decode(raw)["item_list"][0]["text_item"]["text"]
+        found.setdefault(text, []).append((state, error or ""))
+    return found
 
-    def stored(self) -> dict[str, list[tuple[int, str]]]:
-        """The texts that are stored, in order, with the state and the error of each time."""
-        found: dict[str, list[tuple[int, str]]] = {}
-        for raw, state, error in self.rows("SELECT raw, state, error FROM inbox ORDER BY seq"):
-            text = msgspec.json.decode(raw)["item_list"][0]["text_item"]["text"]
-            found.setdefault(text, []).append((state, error or ""))
-        return found
 
-    def is_at_rest(self) -> bool:
-        (left,) = self.rows(
-            "SELECT (SELECT count(*) FROM inbox WHERE state = 0)"
-            " + (SELECT count(*) FROM outbox WHERE state IN (0, 6, 7))"
-        )
-        return left == (0,)
+async def is_at_rest(store: CrashStore) -> bool:
+    (left,) = await store.rows(
+        "SELECT (SELECT count(*) FROM inbox WHERE state = 0) + (SELECT count(*) FROM outbox WHERE state IN (0, 6, 7))"
+    )
+    return left == (0,)
 
-    def says(self) -> list[str]:
-        """The texts in the outbox that no message caused."""
-        rows = self.rows("SELECT item FROM outbox WHERE cause_seq IS NULL ORDER BY out_seq")
-        return [msgspec.json.decode(item)["text_item"]["text"] for (item,) in rows]
+
+async def says_of(store: CrashStore) -> list[str]:
+    """The texts in the outbox that no message caused."""
+    rows = await store.rows("SELECT item FROM outbox WHERE cause_seq IS NULL ORDER BY out_seq")
+    return [msgspec.json.decode(item)["text_item"]["text"] for (item,) in rows]
 
 
 async def shown(talk: Talk, name: str) -> list[str]:
@@ -80,6 +75,7 @@ async def write(talk: Talk, kinds: str, count: int) -> None:
 
 async def play(
     tmp_path: Path,
+    store: CrashStore,
     variant: str,
     points: Sequence[str],
     *,
@@ -90,14 +86,12 @@ async def play(
     seconds: float = PATIENCE,
 ) -> list[str]:
     """Kill a bot again and again, let the last one finish, and return the complaints."""
-    folder = tmp_path / "data"
     random = Random(SEED)
-    journal = Journal(folder)
     sent: dict[str, int] = {}
     async with (
-        talking(folder, seed=SEED, allowance=10_000) as talk,
-        victim(folder, talk.gateway.api_url, tmp_path / "log") as process,
-        victim(folder, talk.gateway.api_url, tmp_path / "log of the other") as other,
+        talking(store, seed=SEED, allowance=10_000) as talk,
+        victim(store, talk.gateway.api_url, tmp_path / "log") as process,
+        victim(store, talk.gateway.api_url, tmp_path / "log of the other") as other,
     ):
         if may_lose:
             await talk.gateway.rules.configure(knobs={"poll.consume_on_send": True})
@@ -105,8 +99,9 @@ async def play(
             pid = await process.start(variant, point, count, SEED * 1000 + number)
             going_on = asyncio.create_task(write(talk, kinds, random.randrange(4, 12)))
             if elsewhere:
-                sent[f"elsewhere-{number}"] = await say(other, talk, f"elsewhere-{number}", random)
-            code = await process.end_within(random.uniform(0.05, 0.4) if point == TIMED else 1.0, pid)
+                sent[f"elsewhere-{number}"] = await say(other, talk, f"elsewhere-{number}", random, store)
+            lasts = (random.uniform(0.05, 0.4) if point == TIMED else 1.0) * store.pace
+            code = await process.end_within(lasts, pid)
             assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
             await going_on
         pid = await process.start(variant, TIMED, 1, SEED)
@@ -114,35 +109,36 @@ async def play(
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.3)
-            if journal.is_at_rest() and (may_lose or texts <= journal.stored().keys()):
+            if await is_at_rest(store) and (may_lose or texts <= (await stored_in(store)).keys()):
                 break
         os.kill(pid, signal.SIGTERM)
         code = await process.end()
         answers = {name: await shown(talk, name) for name in talk.said}
         complaints = [] if code == 0 else [f"ended with {code}"]
-        if not journal.is_at_rest():
+        stored, says = await stored_in(store), await says_of(store)
+        if not await is_at_rest(store):
             complaints.append("something still waits")
         if not may_lose:
-            complaints += [f"never stored: {text}" for text in sorted(texts - journal.stored().keys())]
+            complaints += [f"never stored: {text}" for text in sorted(texts - stored.keys())]
         for name in talk.said:
-            mine = {text: rows for text, rows in journal.stored().items() if text.split("-")[1] == name}
+            mine = {text: rows for text, rows in stored.items() if text.split("-")[1] == name}
             mine_said = [text for text in answers[name] if not text.startswith("elsewhere")]
             complaints += about(mine, mine_said, may_lose=may_lose)
         said = Counter(text for texts in answers.values() for text in texts if text.startswith("elsewhere"))
-        complaints += [f"said {said[text]} times: {text}" for text in journal.says() if said[text] != 1]
-        complaints += [f"said, and never stored: {text}" for text in said if text not in journal.says()]
+        complaints += [f"said {said[text]} times: {text}" for text in says if said[text] != 1]
+        complaints += [f"said, and never stored: {text}" for text in said if text not in says]
         complaints += [f"lost: {text}" for text, code in sent.items() if code == 0 and said[text] != 1]
     return complaints
 
 
-async def say(other, talk: Talk, text: str, random: Random) -> int:
+async def say(other, talk: Talk, text: str, random: Random, store: CrashStore) -> int:
     """Let another process store a message, and die at its commit, before it, after it, or not at all."""
-    point = random.choice(["before COMMIT", "after COMMIT", TIMED])
+    point = random.choice([*store.points[-2:], TIMED])
     pid = await other.start(f"say {talk.people[0].user_id} {text}", point, random.randrange(1, 3), 0)
     return await other.end_within(10.0, pid)
 
 
-def about(stored: dict[str, list[tuple[int, str]]], answers: list[str], *, may_lose: bool) -> list[str]:
+def about(stored: Stored, answers: list[str], *, may_lose: bool) -> list[str]:
     """Return what is wrong about one person: texts as they were stored, and what was answered."""
     found: list[str] = []
     named = [part for answer in answers for part in answer.removeprefix("re ").removeprefix("before ").split("+")]
@@ -167,28 +163,41 @@ def about(stored: dict[str, list[tuple[int, str]]], answers: list[str], *, may_l
 
 
 async def test_messages_that_overtake_restart_drop_and_merge_keep_their_promises_when_a_bot_is_killed(
-    tmp_path: Path,
+    tmp_path: Path, open_store: OpenStore
 ) -> None:
-    complaints = await play(tmp_path, "policies", POINTS, kinds="qrdms")
+    store = open_store(tmp_path / "data")
+    complaints = await play(tmp_path, store, "policies", (*POINTS, *store.points), kinds="qrdms")
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
 
 
-async def test_the_check_finds_messages_that_were_left_out_and_count_as_handled(tmp_path: Path) -> None:
-    complaints = await play(tmp_path, "unsaid", POINTS, kinds="rs", kills=6, seconds=10)
+async def test_the_check_finds_messages_that_were_left_out_and_count_as_handled(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    store = open_store(tmp_path / "data")
+    complaints = await play(tmp_path, store, "unsaid", POINTS, kinds="rs", kills=6, seconds=10)
     assert any("answered 0 times, not 1" in complaint for complaint in complaints)
 
 
-async def test_files_arrive_once_when_a_bot_is_killed_around_upload_and_attachment(tmp_path: Path) -> None:
-    complaints = await play(tmp_path, "files", FILE_POINTS, kinds="f", kills=KILLS // 2)
+async def test_files_arrive_once_when_a_bot_is_killed_around_upload_and_attachment(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
+    store = open_store(tmp_path / "data")
+    complaints = await play(tmp_path, store, "files", FILE_POINTS, kinds="f", kills=KILLS // 2)
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
 
 
-async def test_what_another_process_stored_is_said_once_whoever_dies(tmp_path: Path) -> None:
-    complaints = await play(tmp_path, "sound", POINTS, kinds="q", kills=KILLS // 2, elsewhere=True)
+async def test_what_another_process_stored_is_said_once_whoever_dies(tmp_path: Path, open_store: OpenStore) -> None:
+    store = open_store(tmp_path / "data")
+    complaints = await play(
+        tmp_path, store, "sound", (*POINTS, *store.points), kinds="q", kills=KILLS // 2, elsewhere=True
+    )
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
 
 
-async def test_nothing_that_was_stored_is_lost_though_the_server_hands_out_once(tmp_path: Path) -> None:
+async def test_nothing_that_was_stored_is_lost_though_the_server_hands_out_once(
+    tmp_path: Path, open_store: OpenStore
+) -> None:
     """What an answer brought and nobody stored is gone with such a server; what was stored is not."""
-    complaints = await play(tmp_path, "sound", POINTS, kinds="q", may_lose=True)
+    store = open_store(tmp_path / "data")
+    complaints = await play(tmp_path, store, "sound", (*POINTS, *store.points), kinds="q", may_lose=True)
     assert complaints == [], (tmp_path / "log").read_text()[-3000:]
