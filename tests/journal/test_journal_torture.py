@@ -43,12 +43,12 @@ BROKEN = {
 
 
 def steps_of(variant: str) -> tuple[Migration, ...]:
-    """Return the steps of the schema with one of them broken."""
+    """Return the steps of the schema with the same broken in all that have it: a later one may replace a function."""
     if variant not in BROKEN:
         return migrations("local")
     sound, broken = BROKEN[variant]
     steps = migrations("local")
-    assert sum(sound in step.script for step in steps) == 1, "the SQL has changed: break it anew"
+    assert any(sound in step.script for step in steps), "the SQL has changed: break it anew"
     return tuple(Migration(step.number, step.name, step.script.replace(sound, broken)) for step in steps)
 
 

@@ -74,8 +74,8 @@ _FAIL: Final = f"SELECT {LETTER} FROM fail_update($1, $2, $3, $4, $5, $6, $7, $8
 _READ_LETTERS: Final = f"SELECT {LETTER} FROM inbox WHERE account_id = $1 AND "  # noqa: S608  # names only
 _READ_OUTGOING: Final = f"SELECT {OUTGOING} FROM outbox WHERE account_id = $1 AND "  # noqa: S608  # names only
 _READ_RECENT: Final = (
-    f"SELECT {LETTER} FROM (SELECT * FROM inbox WHERE account_id = $1 AND received_ms >= $2"  # noqa: S608  # names only
-    " ORDER BY seq DESC LIMIT $3) newest ORDER BY seq"
+    f"SELECT {LETTER} FROM (SELECT * FROM inbox WHERE account_id = $1 ORDER BY seq DESC LIMIT $3) newest"  # noqa: S608  # names only
+    " WHERE received_ms >= $2 ORDER BY seq"
 )
 _READ_WINDOWS: Final = f"SELECT {WINDOW} FROM windows WHERE account_id = $1 AND user_id = ANY ($2::text[])"  # noqa: S608  # names only
 _DECIDE: Final = f"SELECT {OUTGOING} FROM decide_message($1, $2, $3, $4, $5)"  # noqa: S608  # names only
@@ -83,7 +83,7 @@ _FIND_ENQUEUED: Final = (
     "SELECT (SELECT coalesce(max(out_seq), 0) FROM outbox WHERE account_id = $1) AS newest,"
     " (SELECT calls FROM journals WHERE account_id = $1) AS calls,"
     " (SELECT array_agg(DISTINCT conversation) FROM outbox"
-    " WHERE account_id = $1 AND out_seq > $2 AND state = 0) AS names"
+    " WHERE account_id = $1 AND out_seq > $2 AND state + 0 = 0) AS names"
 )
 _FIND_ARRIVED: Final = (
     "SELECT (SELECT coalesce(max(seq), 0) FROM inbox WHERE account_id = $1) AS newest,"
@@ -213,7 +213,7 @@ class PostgresJournal:
 
     async def read_arrived(self, after: int, *, limit: int = 200) -> list[Letter]:
         """Return a page of what was stored behind a place and waits, in order; see `Journal`."""
-        return await self._read_letters("state = 0 AND seq > $2 ORDER BY seq LIMIT $3", after, limit)
+        return await self._read_letters("state + 0 = 0 AND seq > $2 ORDER BY seq LIMIT $3", after, limit)
 
     async def waiting_conversations(self, *, after: str = "", limit: int = 500) -> list[str]:
         """Return conversations with waiting updates, in the order of their names."""
@@ -262,7 +262,7 @@ class PostgresJournal:
     async def mark_running(self, sequence: int, claim: int) -> None:
         """Write down that a suspicious update is being handled."""
         await self._database.execute(
-            "UPDATE inbox SET is_running = true WHERE account_id = $1 AND seq = $2 AND claim = $3 AND state = 0",
+            "UPDATE inbox SET is_running = true WHERE account_id = $1 AND seq = $2 AND claim = $3 AND state + 0 = 0",
             self._key,
             sequence,
             claim,
@@ -308,7 +308,7 @@ class PostgresJournal:
         await self._surely(
             lambda _: self._database.execute(
                 "UPDATE outbox SET item = $3, uploaded_ms = $4"
-                " WHERE account_id = $1 AND out_seq = $2 AND state IN (0, 6, 7)",
+                " WHERE account_id = $1 AND out_seq = $2 AND state + 0 IN (0, 6, 7)",
                 self._key,
                 out_sequence,
                 item,

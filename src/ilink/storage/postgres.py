@@ -252,6 +252,8 @@ class PostgresDatabase:
                 "search_path": self._namespace,
                 "statement_timeout": str(int(self._statement_timeout * 1000)),
                 "idle_in_transaction_session_timeout": "60000",
+                # Plans are kept for long, and a table of a day that was empty then is not empty for long.
+                "enable_seqscan": "off",
                 "jit": "off",  # statements are short; compiling one costs more than it saves
                 "timezone": "UTC",
             },

@@ -152,7 +152,7 @@ BEGIN
     UPDATE journals SET calls = calls + 1
     WHERE account_id = p_account AND v_count > 0 AND (handler <> p_epoch OR sender <> p_epoch);
     SELECT array_agg(DISTINCT i.conversation) INTO others FROM inbox i
-    WHERE i.account_id = p_account AND i.seq > p_after AND i.seq < coalesce(v_first, newest + 1) AND i.state = 0;
+    WHERE i.account_id = p_account AND i.seq > p_after AND i.seq < coalesce(v_first, newest + 1) AND i.state + 0 = 0;
     -- A login that is stored at the same time raises the generation of both rows; the older one must not win here.
     INSERT INTO positions AS p (account_id, generation, cursor, hint_ms)
     SELECT account_id, generation, p_cursor, p_hint_ms FROM accounts
@@ -237,12 +237,12 @@ BEGIN
     UPDATE inbox i SET attempts = i.attempts + 1, claim = i.claim + 1, is_running = false, error = p_error,
                        due_ms = coalesce(p_due, 0), state = CASE WHEN v_is_dead THEN 2 ELSE 0 END,
                        finished_ms = CASE WHEN v_is_dead THEN p_now END, is_parked = p_is_parked
-    WHERE i.account_id = p_account AND i.seq = p_seq AND i.claim = p_claim AND i.state = 0 AND NOT i.is_parked;
+    WHERE i.account_id = p_account AND i.seq = p_seq AND i.claim = p_claim AND i.state + 0 = 0 AND NOT i.is_parked;
     IF FOUND AND v_is_dead THEN
         UPDATE inbox i SET attempts = i.attempts + 1, claim = i.claim + 1, is_running = false, error = p_error,
                            due_ms = 0, state = 2, finished_ms = p_now
         FROM unnest(p_other_seq, p_other_claim) AS o (seq, claim)
-        WHERE i.account_id = p_account AND i.seq = o.seq AND i.claim = o.claim AND i.state = 0 AND NOT i.is_parked;
+        WHERE i.account_id = p_account AND i.seq = o.seq AND i.claim = o.claim AND i.state + 0 = 0 AND NOT i.is_parked;
         FOUND := true;
     ELSIF NOT FOUND AND NOT p_again THEN
         RETURN;
@@ -258,7 +258,7 @@ BEGIN
     RETURN QUERY
     UPDATE outbox SET state = CASE WHEN p_reason IS NULL THEN 0 ELSE 4 END, is_doubtful = true, reason = p_reason,
                       finished_ms = CASE WHEN p_reason IS NOT NULL THEN p_now END
-    WHERE account_id = p_account AND client_id = p_client AND state = 7 RETURNING *;
+    WHERE account_id = p_account AND client_id = p_client AND state + 0 = 7 RETURNING *;
     IF FOUND AND v_epoch <> p_epoch THEN
         UPDATE journals SET calls = calls + 1 WHERE account_id = p_account;
     END IF;
