@@ -91,6 +91,9 @@ async def test_an_exchange_shows_its_time_its_findings_and_its_bodies(house: Hou
     await row.locator(".line").click()
     details = row.locator(".details")
     await expect(details.locator(".finding code").first).to_contain_text("header_missing")
+    explained = details.locator(".finding span").first
+    await expect(explained).to_contain_text("缺少请求头" if language == "zh-CN" else "is missing; send")
+    await expect(explained).to_have_attribute("lang", language)
     request = details.get_by_label(words("wire.request"), exact=True)
     await expect(request).to_contain_text('"text": "你好 <b>"')
     await expect(request).to_contain_text('"context_token": "***"')

@@ -34,6 +34,11 @@ export function language() {
   return current;
 }
 
+/** What the gateway says in English, in the page's language where it has words for it: the text and its language. */
+export function said(key, english) {
+  return key in words ? [words[key], current] : [english, "en"];
+}
+
 /**
  * The text of a key, with `{name}` replaced from the values.
  *

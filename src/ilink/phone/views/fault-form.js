@@ -1,5 +1,5 @@
 import { html, nothing } from "../vendor/lit/index.js";
-import { t } from "../language.js";
+import { said, t } from "../language.js";
 import { store } from "../store.js";
 import { icon } from "./icons.js";
 import "./one-of.js";
@@ -31,11 +31,12 @@ class FaultForm extends View {
     const endpoints = [...new Set(actions.flatMap((action) => action.endpoints))].sort();
     const fitting = actions.filter((action) => this.endpoint === "*" || action.endpoints.includes(this.endpoint));
     const action = fitting.find((one) => one.name === this.action) ?? fitting[0];
+    const [does, lang] = said(`does.${action.name}`, action.words);
     return html`
       <form class="fault-form" @submit=${(event) => this.#submit(event, action)}>
         ${select("fault.endpoint", "endpoint", this.endpoint, [["*", t("fault.everywhere")], ...endpoints.map(same)], (value) => (this.endpoint = value))}
         ${select("fault.action", "action", action.name, fitting.map((one) => same(one.name)), (value) => (this.action = value))}
-        <p class="quiet wide" lang="en">${action.words} ${action.evidence ? html`<em>${action.evidence}</em>` : nothing}</p>
+        <p class="quiet wide" lang=${lang}>${does} ${action.evidence ? html`<em lang="en">${action.evidence}</em>` : nothing}</p>
         ${(FIELDS[action.name] ?? []).map((field) => fieldView(...field))}
         ${anyOf("fault.bot", "bot_id", store.bots.map((bot) => [bot.bot_id, store.botName(bot.bot_id)]))}
         ${anyOf("fault.person", "user_id", store.people.map((person) => [person.user_id, person.name]))}

@@ -1,7 +1,7 @@
 import { html, nothing } from "../vendor/lit/index.js";
 import { live } from "../vendor/lit/directives/live.js";
 import { repeat } from "../vendor/lit/directives/repeat.js";
-import { t } from "../language.js";
+import { said, t } from "../language.js";
 import { store } from "../store.js";
 import { exactTime } from "../times.js";
 import { asCurl, asTest, searchEntries, verdictOf } from "../wire.js";
@@ -114,12 +114,17 @@ class WirePanel extends View {
           ? html`<h4>${t("wire.faults")}</h4><ul class="finding">${entry.faults.map((one) => html`<li>${one.id}: <code>${one.action}</code></li>`)}</ul>`
           : nothing}
         ${entry.findings.length > 0
-          ? html`<h4>${t("wire.findings")}</h4><ul class="finding">${entry.findings.map((code) => html`<li><code>${code}</code><span lang="en">${store.wire.findings[code] ?? ""}</span></li>`)}</ul>`
+          ? html`<h4>${t("wire.findings")}</h4><ul class="finding">${entry.findings.map(finding)}</ul>`
           : nothing}
         ${body("wire.request", entry.request)} ${body("wire.response", entry.response)} ${body("wire.headers", entry.headers)}
       </div>
     `;
   }
+}
+
+function finding(code) {
+  const [words, lang] = said(`finding.${code}`, store.wire.findings[code] ?? "");
+  return html`<li><code>${code}</code><span lang=${lang}>${words}</span></li>`;
 }
 
 function choice(key, value, options, choose) {
