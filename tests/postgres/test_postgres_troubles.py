@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 
 import asyncpg
 import pytest
@@ -14,6 +15,7 @@ from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.postgres_migrations import Migration
 from ilink.testing.engines import PostgresEngine
 
+CANARY = "canary words that a person wrote"
 STEPS = (Migration(1, "notes", "CREATE TABLE notes (name text PRIMARY KEY);"),)
 
 
@@ -105,6 +107,25 @@ class TestAtWork:
         assert type(told.value) is kind
         assert database.place in str(told.value)
         assert not getattr(told.value, "is_uncertain", False)
+
+    @pytest.mark.parametrize(
+        ("statement", "arguments"),
+        [
+            ("INSERT INTO notes VALUES ($1)", [CANARY]),
+            ("SELECT CAST($1::text AS integer)", [CANARY]),
+            ("SELECT CAST($1::text AS json)", [CANARY]),
+            ("SELECT $1::integer", [CANARY]),
+            ("INSERT INTO notes SELECT NULL FROM (SELECT $1::text) AS given", [CANARY]),
+        ],
+    )
+    async def test_no_value_is_told_in_an_error_or_in_what_caused_it(
+        self, postgres_url: str, statement: str, arguments: list[object]
+    ) -> None:
+        async with PostgresDatabase(postgres_url, steps=STEPS) as database:
+            await database.execute("INSERT INTO notes VALUES ($1)", CANARY)
+            with pytest.raises(StoreError, match="refused what was asked") as told:
+                await database.execute(statement, *arguments)
+        assert CANARY not in "".join(traceback.format_exception(told.value))
 
     async def test_a_statement_that_takes_too_long_is_given_up(self, postgres_url: str) -> None:
         async with PostgresDatabase(postgres_url, steps=STEPS, statement_timeout=0.05) as database:

@@ -25,6 +25,10 @@ _LOST: Final = (
 )
 
 
+_DATA: Final = "22"
+"""The class of errors about a value; their words have it behind a colon."""
+
+
 def lost_connection(error: BaseException) -> bool:
     """Tell whether an error means that the connection is gone, and with it maybe the answer to what was asked."""
     if isinstance(error, asyncpg.InterfaceError):
@@ -56,6 +60,7 @@ def translate(error: Exception, place: str, *, was_asked: bool = True) -> IlinkE
     """
     if isinstance(error, asyncpg.PostgresError):
         code = getattr(error, "sqlstate", "") or ""
+        _forget_values(error, code)
         for prefix, words in _WORDS:
             if code.startswith(prefix):
                 return words(place, _said(error))
@@ -70,6 +75,13 @@ def translate(error: Exception, place: str, *, was_asked: bool = True) -> IlinkE
             f"{place} cannot be reached: {_said(error)}; start it, or mend host and port in the database URL"
         )
     return StoreError(f"{place}: {_said(error)}")
+
+
+def _forget_values(error: asyncpg.PostgresError, code: str) -> None:
+    """Take out what an error quotes of rows and arguments: a log shows the driver's error too, as the cause of ours."""
+    error.detail = None  # "Failing row contains (…)"
+    if code.startswith(_DATA) and error.args:
+        error.args = (str(error.args[0]).partition(":")[0],)
 
 
 def _said(error: BaseException) -> str:
