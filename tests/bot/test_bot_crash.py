@@ -318,7 +318,7 @@ async def test_a_bot_that_is_killed_where_its_tasks_wait_answers_everything_once
     """Every await point with `ILINK_LONG_TESTS`, a handful of them otherwise."""
     points = await find_await_points(tmp_path, open_store)
     store = open_store(tmp_path / "data")
-    for part in ("intake:take", *store.await_points, "senders:", "handling:", "lanes:", "poller:"):
+    for part in ("intake:_until_stored", *store.await_points, "senders:", "handling:", "lanes:", "poller:"):
         assert any(part in point for point in points), (part, points)
     random = Random(SEED)
     chosen = points if IS_LONG else random.sample(points, min(20, len(points)))

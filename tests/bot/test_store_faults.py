@@ -11,6 +11,7 @@ import pytest
 from bot_house import Server, running
 
 from ilink import Bot, Message, StoreError
+from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
 
 Make = Callable[..., Bot]
@@ -96,3 +97,34 @@ async def test_a_store_that_never_works_again_ends_in_an_error_when_the_bot_is_s
     with pytest.raises(ExceptionGroup) as caught:
         await serve_until_stopped()
     assert caught.group_contains(StoreError)
+
+
+async def test_a_batch_is_acknowledged_only_when_it_would_outlive_a_power_cut(
+    server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaches_the_disk = asyncio.Event()
+    true_sync, asked = SqliteJournal.sync, []
+
+    async def sync(journal: SqliteJournal) -> None:
+        asked.append(journal)
+        if not reaches_the_disk.is_set():
+            raise StoreError("the disk does not answer")
+        await true_sync(journal)
+
+    monkeypatch.setattr(SqliteJournal, "sync", sync)
+    bot = make_bot()
+
+    @bot.on_text()
+    async def answer(message: Message) -> None:
+        await message.reply(f"re {message.text}")
+
+    async with running(bot):
+        server.says("a", "hi")
+        await server.until(lambda: server.heard("a") == ["re hi"])
+        acknowledged = f"cursor-{server.cursor}"
+        async with asyncio.timeout(5):
+            while len(asked) < 3:  # noqa: ASYNC110  # the disk tells nobody
+                await asyncio.sleep(0.001)
+        assert acknowledged not in server.polls
+        reaches_the_disk.set()
+        await server.until(lambda: acknowledged in server.polls)

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import stat
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -333,10 +333,10 @@ class TestShortWork:
             await self.where(database, "a")
 
     @pytest.mark.parametrize("is_short", [True, False])
-    async def test_the_log_is_moved_into_the_file_after_so_many_changes(
+    async def test_the_log_is_moved_into_the_file_after_so_many_pages(
         self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_short: bool
     ) -> None:
-        monkeypatch.setattr(sqlite, "_MOVED_CHANGES", 10)
+        monkeypatch.setattr(sqlite, "_MOVED_PAGES", 50)
         for number in range(20):
             await database.write(put(str(number)), is_short=is_short)
         await database.write(lambda _: None)  # the writer did what it was asked for before
@@ -345,3 +345,85 @@ class TestShortWork:
         alone = sqlite3.connect(copy)
         assert len(keys(alone)) >= 10
         alone.close()
+
+
+class TestWhatNeedNotWaitForTheDiskAlone:
+    @pytest.fixture
+    async def database(self, schema: Path) -> AsyncIterator[Database]:
+        async with Database(schema.parent / "full.db", schema="probe", synchronous="FULL") as database:
+            await database.write(put("first"))
+            yield database
+
+    def level(self, key: str) -> Callable[[sqlite3.Connection], int]:
+        """Store something, and tell what the commit of it will wait for: 2 is the disk."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            put(key)(connection)
+            return int(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+        return work
+
+    @pytest.mark.parametrize("is_short", [True, False])
+    async def test_its_commit_waits_for_nothing_and_those_of_others_for_the_disk(
+        self, database: Database, *, is_short: bool
+    ) -> None:
+        assert await database.write(self.level("a"), is_short=is_short, is_synced=False) == 1
+        assert await database.write(self.level("b"), is_short=is_short) == 2
+        assert await database.write(self.level("c"), is_short=is_short, is_synced=False) == 1
+        assert await database.read(keys) == ["a", "b", "c", "first"]
+
+    async def test_in_a_group_with_one_that_waits_it_waits_too(self, database: Database) -> None:
+        begun, release = threading.Event(), threading.Event()
+
+        def slow(_: sqlite3.Connection) -> None:
+            begun.set()
+            release.wait(10)
+
+        earlier = asyncio.create_task(database.write(slow))
+        await asyncio.to_thread(begun.wait, 10)
+        both = asyncio.gather(
+            database.write(self.level("a"), is_synced=False), database.write(self.level("b"), is_synced=True)
+        )
+        await asyncio.sleep(0)
+        release.set()
+        assert await both == [2, 2]
+        await earlier
+
+    async def test_a_database_that_waits_for_no_disk_has_nothing_to_catch_up_with(self, schema: Path) -> None:
+        async with Database(schema.parent / "off.db", schema="probe", synchronous="OFF") as off:
+            assert await off.write(self.level("a"), is_synced=False) == 0
+            assert await written(off, off.sync()) == 0
+
+    async def test_sync_waits_for_the_disk_once(self, database: Database) -> None:
+        await database.write(put("a"), is_synced=False)
+        assert await written(database, database.sync()) > 0
+        assert await written(database, database.sync()) == 0
+
+    async def test_sync_costs_nothing_behind_a_commit_that_waited(self, database: Database) -> None:
+        await database.write(put("a"), is_synced=False)
+        await database.write(put("b"))
+        assert await written(database, database.sync()) == 0
+
+    async def test_a_commit_without_anything_to_write_does_not_count_for_it(self, database: Database) -> None:
+        await database.write(put("a"), is_synced=False)
+        await database.write(lambda connection: connection.execute("DELETE FROM t WHERE k = 'nobody'"))
+        assert await written(database, database.sync()) > 0
+
+    async def test_sync_that_fails_is_owed_still(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: sqlite3.Connection) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        await database.write(put("a"), is_synced=False)
+        with monkeypatch.context() as broken:
+            broken.setattr(sqlite, "_touch", full)
+            with pytest.raises(StoreError, match="full"):
+                await database.sync()
+        assert await written(database, database.sync()) > 0
+
+
+async def written(database: Database, work: Awaitable[None]) -> int:
+    """Return how many bytes the log has grown by some work."""
+    log = database.path.with_name(f"{database.path.name}-wal")
+    before = log.stat().st_size
+    await work
+    return log.stat().st_size - before

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from asyncio import Event
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ilink.bot.backlog import Backlog
 from ilink.bot.clock import Clock
@@ -23,6 +24,8 @@ from ilink.wire.ids import Secret, UserId
 from ilink.wire.models import WeixinMessage, given
 
 __all__ = ["Heard", "Intake", "Taken"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -131,16 +134,35 @@ class Intake:
             self._arrival(raw, wire, identity, now_ms)
             for (raw, wire), identity in zip(updates, identities, strict=True)
         ]
+        # The server may hand this batch out only once, so it is kept until the store takes it.
+        ingested = await self._until_stored(
+            lambda: self._journal.ingest(
+                arrivals, cursor=batch.cursor, generation=generation, hint_ms=batch.hint_ms, now_ms=now_ms
+            ),
+            f"{len(arrivals)} updates",
+            stop,
+        )
+        return _taken(arrivals, ingested, now_ms)
+
+    async def sync(self, *, stop: Event) -> None:
+        """Make sure that what was taken outlives a power cut, so that the server may be told; tried until it works.
+
+        Args:
+            stop: When it is set, a failing store is not tried again.
+
+        Raises:
+            StoreError: The store failed and the bot is to stop.
+        """
+        await self._until_stored(self._journal.sync, "what was received", stop)
+
+    async def _until_stored(self, work: Callable[[], Awaitable[T]], what: str, stop: Event) -> T:
         failed_at: float | None = None
         while True:
             try:
-                ingested = await self._journal.ingest(
-                    arrivals, cursor=batch.cursor, generation=generation, hint_ms=batch.hint_ms, now_ms=now_ms
-                )
+                result = await work()
                 break
             except StoreError as error:
-                # The server may hand this batch out only once, so it is kept until the store takes it.
-                _log.error("cannot store %d updates, trying again: %s", len(arrivals), error)
+                _log.error("cannot store %s, trying again: %s", what, error)
                 if failed_at is None:
                     failed_at = self._clock.monotonic()
                     self._on_incident(StoreFailed(error))
@@ -149,7 +171,7 @@ class Intake:
                 await self._clock.sleep(self._policies.handler_backoff.first)
         if failed_at is not None:
             self._on_incident(StoreRecovered(self._clock.monotonic() - failed_at))
-        return _taken(arrivals, ingested, now_ms)
+        return result
 
     def _arrival(self, raw: bytes, wire: WeixinMessage | None, identity: str, now_ms: int) -> Arrival:
         """Decide what becomes of an update; everything is stored, whether anybody can read it or not."""

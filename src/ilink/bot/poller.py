@@ -278,4 +278,5 @@ class Poller:
         # Handlers come first: what they say is on its way while the next poll is written.
         for _ in range(_HEAD_START):
             await asyncio.sleep(0)
+        await self._intake.sync(stop=stop)  # the next poll acknowledges this batch
         return True

@@ -369,6 +369,19 @@ class Journal(Protocol):
         """Store a batch in one step: the updates that are new, context tokens, windows and the cursor behind it.
 
         An update that comes again brings its context token if that is not the one it came with first.
+
+        It outlives this process, so that a handler may begin. Whether it outlives a power cut is known after `sync`, or
+        after whatever is stored next, so before any reply to it.
+        """
+        ...
+
+    async def sync(self) -> None:
+        """Return once everything that was ingested outlives a power cut; before that no poll may acknowledge it.
+
+        Raises:
+            StoreError: Nobody knows whether it does.
+
+        Cancellation: harmless.
         """
         ...
 

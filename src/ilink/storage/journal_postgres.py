@@ -197,6 +197,9 @@ class PostgresJournal:
             foreign=tuple(unescaped(name) for name in row["others"] or ()),
         )
 
+    async def sync(self) -> None:
+        """Do nothing: the database answers when a commit outlives a power cut; see `Journal`."""
+
     async def inherit(self, previous: AccountId) -> None:
         """Take over what waits in the journal of another account of the same person; see `Journal`."""
         await self._surely(

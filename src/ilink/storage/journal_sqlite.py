@@ -192,9 +192,15 @@ class SqliteJournal:
                 foreign=foreign,
             )
 
-        ingested = await self._database.write(work, is_short=len(arrivals) <= _SHORT)
+        # With updates in it, the position is on the disk when `sync` says so: see there.
+        is_synced = not arrivals
+        ingested = await self._database.write(work, is_short=len(arrivals) <= _SHORT, is_synced=is_synced)
         self._newest = newest
         return ingested
+
+    async def sync(self) -> None:
+        """Return once what was ingested outlives a power cut; see `Journal`."""
+        await self._database.sync()
 
     async def inherit(self, previous: AccountId) -> None:
         """Take over what waits in the journal of another account of the same person; see `Journal`."""

@@ -6,6 +6,9 @@ savepoint of its own, so that one that fails takes nobody with it. A write is an
 
 The way to a thread and back takes about as long as a commit on a quick disk. So short work is committed in the event
 loop while the disk is quick, nothing waits, and no other process is writing.
+
+Most of a commit is the wait for the disk. What nobody outside is told of yet need not wait alone: it is committed, so
+that it outlives the process, and is on the disk with the next commit or `sync`.
 """
 
 from __future__ import annotations
@@ -39,9 +42,13 @@ _log = logging.getLogger(__name__)
 _GROUP: int = 256
 """How many units of work share a commit at most, so that the first of them does not wait long for the last."""
 _READERS: int = 2
-_MOVED_CHANGES: int = 4_000
-"""Changed rows after which the log is moved into the file, by the writer's thread and after it has answered: a few
-megabytes, so that pages that every commit touches are moved once instead of many times."""
+_MOVED_PAGES: int = 2_000
+"""Pages of log, roughly, after which it is moved into the file, by the writer's thread and after it has answered: so
+many that pages that every commit touches are moved once instead of many times, and so few that the log does not grow.
+The disk takes twice as long to make a file longer than to write over what it had."""
+_PAGES_OF_COMMIT: int = 5
+_ROWS_OF_PAGE: int = 4
+"""How many pages a commit has: some that every one has, and others by the rows it changes."""
 _LOG_PAGES: int = 16_000
 """64 MiB of log, after which SQLite moves it within a commit: only when the writer could not, as under a long read."""
 _PATIENCE_MS: int = 5_000
@@ -57,6 +64,7 @@ class _Job(Generic[T]):
     work: Work[T]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[T]
+    is_synced: bool = True
     result: T | None = None
     error: BaseException | None = None
 
@@ -110,7 +118,10 @@ class Database:
         self._turn = threading.Lock()
         """Held by who uses the connection that writes: the writer, or an event loop."""
         self._pace = _Pace()
-        self._moved_at = 0
+        self._syncs = True
+        """Whether a commit waits for the disk now; what `synchronous` asks for is the most it does."""
+        self._has_unsynced = False
+        self._log_pages = 0
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
         self._reader_connections: list[sqlite3.Connection] = []
@@ -140,12 +151,14 @@ class Database:
             connection.close()
         self._reader_connections.clear()
 
-    async def write(self, work: Work[T], *, is_short: bool = False) -> T:
+    async def write(self, work: Work[T], *, is_short: bool = False, is_synced: bool = True) -> T:
         """Run a unit of work and return its result once it is committed.
 
         Args:
             work: The unit. Those that are asked for at the same time may be stored in any order.
             is_short: Whether it takes well under a millisecond itself, and so may be committed in the event loop.
+            is_synced: Whether it is on the disk before this returns. Otherwise it outlives the process, but not a power
+                cut, until `sync` or another write has returned.
 
         Raises:
             StoreError: Nothing of this unit was stored: the disk is full, the file is locked or broken, it is closed.
@@ -158,12 +171,23 @@ class Database:
             message = f"the database {self._path} is closed"
             raise StoreError(message)
         loop = asyncio.get_running_loop()
-        job: _Job[T] = _Job(work, loop, loop.create_future())
+        job: _Job[T] = _Job(work, loop, loop.create_future(), is_synced or self._synchronous != "FULL")
         if is_short and self._commits_here(job):
             job.settle()
         else:
             self._jobs.put(job)
         return await job.future
+
+    async def sync(self) -> None:
+        """Return once everything that was committed before is on the disk; that costs nothing if it is there already.
+
+        Raises:
+            StoreError: It is not, or nobody knows: what was committed may be gone after a power cut.
+
+        Cancellation: harmless.
+        """
+        if self._has_unsynced:
+            await self.write(_touch, is_short=True)
 
     async def read(self, work: Work[T]) -> T:
         """Run a unit of work that only reads, beside the writer; it sees every write that was answered before.
@@ -215,7 +239,7 @@ class Database:
         except sqlite3.Error as error:
             raise self._translate(error) from error
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"{self._path.stem}-read")
-        self._connection, self._moved_at = connection, connection.total_changes
+        self._connection = connection
         self._writer = threading.Thread(
             target=self._write_in_groups, args=(connection,), name=f"{self._path.stem}-write", daemon=True
         )
@@ -248,12 +272,13 @@ class Database:
         if not self._turn.acquire(blocking=False):
             return False
         try:
+            self._set_sync(connection, is_synced=job.is_synced)
             if not _begins(connection):
                 return False
             self._commit(connection, [job])
         finally:
             self._turn.release()
-        if connection.total_changes - self._moved_at >= _MOVED_CHANGES:
+        if self._log_pages >= _MOVED_PAGES:
             self._jobs.put(_MoveLog())
         return True
 
@@ -273,9 +298,9 @@ class Database:
                 group = self._do(connection, job, others)
             for loop in {job.loop for job in group}:
                 _settle_in(loop, [job for job in group if job.loop is loop])
-            if connection.total_changes - self._moved_at >= _MOVED_CHANGES:
+            if self._log_pages >= _MOVED_PAGES:
                 with self._turn:
-                    self._moved_at = connection.total_changes
+                    self._log_pages = 0
                     _move_log(connection)
         with self._turn, closing(connection):
             others.close(StoreError(f"the database {self._path} was closed"))
@@ -307,8 +332,10 @@ class Database:
 
     def _commit(self, connection: sqlite3.Connection, group: list[_Job[Any]]) -> None:
         """Run a group of jobs in one transaction, which may have begun; a failed commit fails all of them."""
+        changes = connection.total_changes
         try:
             if not connection.in_transaction:  # as it is for an event loop
+                self._set_sync(connection, is_synced=any(job.is_synced for job in group))
                 _begin(connection)
             if len(group) == 1:  # needs no savepoint: what undoes it undoes the transaction
                 group[0].result = group[0].work(connection)
@@ -317,7 +344,12 @@ class Database:
                     self._run_in_savepoint(connection, job)
             began = time.perf_counter()
             connection.execute("COMMIT")
-            self._pace.note(time.perf_counter() - began)
+            if self._syncs:
+                self._pace.note(time.perf_counter() - began)
+            changed = connection.total_changes - changes
+            if changed or group[0].work is _touch:  # else there was nothing to write, and nothing waited for the disk
+                self._has_unsynced = not self._syncs
+                self._log_pages += _PAGES_OF_COMMIT + changed // _ROWS_OF_PAGE
         except BaseException as error:  # handed to the callers of write()
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -325,6 +357,12 @@ class Database:
                 raise
             for job in group:
                 job.error = self._translate(error) if isinstance(error, sqlite3.Error) else error
+
+    def _set_sync(self, connection: sqlite3.Connection, *, is_synced: bool) -> None:
+        """Let the next commit wait for the disk, or not; that is said between transactions."""
+        if is_synced is not self._syncs:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous if is_synced else 'NORMAL'}")
+            self._syncs = is_synced
 
     def _run_in_savepoint(self, connection: sqlite3.Connection, job: _Job[Any]) -> None:
         connection.execute("SAVEPOINT work")
@@ -358,6 +396,12 @@ def _settle_in(loop: asyncio.AbstractEventLoop, jobs: list[_Job[Any]]) -> None:
             job.settle()
 
     call_in(loop, settle)
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    """Write something that changes nothing, because a commit without anything to write does not wait for the disk."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 def _begins(connection: sqlite3.Connection) -> bool:
