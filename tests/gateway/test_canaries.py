@@ -16,6 +16,7 @@ from typing import Self
 from urllib.parse import quote
 
 import aiohttp
+import asyncpg
 import pytest
 from gateway_house import of_a_folder, open_house
 from tenants import PLAIN, Tenant, move_in
@@ -23,17 +24,25 @@ from tenants import PLAIN, Tenant, move_in
 from ilink.gateway.control.app import CALLS
 from ilink.gateway.server import GatewayServer, ServerOptions
 from ilink.testing import LocalGateway
+from ilink.testing.engines import PostgresEngine
 
 CONTROL_KEY = "canary-of-the-control-key"
 WORDS = "canary words that a person wrote"
 
 
 class KeyedGateway(LocalGateway):
-    """A gateway whose control API wants a key."""
+    """A gateway whose control API wants a key; its state is in a folder, or in a database."""
+
+    def __init__(self, database_url: str | None = None) -> None:
+        super().__init__()
+        self._database_url = database_url
 
     async def __aenter__(self) -> Self:
         options = ServerOptions(
-            control_key=CONTROL_KEY, synchronous="OFF", knobs={"poll.hold_ms": 0, "poll.error_delay_ms": 0}
+            control_key=CONTROL_KEY,
+            synchronous="OFF",
+            database_url=self._database_url,
+            knobs={"poll.hold_ms": 0, "poll.error_delay_ms": 0},
         )
         self._server = await self._stack.enter_async_context(GatewayServer(options))
         return self
@@ -45,13 +54,16 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield http
 
 
-@pytest.fixture
-async def tenant(caplog: pytest.LogCaptureFixture, http: aiohttp.ClientSession) -> AsyncIterator[Tenant]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def tenant(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, http: aiohttp.ClientSession
+) -> AsyncIterator[Tenant]:
     """A bot that has done everything once, and then everything wrong with real secrets."""
     caplog.set_level(logging.DEBUG)
     for name in ("aiohttp", "asyncio", "uvicorn"):
         logging.getLogger(name).setLevel(logging.DEBUG)
-    async with KeyedGateway() as gateway:
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    async with KeyedGateway(url) as gateway:
         tenant = await move_in(gateway, http, "alice")
         await tenant.owner.says(WORDS)
         await misuse(tenant)
@@ -260,3 +272,23 @@ async def test_tokens_and_keys_are_compared_in_constant_time(tenant: Tenant, mon
     await read(tenant.http.get(f"{tenant.gateway.control_url}/_sim/people", headers=wrong))
     assert len(compared) >= 4
     assert set(compared) == {hashlib.sha256().digest_size}  # hashes, so the size of a secret does not show either
+
+
+async def test_what_a_database_logs_of_statements_holds_no_secret_and_nobodys_words(
+    http: aiohttp.ClientSession, own_postgres: PostgresEngine
+) -> None:
+    """Every value travels beside its statement, so that an operator may log statements."""
+    operator = await asyncpg.connect(own_postgres.url().partition("?")[0])
+    for setting in ("log_min_messages = 'log'", "log_statement = 'all'", "log_parameter_max_length = 0"):
+        await operator.execute(f"ALTER ROLE postgres SET {setting}")
+    await operator.close()
+    async with KeyedGateway(own_postgres.url()) as gateway:
+        tenant = await move_in(gateway, http, "alice")
+        await tenant.owner.says(WORDS)
+        await misuse(tenant)
+        assert (await tenant.poll())["msgs"]
+    logged = own_postgres.log()
+    assert logged.count("INSERT INTO") > 10
+    assert found(tenant, logged) == set()
+    assert WORDS not in logged
+    assert hashlib.sha256(tenant.token.encode()).hexdigest() not in logged

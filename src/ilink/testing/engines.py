@@ -68,6 +68,10 @@ class PostgresEngine:
         """The folder of the server's data."""
         return self._data
 
+    def log(self) -> str:
+        """Return what the server has logged; settings such as `log_statement` say what it does."""
+        return (self._folder / "log").read_text("utf-8", "replace")
+
     def url(self, schema: str = "ilink", *, pool: int | None = None, database: str = "postgres") -> str:
         """Return the address of a schema; `ilink` makes the schema when it opens it."""
         more = "" if pool is None else f"&pool={pool}"
@@ -151,7 +155,7 @@ class PostgresEngine:
         return len(lines) > _STATUS_LINE and lines[_STATUS_LINE].strip() in {"ready", "standby"}
 
     def _tell_log(self) -> str:
-        return f"PostgreSQL did not start: {(self._folder / 'log').read_text('utf-8', 'replace')[-2000:]}"
+        return f"PostgreSQL did not start: {self.log()[-2000:]}"
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.poll() is None:
