@@ -33,7 +33,7 @@ from crash_stores import CrashStore, store_at
 
 import ilink.bot.bot
 import ilink.bot.lanes
-import ilink.bot.runner
+import ilink.bot.rounds
 import ilink.bot.store
 import ilink.bot.turn
 import ilink.storage.sqlite
@@ -231,7 +231,7 @@ def run(store: CrashStore, base_url: str, *, variant: str, point: str, count: in
         ilink.bot.bot.loop_factory = lambda: watched_loop(doom)
     if is_unlocked:
         store.unlock()
-        ilink.bot.runner._SWEEP = 1.0  # what the other one still heard is found soon
+        ilink.bot.rounds._SWEEP = 1.0  # what the other one still heard is found soon
 
     def open_client(stored: StoredAccount) -> AbstractAsyncContextManager[Any]:
         return client(stored.account, base_url=base_url, random=random)

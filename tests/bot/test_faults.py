@@ -529,8 +529,8 @@ class TestStopping:
 
 def running_lanes(bot: Bot) -> Lanes:
     runner = bot._runner_of(None)
-    assert runner._lanes is not None
-    return runner._lanes
+    assert runner._handlers is not None
+    return runner._handlers.lanes
 
 
 def replace_stale(endpoint: str) -> StaleTokenError:

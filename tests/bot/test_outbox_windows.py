@@ -71,7 +71,7 @@ class TestWaiting:
             sent = [await bot.send("a", str(number)) for number in range(8)]
             await until_deferred(bot, sent[0].client_id, DeferredWhy.WINDOW)
             for _ in range(20):
-                bot._runner_of(None)._senders.look_again()  # type: ignore[union-attr]
+                bot._runner_of(None)._sending.senders.look_again()  # type: ignore[union-attr]
                 await asyncio.sleep(0.005)
             assert len(tried) == 1
             server.fault_for = lambda _message: None
@@ -85,7 +85,7 @@ class TestWaiting:
             await hear(server)
             server.send_faults.append(CLOSED)
             sent = await bot.send("a", "one")
-            lanes = bot._runner_of(None)._senders._scheduler  # type: ignore[union-attr]
+            lanes = bot._runner_of(None)._sending.senders._scheduler  # type: ignore[union-attr]
             async with asyncio.timeout(10):
                 while (lane := lanes.find("u:a")) is None or lane.pause is None:  # noqa: ASYNC110  # it tells nobody
                     await asyncio.sleep(0.001)

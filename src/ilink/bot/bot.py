@@ -20,6 +20,7 @@ from ilink.bot.clock import Clock, WallClock
 from ilink.bot.conversation import ConversationPolicy
 from ilink.bot.hooks import DeclaresHooks
 from ilink.bot.jobs import DeclaresJobs
+from ilink.bot.rounds import Rounds
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.router import Router
 from ilink.bot.runner import BotClient
@@ -33,6 +34,7 @@ from ilink.bot.workplace import Workplace
 from ilink.errors import ConfigError
 from ilink.process import collecting_seldom
 from ilink.storage.accounts import Accounts, StoredAccount
+from ilink.storage.roles import Role
 
 __all__ = ["Bot"]
 
@@ -176,11 +178,14 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
             await place.employ(place.crew(), stored, self._stop)
 
     @asynccontextmanager
-    async def workplace(self, adapt: Callable[[Blueprint], Blueprint] | None = None) -> AsyncGenerator[Workplace, None]:
+    async def workplace(
+        self, adapt: Callable[[Blueprint], Blueprint] | None = None, *, role: Role = Role.ALL
+    ) -> AsyncGenerator[Workplace, None]:
         """Open what is needed to work for accounts, for a program that decides itself for which ones, and when.
 
         Args:
             adapt: Changes what the bot is made with, as long as the block lasts.
+            role: Which part of the work is done here.
 
         Raises:
             ConfigError: There is no handler.
@@ -203,6 +208,8 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
                     jobs=self._jobs,
                     on_backlog=self._backlog_handler,
                     employed=self._employed,
+                    rounds=Rounds(blueprint.clock),
+                    role=role,
                 )
         finally:
             self._blueprint = before

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from ilink.bot.clock import Clock
+from ilink.bot.rounds import Rounds
 from ilink.bot.runner import Runner
 from ilink.bot.store import Store
 from ilink.bot.waiting import unless_set
 from ilink.bot.wanted import Wanted
 from ilink.errors import IlinkError, StoreError, StoreLockedError, StoreUnavailableError
 from ilink.storage.accounts import AccountState, StoredAccount
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId
 
 __all__ = ["Crew", "FindAccounts", "OpenRunner", "account_at_work"]
@@ -84,6 +86,8 @@ class Crew:
         wanted: Which accounts it works for.
         open_runner: Makes what works for one.
         clock: Source of time.
+        rounds: Goes round the accounts at work.
+        role: Which part of the work is done.
         on_failed: Called when one of several cannot work.
         on_gone: Called with an account that it does not work for any more.
         find: Where accounts are looked for; None for all that are stored.
@@ -96,14 +100,18 @@ class Crew:
         *,
         open_runner: OpenRunner,
         clock: Clock,
+        rounds: Rounds,
         on_failed: Callable[[AccountId, IlinkError], None],
         on_gone: Callable[[AccountId], None],
         find: FindAccounts | None = None,
+        role: Role = Role.ALL,
     ) -> None:
         self.store = store
         self._wanted = wanted
         self._open_runner = open_runner
         self._clock = clock
+        self._rounds = rounds
+        self._role = role
         self._on_failed = on_failed
         self._on_gone = on_gone
         self._find = find or store.accounts.list
@@ -140,7 +148,7 @@ class Crew:
             IlinkError: The one account cannot go on.
         """
         try:
-            async with TaskGroup() as tasks:
+            async with self._rounds.going(), TaskGroup() as tasks:
                 if first is not None:
                     self._more.add(first.account.account_id)
                     self._start(first, tasks)
@@ -149,9 +157,7 @@ class Crew:
                     berth.stop.set()
         except BaseExceptionGroup as group:
             # One thing went wrong nearly always, and whoever runs the bot wants to catch that, not a group of one.
-            if len(group.exceptions) == 1:
-                raise group.exceptions[0] from None
-            raise
+            raise _only_one(group) from None
 
     def add(self, account: AccountId) -> None:
         """Work for an account that is stored now."""
@@ -201,6 +207,8 @@ class Crew:
             if account_id not in found and not berth.stop.is_set():
                 _log.info("the account %s was removed, or is somebody else's; its work ends here", account_id)
                 berth.stop.set()
+            elif not self._role.polls and _is_signed_in_anew(berth.stored, found.get(account_id)):
+                berth.stop.set()  # who polls waits for the new login; this one begins anew with it
         for account_id in self._failures.keys() - found.keys():
             del self._failures[account_id]
             self._on_gone(account_id)
@@ -283,6 +291,24 @@ class Crew:
         if before is None or before.words != failure.words:
             _log.error("the account %s does not work, the others do; it is tried again: %s", account_id, error)
             self._on_failed(account_id, error)
+
+
+def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one thing that went wrong, however many groups it passed through; the group if there were several."""
+    inner: list[BaseException] = [*group.exceptions]
+    if len(inner) > 1:
+        return group
+    found = inner[0]
+    return (
+        _only_one(found) if isinstance(found, BaseExceptionGroup) else found
+    )
+
+
+def _is_signed_in_anew(stored: StoredAccount, found: StoredAccount | None) -> bool:
+    """Whether an account has another login than before, or none that may work any more."""
+    if found is None:
+        return False
+    return found.generation != stored.generation or found.state is AccountState.DISPLACED
 
 
 def _account_error(error: IlinkError | ExceptionGroup[Exception]) -> IlinkError | None:

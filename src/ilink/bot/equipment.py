@@ -9,16 +9,20 @@ from functools import partial
 from ilink.bot.access import Gate
 from ilink.bot.backlog import Backlog, BacklogHandler
 from ilink.bot.blueprint import Blueprint
+from ilink.bot.clock import SteadyClock
 from ilink.bot.hooks import Hooks
 from ilink.bot.jobs import Jobs
 from ilink.bot.outbox.elsewhere import DeliveryElsewhere
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.postbox import Postbox
+from ilink.bot.parts.materials import Materials
 from ilink.bot.rates import RateLimiter
+from ilink.bot.rounds import Rounds
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.runner import Runner
 from ilink.bot.store import AccountStore, Store
 from ilink.storage.accounts import StoredAccount
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId
 
 __all__ = ["open_postbox", "open_runner"]
@@ -35,6 +39,8 @@ async def open_runner(
     hooks: Hooks,
     jobs: Jobs,
     on_backlog: BacklogHandler | None,
+    rounds: Rounds,
+    role: Role = Role.ALL,
 ) -> AsyncGenerator[Runner, None]:
     """Make what works for one account, and hold its lock and its journal until the block ends.
 
@@ -47,6 +53,8 @@ async def open_runner(
         hooks: What the program wants to be told.
         jobs: What is done by the clock.
         on_backlog: Handles old messages together; None if they are handled like any others.
+        rounds: Goes round the accounts of this process.
+        role: Which part of the work is done.
 
     Raises:
         StoreLockedError: Another process works for the account.
@@ -56,17 +64,19 @@ async def open_runner(
     async with store.lock(account_id), store.open_account(account_id) as own:
         if previous is not None:
             await own.journal.inherit(previous)
-        yield Runner(
-            stored,
+        clock = SteadyClock(blueprint.clock)
+        made_with = Materials(
+            role=role,
             accounts=store.accounts,
             journal=own.journal,
-            spool=store.spool,
+            files=OutgoingFiles(own.journal, store.spool, clock=clock),
             open_client=blueprint.open_client,
             dispatch=dispatch,
             access=blueprint.access,
             policies=blueprint.policies,
             backlog=Backlog(blueprint.policies, on_backlog),
-            clock=blueprint.clock,
+            clock=clock,
+            wall=blueprint.clock,
             random=blueprint.random,
             on_state=partial(hooks.note_state, account_id),
             on_dead=partial(hooks.note_dead, account_id),
@@ -80,6 +90,7 @@ async def open_runner(
             jobs=jobs,
             history=own.history,
         )
+        yield Runner(stored, made_with, clock=clock, rounds=rounds)
 
 
 @asynccontextmanager

@@ -147,6 +147,15 @@ class Lanes:
                 self._scheduler.offer([letter])
                 self._look_at_merging(self._plans, letter)
 
+    def arrived(self, letters: Sequence[Letter]) -> None:
+        """Take messages that another process has stored, in their order; some may have been read here already."""
+        for letter in letters:
+            lane = self._scheduler.find(letter.conversation)
+            if lane is not None and lane.read_to:  # it tells what was read, so nothing is taken twice
+                self.offer([letter])
+            else:
+                self._scheduler.expect([letter.conversation])
+
     def wake(self, conversations: Sequence[str]) -> None:
         """Look again for messages of some conversations in the journal, from their beginning."""
         for name in conversations:

@@ -14,11 +14,13 @@ from ilink.bot.equipment import open_runner
 from ilink.bot.hooks import Hooks
 from ilink.bot.incidents import AccountFailed
 from ilink.bot.jobs import Jobs
+from ilink.bot.rounds import Rounds
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.runner import BotClient, Runner
 from ilink.bot.states import SessionState
 from ilink.bot.store import Store
 from ilink.storage.accounts import StoredAccount
+from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId
 
 __all__ = ["Workplace", "WrapClient"]
@@ -39,6 +41,8 @@ class Workplace:
         jobs: What is done by the clock.
         on_backlog: Handles old messages together; None if they are handled like any others.
         employed: Leads the bot's own methods to the accounts at work, while inside.
+        rounds: Goes round the accounts at work.
+        role: Which part of the work is done here.
     """
 
     blueprint: Blueprint
@@ -48,6 +52,8 @@ class Workplace:
     jobs: Jobs = field(repr=False)
     on_backlog: BacklogHandler | None
     employed: Callable[[Crew], AbstractContextManager[None]] = field(repr=False)
+    rounds: Rounds = field(repr=False)
+    role: Role = Role.ALL
 
     @property
     def states(self) -> Mapping[AccountId, SessionState]:
@@ -66,6 +72,8 @@ class Workplace:
             self.blueprint.ours,
             open_runner=open_one or self.open_runner,
             clock=self.blueprint.clock,
+            rounds=self.rounds,
+            role=self.role,
             on_failed=lambda account, error: self.hooks.note_incident(account, AccountFailed(account, error)),
             on_gone=self.hooks.forget,
             find=find,
@@ -104,5 +112,7 @@ class Workplace:
             hooks=self.hooks,
             jobs=self.jobs,
             on_backlog=self.on_backlog,
+            rounds=self.rounds,
+            role=self.role,
         ) as runner:
             yield runner

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from ilink.bot.clock import Clock
 from ilink.bot.outbox.senders import Senders
-from ilink.errors import StoreError
 from ilink.flows.window import Forecast, forecast
 from ilink.messages.receipts import Deferred, DeferredWhy, Receipt
 from ilink.storage.journal import Draft, Journal, Outgoing
 from ilink.wire.ids import ClientId, UserId
 
-__all__ = ["DeliveryHere", "notice_others"]
-
-_NEWEST: Final = (1 << 63) - 1
+__all__ = ["DeliveryHere"]
 
 
 class DeliveryHere:
@@ -55,24 +51,3 @@ class DeliveryHere:
     def decided(self, message: Outgoing) -> None:
         """Go on with the conversation of a message; see `Delivery`."""
         self._senders.decided(message)
-
-
-async def notice_others(journal: Journal, senders: Senders, *, clock: Clock, pause: float) -> None:
-    """Take up what other processes put into the outbox and decide there, as soon as they did; runs until cancelled.
-
-    Args:
-        journal: Where they put it.
-        senders: Who sends it.
-        clock: Source of time.
-        pause: Seconds before a journal that cannot be read is looked at again.
-    """
-    changes, place = 0, None
-    while True:
-        try:
-            if place is None:
-                _, place = await journal.find_enqueued(_NEWEST)
-            changes = await journal.wait_changed(changes)
-            conversations, place = await journal.find_enqueued(place)
-            senders.notice(conversations)
-        except StoreError:  # whoever writes is told what is wrong
-            await clock.sleep(pause)

@@ -26,12 +26,14 @@ class Ledger:
         clock: Source of the time of day.
         is_deaf: Whether nobody listens to what users write, so that a window may be open without anybody knowing:
             then only what is refused from here on counts, and pauses for too many calls.
+        is_shared: Whether another process stores what users write, and tokens come along without anybody telling.
     """
 
-    def __init__(self, journal: Journal, *, clock: Clock, is_deaf: bool = False) -> None:
+    def __init__(self, journal: Journal, *, clock: Clock, is_deaf: bool = False, is_shared: bool = False) -> None:
         self._journal = journal
         self._clock = clock
         self._is_deaf = is_deaf
+        self._is_shared = is_shared
         self._windows: OrderedDict[UserId, Window] = OrderedDict()
         self._uploads: OrderedDict[UserId, Window] = OrderedDict()
         self._tokens: OrderedDict[UserId, Secret] = OrderedDict()
@@ -65,6 +67,8 @@ class Ledger:
         Raises:
             StoreError: It cannot be read.
         """
+        if self._is_shared:
+            return await self._journal.read_context_token(user)
         token = self._tokens.get(user)
         if token is None and (token := await self._journal.read_context_token(user)) is not None:
             token = self._tokens.get(user, token)  # a newer one may have come while it was read
@@ -84,6 +88,13 @@ class Ledger:
         self._uploads.pop(user, None)
         if (window := self._windows.get(user)) is not None:
             self._remember(self._windows, user, heard(window, self._clock.now_ms(), messages=messages))
+
+    def forget(self, user: UserId) -> None:
+        """Read again what is known of a user: another process stored that they wrote."""
+        self._changes += 1
+        self._probed.discard(user)
+        self._uploads.pop(user, None)
+        self._windows.pop(user, None)
 
     def learn(self, outcome: Outcome, *, now_ms: int) -> None:
         """Take what an attempt to send taught; the journal learns the same from the outcome."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from asyncio import TaskGroup
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Final, Protocol
 
@@ -81,6 +81,7 @@ class Senders:
             without a decision: it asks, or is unknown for good.
         on_outcome: Called with a message and what became of an attempt to send it; None for nobody.
         is_deaf: Whether nobody polls for what users write; see `Ledger`.
+        is_shared: Whether another process polls; see `Ledger`.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Senders:
         on_unknown: Callable[[Outgoing], None],
         on_outcome: Callable[[Outgoing, Outcome], None] | None = None,
         is_deaf: bool = False,
+        is_shared: bool = False,
     ) -> None:
         self._journal = journal
         self._client = client
@@ -112,7 +114,7 @@ class Senders:
         self._waiters = Waiters()
         self._is_stale = False
         self._has_left = False
-        self.ledger = Ledger(journal, clock=clock, is_deaf=is_deaf)
+        self.ledger = Ledger(journal, clock=clock, is_deaf=is_deaf, is_shared=is_shared)
         self._pacer = Pacer(
             conversation_seconds=policies.spacing_seconds,
             account_seconds=policies.account_spacing_seconds,
@@ -158,11 +160,24 @@ class Senders:
     def hear(self, user: UserId, conversation: str, token: Secret | None, *, messages: int = 1) -> None:
         """Take note that a user wrote: their window is open, and what waited for it goes out."""
         self.ledger.hear(user, token, messages=messages)
+        self._rouse(conversation)
+
+    def _rouse(self, conversation: str) -> None:
+        """Let a conversation go on that waits for its user."""
         lane = self._scheduler.find(conversation)
         if lane is not None:
             lane.wakes += 1
             if lane.pause is not None and lane.pause.why == DeferredWhy.WINDOW:
                 self._scheduler.wake(lane)
+
+    async def heard_elsewhere(self, heard: Iterable[tuple[str, UserId]]) -> None:
+        """Take note that another process stored what users wrote, each in a conversation: see `hear`."""
+        for conversation, user in heard:
+            lane = self._scheduler.find(conversation)
+            if lane is not None:
+                await self._settling.finish(lane)  # so that the window that is read again knows of all that was sent
+            self.ledger.forget(user)
+            self._rouse(conversation)
 
     @property
     def is_stale(self) -> bool:
