@@ -52,11 +52,15 @@ async def test_a_wrong_scope_name_or_value_is_refused_with_what_is_allowed(
 async def test_a_larger_file_may_be_sent_to_the_one_bot_that_may_have_it(api, friend, alice: str) -> None:
     await api("PUT", "/_sim/config", json={"knobs": {"cdn.max_bytes": 100}})
 
-    async def send() -> int:
+    async def send(size: int) -> tuple[int, str]:
         form = aiohttp.FormData({"bot_id": friend.bot_id, "kind": "file"})
-        form.add_field("file", BytesIO(b"x" * 3_000_000), filename="a.bin")
-        return (await api("POST", f"/_sim/people/{alice}/messages", data=form)).status
+        form.add_field("file", BytesIO(b"x" * size), filename="a.bin")
+        answer = await api("POST", f"/_sim/people/{alice}/messages", data=form)
+        return answer.status, answer.body.get("error", {}).get("message", "")
 
-    assert await send() in (413, 422)
+    status, words = await send(1_000)
+    assert (status, "cdn.max_bytes" in words) == (422, True), words
+    status, words = await send(1_500_000)  # more than the form itself may have: refused unread
+    assert (status, words) == (413, f"the body is larger than {100 + 1024 * 1024} bytes")
     await api("PUT", "/_sim/config", json={"bot_id": friend.bot_id, "knobs": {"cdn.max_bytes": 5_000_000}})
-    assert await send() == 201
+    assert (await send(1_500_000))[0] == 201

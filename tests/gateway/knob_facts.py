@@ -16,7 +16,7 @@ from test_must_accept import upload
 
 from ilink.gateway.http import ProtocolApp
 from ilink.gateway.listeners import Listener
-from ilink.gateway.problems import ConflictError
+from ilink.gateway.problems import ConflictError, InvalidRequestError
 from ilink.gateway.views import Quote
 from ilink.wire.cipher import Encryptor
 from ilink.wire.keys import MediaKey
@@ -422,6 +422,27 @@ async def watches(side: Side) -> object:
     return (await side.polls())[0]["item_list"][0]["video_item"]["play_length"]
 
 
+async def receives_a_file(side: Side) -> object:
+    """Return what a bot is told of a file that the person sends; what a person may send has a measure too."""
+    try:
+        await side.house.gateway.post_media(side.person, side.bot.bot_id, "file", pieces(), name="a.txt")
+    except InvalidRequestError as error:
+        return str(error)
+    return sorted((await side.polls())[0]["item_list"][0]["file_item"]["media"])
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield PLAIN
+
+
+async def looks_at_the_window(side: Side) -> object:
+    """Return what an operator is shown of the window, after as many sends as are left over."""
+    await side.says()
+    await side.sends()
+    (window,) = (await side.house.gateway.mailbox(side.bot.bot_id)).windows
+    return window.closes_at - window.last_inbound_at, window.sends_left, window.is_open
+
+
 _REFUSED = {"text": "far too long a text"}
 _SENT = {"text": "hi"}
 
@@ -431,7 +452,7 @@ FACTS: dict[str, list[Fact]] = {
     "bind.revoke_delay_s": [Fact(60, signs_in_again)],
     "bind.single": [Fact(False, signs_in_again)],
     "cdn.keep_s": [Fact(10, lambda side: fetches_later(side, 700))],
-    "cdn.max_bytes": [Fact(15, uploads_twice)],
+    "cdn.max_bytes": [Fact(15, uploads_twice), Fact(13, receives_a_file)],
     "cdn.require_taskid": [Fact(True, fetches_later)],
     "cdn.single_use": [Fact(False, uploads_twice)],
     "cdn.ttl_s": [Fact(10, fetches_later)],
@@ -481,9 +502,9 @@ FACTS: dict[str, list[Fact]] = {
     "quota.count_tool_items": [
         Fact(False, lambda side: sends_after(side, {"item_list": [TOOL]}, _SENT), {"quota.per_inbound": 1})
     ],
-    "quota.per_inbound": [Fact(0, lambda side: sends_after(side, _SENT))],
+    "quota.per_inbound": [Fact(0, lambda side: sends_after(side, _SENT)), Fact(1, looks_at_the_window)],
     "quota.rate": [Fact("1/300", lambda side: sends_after(side, _SENT, _SENT))],
-    "quota.window_s": [Fact(10, sends_later)],
+    "quota.window_s": [Fact(10, sends_later), Fact(10, looks_at_the_window)],
     "quote.endindex": [Fact("relative", quotes)],
     "quote.style": [Fact(style, quotes) for style in ("embedded", "type8", "type0")],
     "render.tool_items": [Fact(True, lambda side: shows_an_item(side, TOOL))],
@@ -494,7 +515,7 @@ FACTS: dict[str, list[Fact]] = {
     "token.ttl_s": [Fact(10, polls_later)],
     "typing.shown_s": [Fact(5, types)],
     "typing.ticket_ttl_s": [Fact(10, types)],
-    "upload.forms": [Fact(forms, asks_to_upload) for forms in ("full", "param")],
+    "upload.forms": [*(Fact(forms, asks_to_upload) for forms in ("full", "param")), Fact("param", receives_a_file)],
     "video.play_length_unit": [Fact("milliseconds", watches)],
 }
 """Every knob, and at least every choice of those that have choices."""

@@ -85,6 +85,9 @@ async def test_a_gigabyte_that_is_only_declared_is_refused_unread(house: House, 
     exchange = bot.begin("sendmessage", raw=b"{", headers=headers)
     answer = await exchange.answer()
     assert (answer.status, answer.json["ret"], answer.headers["connection"]) == (413, -1, "close")
+    await house.knobs(limits__body_bytes=5000)
+    answer = await bot.begin("sendmessage", raw=b"{", headers=headers).answer()
+    assert answer.json["errmsg"] == "a body has at most 5000 bytes (limits.body_bytes)"
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "99999999999999999999"])

@@ -94,6 +94,35 @@ async def test_a_schedule_without_an_end_goes_on(there: FaultHouse) -> None:
         assert await strikes(there, "ret", "getconfig")
 
 
+@pytest.mark.parametrize(("every_s", "round_s"), [(None, 0), (3600, 0), (3600, 3600)])
+async def test_a_fault_is_at_work_from_its_first_moment_to_before_its_last(
+    there: FaultHouse, every_s: int | None, round_s: int
+) -> None:
+    await there.house.gateway.freeze_clock(frozen=True)
+    there.fault(endpoint="getconfig", after_s=60, for_s=30, every_s=every_s, ret=-2)
+    seen: list[bool] = []
+    for seconds in (round_s + 59.75, 0.25, 29.75, 0.25):
+        await there.house.gateway.advance_clock(seconds)
+        seen.append(await strikes(there, "ret", "getconfig"))
+    assert seen == [False, True, True, False]
+
+
+@pytest.mark.parametrize("action", ["duplicate", "corrupt"])
+async def test_a_fault_everywhere_strikes_only_where_it_makes_sense(there: FaultHouse, action: str) -> None:
+    there.fault(endpoint="*", **ONE_OF_EACH[action])
+    for endpoint in sorted(ACTIONS["delay_ms"].endpoints):
+        assert await strikes(there, action, endpoint) == (endpoint in ACTIONS[action].endpoints), endpoint
+
+
+@pytest.mark.parametrize("action", ["ret", "truncate_json"])
+async def test_a_fault_of_answers_in_json_leaves_the_cdn_alone(there: FaultHouse, action: str) -> None:
+    permission = await there.permission()
+    there.fault(endpoint="*", **ONE_OF_EACH[action])
+    uploaded = await there.upload(permission)
+    assert (uploaded.status, (await there.download(uploaded.headers["x-encrypted-param"])).status) == (200, 200)
+    assert there.hits() == [0]
+
+
 async def test_an_answer_is_struck_if_its_fault_is_at_work_when_it_leaves(there: FaultHouse) -> None:
     await there.house.gateway.freeze_clock(frozen=True)
     there.fault(endpoint="getupdates", after_s=10, for_s=10, lose_cursor=True)

@@ -238,6 +238,16 @@ async def test_reordered_messages_come_last_first(there: FaultHouse) -> None:
     assert texts == ["hi", "one"]
 
 
+async def test_an_order_waits_for_a_batch_that_has_one(there: FaultHouse) -> None:
+    there.fault(endpoint="getupdates", reorder=True, times=1)
+    first = (await there.request("getupdates")).json
+    assert (len(first["msgs"]), there.hits()) == (1, [0])
+    await there.says("one")
+    await there.says("two")
+    texts = [m["item_list"][0]["text_item"]["text"] for m in (await there.poll(first["get_updates_buf"])).json["msgs"]]
+    assert texts == ["two", "one"]
+
+
 async def test_a_lost_cursor_brings_the_batch_again(there: FaultHouse) -> None:
     there.fault(endpoint="getupdates", lose_cursor=True, times=1)
     first = (await there.request("getupdates")).json
