@@ -496,8 +496,11 @@ FACTS: dict[str, list[Fact]] = {
         Fact(
             True,
             lambda side: sends_after(side, _REFUSED, _REFUSED, _SENT),
-            {"quota.per_inbound": 2, "limits.text_bytes": 3},
+            {rule: 2, "limits.text_bytes": 3}
+            if rule == "quota.per_inbound"
+            else {rule: "2/300", "limits.text_bytes": 3},
         )
+        for rule in ("quota.per_inbound", "quota.rate")
     ],
     "quota.count_tool_items": [
         Fact(False, lambda side: sends_after(side, {"item_list": [TOOL]}, _SENT), {"quota.per_inbound": 1})

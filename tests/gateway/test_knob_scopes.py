@@ -65,6 +65,16 @@ async def test_a_knob_changes_what_is_seen(tmp_path: Path, name: str, fact: Fact
     assert await look(tmp_path / "c", fact, setting={name: fact.value}, kind="all", of=1) != without
 
 
+@pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if len(facts) > 1])
+async def test_each_choice_of_a_knob_is_seen_as_itself(tmp_path: Path, name: str) -> None:
+    alike = [fact for fact in FACTS[name] if fact.look is FACTS[name][0].look]
+    seen: list[object] = []
+    for n, fact in enumerate(alike):
+        found = await look(tmp_path / str(n), fact, setting={name: fact.value}, kind="all", of=0)
+        assert found not in seen, fact.value
+        seen.append(found)
+
+
 @pytest.mark.parametrize(("name", "fact", "kind"), SCOPED, ids=name_of)
 async def test_a_knob_of_one_changes_what_this_one_sees_and_nothing_for_the_other(
     tmp_path: Path, name: str, fact: Fact, kind: str
