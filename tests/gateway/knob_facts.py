@@ -19,6 +19,7 @@ from ilink.gateway.listeners import Listener
 from ilink.gateway.problems import ConflictError, InvalidRequestError
 from ilink.gateway.views import Quote
 from ilink.wire.cipher import Encryptor
+from ilink.wire.ids import AccountId
 from ilink.wire.keys import MediaKey
 
 sys.path.append(str(Path(__file__).parents[1] / "media"))
@@ -155,6 +156,11 @@ async def strangers_write(side: Side) -> object:
 
 async def signs_in_again(side: Side) -> object:
     await side.house.login(side.person)
+    return await ret(side.bot.call("getupdates", {"get_updates_buf": ""}))
+
+
+async def signs_in_elsewhere(side: Side) -> object:
+    await side.house.gateway.rebind_bot(AccountId(side.bot.bot_id))
     return await ret(side.bot.call("getupdates", {"get_updates_buf": ""}))
 
 
@@ -449,7 +455,7 @@ _SENT = {"text": "hi"}
 FACTS: dict[str, list[Fact]] = {
     "auth.require_headers": [Fact("-14", without_header)],
     "bind.owner_only": [Fact(True, strangers_write)],
-    "bind.revoke_delay_s": [Fact(60, signs_in_again)],
+    "bind.revoke_delay_s": [Fact(60, signs_in_again), Fact(60, signs_in_elsewhere)],
     "bind.single": [Fact(False, signs_in_again)],
     "cdn.keep_s": [Fact(10, lambda side: fetches_later(side, 700))],
     "cdn.max_bytes": [Fact(15, uploads_twice), Fact(13, receives_a_file)],
@@ -496,11 +502,9 @@ FACTS: dict[str, list[Fact]] = {
         Fact(
             True,
             lambda side: sends_after(side, _REFUSED, _REFUSED, _SENT),
-            {rule: 2, "limits.text_bytes": 3}
-            if rule == "quota.per_inbound"
-            else {rule: "2/300", "limits.text_bytes": 3},
+            {"limits.text_bytes": 3, **allowance},
         )
-        for rule in ("quota.per_inbound", "quota.rate")
+        for allowance in ({"quota.per_inbound": 2}, {"quota.rate": "2/300"})
     ],
     "quota.count_tool_items": [
         Fact(False, lambda side: sends_after(side, {"item_list": [TOOL]}, _SENT), {"quota.per_inbound": 1})

@@ -319,7 +319,8 @@ class Bots:
         if bot.state != "live":
             message = f"the bot {bot_id} is {bot.state} already"
             raise ConflictError(message)
-        revoke_ms = self._state.clock.now_ms() + int(self._state.knobs.seconds("bind.revoke_delay_s") * 1000)
+        knobs = self._state.knobs.about(_NO_NUMBER, bot.owner_user_id)
+        revoke_ms = self._state.clock.now_ms() + int(knobs.seconds("bind.revoke_delay_s") * 1000)
         await self._state.store.replace_bot(bot_id, revoke_ms=revoke_ms)
         self._replace(bot_id, revoke_ms)
 
