@@ -20,40 +20,45 @@ MOMENT = datetime(2026, 3, 22, 12, 0, 0, 123_456, tzinfo=UTC)
 
 
 async def play(folder: Path, seed: int, way: Literal["socket", "memory"] = "memory") -> list[bytes]:
-    """Run one script, and return every answer and everything that can be looked at afterwards."""
+    """Run the script on a gateway of its own."""
     async with open_fault_house(folder, way, seed=1) as there:
-        gateway = there.house.gateway
-        await gateway.reset(seed, now=MOMENT)
-        seen: list[bytes] = []
-        there.alice = await there.house.person()
-        there.bot = await there.house.login(there.alice)
-        seen.append(there.bot.token.encode())
-        there.fault(endpoint="getupdates", probability=0.5, duplicate="new_id")
-        there.fault(endpoint="sendmessage", probability=0.5, ret=-2, errmsg="prepare failed")
-        there.fault(endpoint="getconfig", probability=0.5, after_s=1, for_s=3, every_s=5, reset="after_headers")
-        await gateway.configure(knobs={"poll.duplicate_rate": 0.5})
-        await gateway.configure(knobs={"ids.send_as": "string"}, user_id=UserId(there.alice))
-        cursor = ""
-        for n in range(8):
-            await there.says(f"message {n}")
-            outcome = await there.poll(cursor)
-            cursor = outcome.json["get_updates_buf"]
-            token = outcome.json["msgs"][0]["context_token"]
-            message = there.bot.message(there.alice, f"answer {n}", context_token=token, client_id=f"c-{n}")
-            seen += [whole(outcome), whole(await there.post("sendmessage", message))]
-            seen.append(whole(await there.post("getconfig", {"ilink_user_id": there.alice})))
-            await gateway.advance_clock(0.7 * n)
-        seen += await media(there)
-        views = (
-            await gateway.people(),
-            await gateway.codes(),
-            await gateway.transcript(there.bot.bot_id, there.alice),
-            await gateway.mailbox(there.bot.bot_id),
-            gateway.faults.views(),
-            [(event.id, event.kind, event.at_ms) for event in gateway.events.after(0)],
-            [replace(entry, held_ms=0) for entry in gateway.wire_log()],
-        )
-        return seen + [msgspec.json.encode(view) for view in views]
+        return await run(there, seed)
+
+
+async def run(there: FaultHouse, seed: int) -> list[bytes]:
+    """Run one script, and return every answer and everything that can be looked at afterwards."""
+    gateway = there.house.gateway
+    await gateway.reset(seed, now=MOMENT)
+    seen: list[bytes] = []
+    there.alice = await there.house.person()
+    there.bot = await there.house.login(there.alice)
+    seen.append(there.bot.token.encode())
+    there.fault(endpoint="getupdates", probability=0.5, duplicate="new_id")
+    there.fault(endpoint="sendmessage", probability=0.5, ret=-2, errmsg="prepare failed")
+    there.fault(endpoint="getconfig", probability=0.5, after_s=1, for_s=3, every_s=5, reset="after_headers")
+    await gateway.configure(knobs={"poll.duplicate_rate": 0.5})
+    await gateway.configure(knobs={"ids.send_as": "string"}, user_id=UserId(there.alice))
+    cursor = ""
+    for n in range(8):
+        await there.says(f"message {n}")
+        outcome = await there.poll(cursor)
+        cursor = outcome.json["get_updates_buf"]
+        token = outcome.json["msgs"][0]["context_token"]
+        message = there.bot.message(there.alice, f"answer {n}", context_token=token, client_id=f"c-{n}")
+        seen += [whole(outcome), whole(await there.post("sendmessage", message))]
+        seen.append(whole(await there.post("getconfig", {"ilink_user_id": there.alice})))
+        await gateway.advance_clock(0.7 * n)
+    seen += await media(there)
+    views = (
+        await gateway.people(),
+        await gateway.codes(),
+        await gateway.transcript(there.bot.bot_id, there.alice),
+        await gateway.mailbox(there.bot.bot_id),
+        gateway.faults.views(),
+        [(event.id, event.kind, event.at_ms) for event in gateway.events.after(0)],
+        [replace(entry, held_ms=0) for entry in gateway.wire_log()],
+    )
+    return seen + [msgspec.json.encode(view) for view in views]
 
 
 def whole(outcome: Outcome) -> bytes:
@@ -80,6 +85,13 @@ async def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path: Path, wa
     second = await play(tmp_path / "b", 7, way)
     assert second == first
     assert b'"reset"' in first[-1]  # the scheduled fault struck, so that its chance counts here
+
+
+async def test_a_gateway_that_is_reset_gives_the_same_run_again(tmp_path: Path) -> None:
+    async with open_fault_house(tmp_path, "memory", seed=1) as there:
+        first = await run(there, 7)
+        await run(there, 8)
+        assert await run(there, 7) == first
 
 
 async def test_another_seed_gives_another_run(tmp_path: Path) -> None:
