@@ -14,6 +14,7 @@ from ilink.fleet.lease import Lease
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.worker import run_worker
 from ilink.flows.polling import Backoff
+from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms
 
 HASTE = Backoff(first=0.05, ceiling=0.2, floor=0.01)
@@ -55,6 +56,7 @@ def main() -> None:
     options.add_argument("--variant", default="")
     options.add_argument("--ttl", type=float, default=2.0)
     options.add_argument("--hold", type=float, default=1.0)
+    options.add_argument("--role", type=Role, default=Role.ALL)
     given = options.parse_args()
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {os.getpid()} %(message)s")
     if given.skew:
@@ -72,9 +74,9 @@ def main() -> None:
     async def answer(message: Message) -> None:
         await message.reply(f"re {message.text}")
 
-    run_worker(
-        bot, FleetSettings(terms=terms_of(given.ttl), poll_seconds=given.hold + 2, drain_seconds=given.hold + 10)
-    )
+    terms = terms_of(given.ttl)
+    seconds = given.hold + 2
+    run_worker(bot, FleetSettings(role=given.role, terms=terms, poll_seconds=seconds, drain_seconds=seconds + 8))
 
 
 if __name__ == "__main__":

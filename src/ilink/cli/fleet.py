@@ -20,7 +20,19 @@ from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 
 __all__ = ["fleet"]
 
-_COLUMNS: Final = ("worker", "state", "slots", "accounts", "polling", "poll_age", "waiting", "lag", "outgoing", "lease")
+_COLUMNS: Final = (
+    "worker",
+    "role",
+    "state",
+    "slots",
+    "accounts",
+    "polling",
+    "poll_age",
+    "waiting",
+    "lag",
+    "outgoing",
+    "lease",
+)
 
 _WIDE: Final = 120
 
@@ -45,6 +57,8 @@ def status(
     if not json and (found.free_slots or found.nobody.accounts) and found.workers:
         accounts = sum(found.nobody.accounts.values())
         errors().print(say("fleet.free", slots=found.free_slots, accounts=accounts, waiting=found.nobody.waiting))
+    if found.missing and not json:
+        errors().print(say("fleet.missing", roles=", ".join(found.missing)))
     return 0 if found.workers else 1
 
 
@@ -56,7 +70,7 @@ async def _read(database_url: str) -> FleetStatus:
 def _table(found: FleetStatus) -> Table:
     table = Table(box=box.SIMPLE)
     for column in _COLUMNS:
-        is_text = column in {"worker", "state"}
+        is_text = column in {"worker", "role", "state"}
         table.add_column(say(f"fleet.{column}"), justify="left" if is_text else "right")
     for worker in found.workers:
         table.add_row(*_cells(worker))
@@ -68,6 +82,7 @@ def _cells(worker: WorkerStatus) -> tuple[str, ...]:
     is_late = session.expires_in <= 0
     return (
         f"{session.info.node}:{session.info.pid}",
+        session.info.role.value,
         f"[red]{say('fleet.late')}[/]" if is_late else session.state.value,
         str(session.slots),
         _accounts(figures),
@@ -97,6 +112,7 @@ def _describe(found: FleetStatus) -> dict[str, object]:
                 "session": str(one.session.session_id),
                 "node": one.session.info.node,
                 "pid": one.session.info.pid,
+                "role": one.session.info.role.value,
                 "version": one.session.info.version,
                 "weight": one.session.info.weight,
                 "state": one.session.state.value,
@@ -110,6 +126,7 @@ def _describe(found: FleetStatus) -> dict[str, object]:
         ],
         "free_slots": found.free_slots,
         "nobody": _figures(found.nobody),
+        "missing": [role.value for role in found.missing],
     }
 
 

@@ -16,9 +16,10 @@ from ilink.bot import Bot
 from ilink.bot.running import loading_bots
 from ilink.cli.words import say
 from ilink.errors import ConfigError
-from ilink.fleet.settings import PLACE_VARIABLE
+from ilink.fleet.roles import ROLE_VARIABLE, place_among_several, read_roles
 from ilink.gateway.listeners import parse_address
 from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
+from ilink.storage.roles import Role
 
 __all__ = ["find_bot", "run", "split_place"]
 
@@ -30,6 +31,7 @@ def run(
     database_url: Annotated[str | None, Parameter(help=say("run.database_url"), env_var=DATABASE_URL_VARIABLE)] = None,
     lease: Annotated[float, Parameter(help=say("run.lease"), validator=validators.Number(gte=1))] = 30.0,
     peers: Annotated[int | None, Parameter(help=say("run.peers"), validator=validators.Number(gte=1))] = None,
+    role: Annotated[list[str] | None, Parameter(help=say("run.role"), env_var=ROLE_VARIABLE, negative="")] = None,
     metrics_listen: Annotated[
         str | None, Parameter(help=say("run.metrics_listen"), env_var="ILINK_METRICS_LISTEN")
     ] = None,
@@ -44,12 +46,13 @@ def run(
         # Read by the bot that the file makes, and by the processes that are started from here.
         os.environ[DATABASE_URL_VARIABLE] = database_url
     bot = find_bot(file)
-    if metrics_listen is not None and workers in (None, 1):
+    roles = read_roles(role or ())
+    if metrics_listen is not None and (place_among_several() is not None or (workers or 1) * len(roles) == 1):
         # Loaded late: it brings a web server, which most runs do not need.
         from ilink.telemetry.page import serve_page
 
         serve_page(bot, _own_address(metrics_listen))
-    if workers is None:
+    if workers is None and roles == (Role.ALL,):
         bot.run()
         return 0
     if database_url is None:
@@ -58,10 +61,12 @@ def run(
     from ilink.cli.workers import run_workers
 
     arguments = ["run", file, "--workers", "1", "--lease", f"{lease:g}"]
+    arguments += [argument for part in roles for argument in ("--role", part.value)]
     arguments += ["--verbose"] if verbose else []
     arguments += ["--log-json"] if log_json else []
     arguments += ["--metrics-listen", metrics_listen] if metrics_listen is not None else []
-    return run_workers(bot, arguments, count=workers, lease=lease, peers=max(peers or 1, workers))
+    count = workers or 1
+    return run_workers(bot, arguments, count=count, lease=lease, peers=max(peers or 1, count), roles=roles)
 
 
 def _start_logs(*, is_verbose: bool, is_json: bool) -> None:
@@ -78,7 +83,7 @@ def _start_logs(*, is_verbose: bool, is_json: bool) -> None:
 def _own_address(address: str) -> str:
     """Return where this process listens: each of several on a port of its own, counted from the one that was given."""
     host, port = parse_address(address)
-    place = int(os.environ.get(PLACE_VARIABLE, "0")) if port else 0
+    place = (place_among_several() or 0) if port else 0
     return f"[{host}]:{port + place}" if ":" in host else f"{host}:{port + place}"
 
 

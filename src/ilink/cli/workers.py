@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 from ilink.bot import Bot
 from ilink.errors import ConfigError
+from ilink.fleet.roles import place_among_several
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.supervisor import Supervisor
 from ilink.fleet.worker import run_worker
 from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
+from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms
 
 __all__ = ["run_workers"]
@@ -23,15 +25,18 @@ __all__ = ["run_workers"]
 _WRONG_SETTINGS = 2
 
 
-def run_workers(bot: Bot, arguments: Sequence[str], *, count: int, lease: float, peers: int) -> int:
+def run_workers(
+    bot: Bot, arguments: Sequence[str], *, count: int, lease: float, peers: int, roles: Sequence[Role]
+) -> int:
     """Run the processes of this machine until Ctrl-C or SIGTERM.
 
     Args:
         bot: What works; in each of several processes it is loaded anew.
         arguments: What starts one of several processes.
-        count: How many there are.
+        count: How many there are of each role.
         lease: Seconds after which the others take over from a process that says nothing.
-        peers: How many processes are expected on all machines.
+        peers: How many processes of each role are expected on all machines.
+        roles: What the processes do; one of several does what its place says.
     """
     try:
         terms = LeaseTerms(
@@ -44,11 +49,12 @@ def run_workers(bot: Bot, arguments: Sequence[str], *, count: int, lease: float,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    settings = FleetSettings(terms=terms, peers=peers)
-    if count == 1:
+    place = place_among_several()
+    settings = FleetSettings(role=roles[(place or 0) % len(roles)], terms=terms, peers=peers)
+    if count == 1 and (place is not None or len(roles) == 1):
         run_worker(bot, settings)
         return 0
-    return asyncio.run(_supervise([*arguments, "--peers", str(peers)], settings, count))
+    return asyncio.run(_supervise([*arguments, "--peers", str(peers)], settings, count * len(roles)))
 
 
 async def _supervise(arguments: Sequence[str], settings: FleetSettings, count: int) -> int:

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms, WorkerInfo
 
 __all__ = ["PLACE_VARIABLE", "FleetSettings", "this_worker"]
@@ -20,6 +21,7 @@ class FleetSettings:
     """How a process takes part in a fleet.
 
     Attributes:
+        role: What it does for its accounts: everything, or one part, while other processes do the rest.
         terms: How leases are kept; the same in all processes.
         peers: How many processes are expected at least: while fewer are there, the first ones wait `terms.grace`
             seconds for the others before they take everything.
@@ -31,6 +33,7 @@ class FleetSettings:
         drain_seconds: How long a process may take to end.
     """
 
+    role: Role = Role.ALL
     terms: LeaseTerms = field(default_factory=LeaseTerms)
     peers: int = 1
     rate: float = 200.0
@@ -40,6 +43,6 @@ class FleetSettings:
     drain_seconds: float = 55.0
 
 
-def this_worker(*, weight: int = 100) -> WorkerInfo:
+def this_worker(*, weight: int = 100, role: Role = Role.ALL) -> WorkerInfo:
     """Return what this process tells of itself."""
-    return WorkerInfo(node=socket.gethostname(), pid=os.getpid(), version=version("ilink"), weight=weight)
+    return WorkerInfo(node=socket.gethostname(), pid=os.getpid(), version=version("ilink"), weight=weight, role=role)

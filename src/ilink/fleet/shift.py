@@ -143,6 +143,8 @@ class Shift:
             wrap = partial(PermittedClient, permits=permits, on_poll=note_poll, on_answer=note_answer)
             try:
                 async with self._place.open_runner(stored, previous, wrap) as runner:
+                    if not self._place.role.polls:
+                        begun()  # it opens no connection until there is something to send
                     yield runner
             finally:
                 self._answered.pop(account_id, None)

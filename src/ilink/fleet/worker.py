@@ -25,6 +25,7 @@ from ilink.fleet.shift import Shift
 from ilink.process import collecting_seldom
 from ilink.storage.accounts import StoredAccount
 from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.roles import Role
 from ilink.storage.slots import Slots, WorkerInfo
 from ilink.storage.slots_postgres import PostgresSlots
 from ilink.transport.http import HttpTransport
@@ -54,8 +55,8 @@ def run_worker(bot: Bot, settings: FleetSettings) -> None:
         runner.run(serve())
 
 
-def slots_beside(store: Store) -> Slots:
-    """Return the leases that are kept where accounts are.
+def slots_beside(store: Store, *, role: Role = Role.ALL) -> Slots:
+    """Return the leases that are kept where accounts are, of processes that do the same.
 
     Raises:
         ConfigError: That is a folder of this machine.
@@ -64,7 +65,7 @@ def slots_beside(store: Store) -> Slots:
     if not isinstance(database, PostgresDatabase):
         message = "several processes need a database for their accounts: give --database-url, or ILINK_DATABASE_URL"
         raise ConfigError(message)
-    return PostgresSlots(database)
+    return PostgresSlots(database, role=role)
 
 
 async def serve_worker(
@@ -72,7 +73,7 @@ async def serve_worker(
     settings: FleetSettings,
     stop: Event,
     *,
-    open_slots: Callable[[Store], Slots] = slots_beside,
+    open_slots: Callable[[Store], Slots] | None = None,
     info: WorkerInfo | None = None,
 ) -> None:
     """Take part in a fleet until `stop` is set, in the loop of the caller.
@@ -83,7 +84,7 @@ async def serve_worker(
         bot: What works for the accounts; all of them, unless it names some.
         settings: How this process takes part.
         stop: Lets it give everything away in order.
-        open_slots: Where leases are kept, beside the accounts.
+        open_slots: Where leases are kept; None for beside the accounts.
         info: What the others are told of this process; by default what it is.
 
     Raises:
@@ -91,9 +92,10 @@ async def serve_worker(
 
     Cancellation: ends at once and gives nothing away; the others wait for the end of the lease.
     """
-    info = info or this_worker()
-    async with HttpTransport() as transport, bot.workplace(partial(_adapted, settings, transport)) as place:
-        slots = open_slots(place.store)
+    info = info or this_worker(role=settings.role)
+    adapt = partial(_adapted, settings)
+    async with HttpTransport() as transport, bot.workplace(partial(adapt, transport), role=settings.role) as place:
+        slots = slots_beside(place.store, role=settings.role) if open_slots is None else open_slots(place.store)
         while not stop.is_set():
             try:
                 await Shift(place, slots, info, settings).work(stop)

@@ -8,23 +8,28 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ilink.storage.postgres import PostgresDatabase, Row
+from ilink.storage.roles import Role
 from ilink.storage.slots import SessionId
 
 __all__ = ["Figures", "read_figures"]
 
 _ACCOUNTS: Final = """
-SELECT s.owner, a.state, count(*) AS count FROM accounts a JOIN slots s ON s.slot_id = slot_of(a.account_id)
-GROUP BY s.owner, a.state"""
+SELECT s.owner, a.state, count(*) AS count FROM accounts a
+LEFT JOIN slots s ON s.role = $1 AND s.slot_id = slot_of(a.account_id) GROUP BY s.owner, a.state"""
 
 _INBOX: Final = """
 SELECT s.owner, count(*) AS count,
        extract(epoch FROM clock_timestamp())::float8 - min(i.received_ms) / 1000.0::float8 AS age
-FROM inbox i JOIN slots s ON s.slot_id = slot_of(i.account_id) WHERE i.state = 0 GROUP BY s.owner"""
+FROM inbox i
+LEFT JOIN slots s ON s.role = $1 AND s.slot_id = slot_of(i.account_id)
+WHERE i.state = 0 GROUP BY s.owner"""
 
 _OUTBOX: Final = """
 SELECT s.owner, count(*) AS count,
        extract(epoch FROM clock_timestamp())::float8 - min(o.created_ms) / 1000.0::float8 AS age
-FROM outbox o JOIN slots s ON s.slot_id = slot_of(o.account_id) WHERE o.state IN (0, 6, 7) GROUP BY s.owner"""
+FROM outbox o
+LEFT JOIN slots s ON s.role = $1 AND s.slot_id = slot_of(o.account_id)
+WHERE o.state IN (0, 6, 7) GROUP BY s.owner"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,22 +51,24 @@ class Figures:
     outgoing_lag: float = 0.0
 
 
-async def read_figures(database: PostgresDatabase) -> dict[SessionId | None, Figures]:
-    """Return the figures of each process that has slots; None is for the slots that nobody has.
+async def read_figures(database: PostgresDatabase, role: Role = Role.ALL) -> dict[SessionId | None, Figures]:
+    """Return the figures of each process of a role that has slots; None is for the slots that nobody has.
+
+    What waits to be handled counts for those who handle, and what waits to be sent for those who send.
 
     Raises:
         StoreError: They cannot be read.
     """
     figures: dict[SessionId | None, Figures] = {}
     accounts: dict[SessionId | None, Counter[str]] = {}
-    for row in await database.read(_ACCOUNTS):
+    for row in await database.read(_ACCOUNTS, role.value):
         accounts.setdefault(row["owner"], Counter())[row["state"]] += row["count"]
     for owner, states in accounts.items():
         _of(figures, owner).accounts = dict(states)
-    for row in await database.read(_INBOX):
+    for row in await database.read(_INBOX, role.value) if role.handles else ():
         found = _of(figures, row["owner"])
         found.waiting, found.lag = row["count"], _age(row)
-    for row in await database.read(_OUTBOX):
+    for row in await database.read(_OUTBOX, role.value) if role.sends else ():
         found = _of(figures, row["owner"])
         found.outgoing, found.outgoing_lag = row["count"], _age(row)
     return figures

@@ -278,13 +278,15 @@ RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     w worker_sessions;
 BEGIN
-    LOCK TABLE worker_sessions IN SHARE ROW EXCLUSIVE MODE;
+    PERFORM pg_advisory_xact_lock(hashtextextended('ilink:fleet:' || current_schema(), 0));
     SELECT * INTO w FROM worker_sessions
     WHERE state <> 'dead' AND expires_at > clock_timestamp() AND (role = 'all') <> (p_role = 'all') LIMIT 1;
     IF FOUND THEN
         RETURN format('pid %s on %s (%s)', w.pid, w.node, w.role);
     END IF;
-    INSERT INTO slots (slot_id, role) SELECT slot_id, p_role FROM slots WHERE role = 'all' ON CONFLICT DO NOTHING;
+    IF NOT EXISTS (SELECT FROM slots WHERE role = p_role) THEN
+        INSERT INTO slots (slot_id, role) SELECT slot_id, p_role FROM slots WHERE role = 'all' ON CONFLICT DO NOTHING;
+    END IF;
     INSERT INTO worker_sessions (session_id, node, pid, version, weight, expires_at, role)
     VALUES (p_session, p_node, p_pid, p_version, p_weight, clock_timestamp() + p_ttl, p_role)
     ON CONFLICT (session_id) DO NOTHING;
