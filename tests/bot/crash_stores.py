@@ -279,8 +279,8 @@ def _audited(variant: str) -> type[SqliteJournal]:
 
 def _doomed_journal(journal: Any, at: At, variant: str) -> Any:
     class DoomedJournal(journal):
-        async def adopt(self) -> Any:
-            adopted = await super().adopt()
+        async def adopt(self, *role: Any) -> Any:
+            adopted = await super().adopt(*role)
             at("adopted")
             return adopted
 
