@@ -1,8 +1,8 @@
 """A PostgreSQL database: a bounded pool of connections, one round trip per unit of work, errors in our words.
 
-Statements are prepared once per connection. Nothing relies on the session between two of them, so a pooler in
-transaction mode may stand in between (with `prepared=off` in the URL if it is an old one); only `listening` needs a
-connection of its own that is not pooled.
+Statements are prepared once per connection. Nothing relies on the session between two of them but the search path, so a
+pooler in transaction mode may stand in between: one that sets it, with `prepared=off` in the URL if it cannot keep
+statements, and `direct=HOST:PORT` for `listening`, which needs a connection of its own that is not pooled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ except ImportError as error:
 
 from ilink.storage.postgres_errors import DRIVER_ERRORS, lost_connection, nothing_happened, translate, translated
 from ilink.storage.postgres_hints import PostgresHints
-from ilink.storage.postgres_migrations import Migration, migrate, migrations
+from ilink.storage.postgres_migrations import Migration, check_path, migrate, migrations
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -59,8 +59,8 @@ class PostgresDatabase:
 
     Args:
         url: `postgresql://user:password@host:5432/database`, with what the driver knows (`sslmode`, several hosts…)
-            and three settings of our own: `schema` (the PostgreSQL schema; `ilink`), `pool` (connections at most; 10)
-            and `prepared=off`. The password is never shown.
+            and settings of our own: `schema` (the PostgreSQL schema; `ilink`), `pool` (connections at most; 10),
+            `prepared=off` and `direct=HOST:PORT`. The password is never shown.
         schema: The name of the folder of migrations below `ilink/storage/migrations/postgres`. "local" lies in the
             PostgreSQL schema itself, every other one beside it: `ilink_gateway`.
         statement_timeout: Seconds after which the server gives a statement up.
@@ -121,8 +121,19 @@ class PostgresDatabase:
                 connection_class=_Connection,
                 **self._settings(),
             )
+            await self._check_pool(self._pool)
         self._exits.push_async_callback(self._hints.aclose)
         return self
+
+    async def _check_pool(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        """Make sure that what goes through a pooler finds our schema, too."""
+        try:
+            async with pool.acquire(timeout=self._connect_timeout) as connection:
+                await check_path(connection, namespace=self._namespace, place=self._place)
+        except BaseException:
+            self._pool = None
+            pool.terminate()
+            raise
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
@@ -239,7 +250,7 @@ class PostgresDatabase:
 
     async def _connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """Open a connection that is not the pool's."""
-        return await asyncpg.connect(self._url.driver_url, **self._settings())
+        return await asyncpg.connect(self._url.direct_url, **self._settings())
 
     def _settings(self) -> dict[str, Any]:
         return {

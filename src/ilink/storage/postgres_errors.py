@@ -95,6 +95,22 @@ def _cut(place: str, said: str) -> StoreError:
     )
 
 
+def _protocol(place: str, said: str) -> StoreError:
+    if "startup parameter" not in said:
+        return _cut(place, said)
+    return StoreError(
+        f"{place} refused a setting of the connection ({said}); if that is a pooler such as PgBouncer, name all that"
+        " ilink sends in its ignore_startup_parameters, as docs/how-to/postgresql.md shows"
+    )
+
+
+def _unprepared(place: str, said: str) -> StoreError:
+    return StoreError(
+        f"{place} does not know a statement that was prepared ({said}): a pooler stands in between that keeps none; add"
+        " prepared=off to the database URL, or let the pooler keep them (max_prepared_statements of PgBouncer 1.21)"
+    )
+
+
 def _restarting(place: str, said: str) -> StoreError:
     return StoreUnavailableError(f"{place} is being started or stopped ({said}); try again in a moment")
 
@@ -149,11 +165,14 @@ def _ours(_place: str, said: str) -> StoreError:
 
 _WORDS: Final[tuple[tuple[str, Callable[[str, str], StoreError]], ...]] = (
     ("IL", _ours),  # our own functions raise in words that need no more
+    ("08P01", _protocol),
     ("08", _cut),
+    ("26000", _unprepared),
     ("28", _refused_user),
     ("3D", _no_database),
     ("25006", _read_only),
     ("40", _busy),
+    ("42P05", _unprepared),
     ("42501", _not_allowed),
     ("42P01", _strange_schema),
     ("42703", _strange_schema),

@@ -51,6 +51,7 @@ class PostgresHints:
         self._pending: dict[tuple[str, str], None] = {}
         self._sending: asyncio.Task[None] | None = None
         self._speaking: asyncpg.Connection[asyncpg.Record] | None = None
+        self._is_warned = False
 
     async def aclose(self) -> None:
         """Stop listening, and drop what was not sent yet."""
@@ -115,6 +116,7 @@ class PostgresHints:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _connection: lost.set())
         try:
+            await self._warn_of_pooler(connection)
             for channel in {listener.channel for listener in self._listeners}:
                 await connection.add_listener(channel, self._on_hint)
             self._hearing = connection
@@ -126,6 +128,17 @@ class PostgresHints:
         finally:
             self._hearing = None
             connection.terminate()
+
+    async def _warn_of_pooler(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Say once what a pooler does to hints; it gives out numbers of its own for the processes of the server."""
+        if self._is_warned or await connection.fetchval("SELECT pg_backend_pid()") == connection.get_server_pid():
+            return
+        self._is_warned = True
+        _log.warning(
+            "a pooler stands between this program and %s; unless it works in session mode, hints get lost there, and"
+            " what other processes do is noticed seconds later: add direct=HOST:PORT to the database URL",
+            self._place,
+        )
 
     def _on_hint(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
         for line in str(payload).split("\n"):

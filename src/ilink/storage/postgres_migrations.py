@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
 from ilink.errors import StoreCorruptError, StoreError, StoreUnavailableError
 
-__all__ = ["OLDEST_SERVER", "Migration", "migrate", "migrations"]
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+__all__ = ["OLDEST_SERVER", "Migration", "check_path", "migrate", "migrations"]
 
 OLDEST_SERVER: Final = 14
 """The oldest major version of PostgreSQL that is known to work."""
@@ -62,6 +65,7 @@ async def migrate(
             was changed.
     """
     await _check_server(connection, place)
+    await check_path(connection, namespace=namespace, place=place)
     applied = await _applied(connection, namespace)
     _check(applied, steps, place)
     for step in steps:
@@ -88,6 +92,25 @@ async def _check_server(connection: asyncpg.Connection[asyncpg.Record], place: s
             " primary, or use a user who may write"
         )
         raise StoreUnavailableError(message)
+
+
+async def check_path(
+    connection: asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record], *, namespace: str, place: str
+) -> None:
+    """Make sure that names mean what is in our schema: a pooler may have dropped what a connection was to begin with.
+
+    Raises:
+        StoreError: They mean something else.
+    """
+    path = await connection.fetchval("SELECT current_setting('search_path')")
+    first = path.partition(",")[0].strip().strip('"')
+    if first != namespace:
+        message = (
+            f"{place}: names are looked up elsewhere first (search_path is {path}), because a pooler such as PgBouncer"
+            f" ignores what a connection asks for; let it run SET search_path = {namespace} on every connection to the"
+            " server (connect_query)"
+        )
+        raise StoreError(message)
 
 
 async def _applied(connection: asyncpg.Connection[asyncpg.Record], namespace: str) -> dict[int, str]:

@@ -15,7 +15,7 @@ DATABASE_URL_VARIABLE: Final = "ILINK_DATABASE_URL"
 
 _SCHEMES: Final = ("postgresql", "postgres")
 _NAMESPACE: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-_OURS: Final = ("schema", "pool", "prepared")
+_OURS: Final = ("schema", "pool", "prepared", "direct")
 _SECRETS: Final = ("password", "sslpassword", "passfile")
 
 
@@ -34,6 +34,8 @@ class PostgresUrl:
         namespace: The PostgreSQL schema that everything of ours lies in: `schema` in the URL, else `ilink`.
         connections: How many connections a process opens at most: `pool` in the URL, else 10.
         is_prepared: Whether statements may be prepared: not with `prepared=off`, for poolers that cannot keep them.
+        direct_url: What the driver connects to past a pooler, for what wants a connection of its own: the host and port
+            of `direct` in the URL, else the same.
     """
 
     driver_url: str
@@ -41,6 +43,7 @@ class PostgresUrl:
     namespace: str = "ilink"
     connections: int = 10
     is_prepared: bool = True
+    direct_url: str = ""
 
     def __repr__(self) -> str:
         """Show the place only."""
@@ -64,12 +67,14 @@ class PostgresUrl:
             raise _unreadable()
         ours = {name: value for name, value in pairs if name in _OURS}
         others = [(name, value) for name, value in pairs if name not in _OURS]
+        driver_url = urlunsplit(parts._replace(query=urlencode(others, quote_via=quote)))
         return cls(
-            driver_url=urlunsplit(parts._replace(query=urlencode(others, quote_via=quote))),
+            driver_url=driver_url,
             place=_shown(parts),
             namespace=_namespace(ours.get("schema", "ilink")),
             connections=_connections(ours.get("pool", "10")),
             is_prepared=_is_on(ours.get("prepared", "on")),
+            direct_url=_direct(driver_url, ours["direct"]) if "direct" in ours else driver_url,
         )
 
 
@@ -80,6 +85,17 @@ def _shown(parts: SplitResult) -> str:
     named = next((value for name, value in parse_qsl(parts.query) if name == "host"), "")
     query = f"?host={named}" if named and not host else ""
     return f"{parts.scheme}://{user}{host}{parts.path}{query}"
+
+
+def _direct(driver_url: str, address: str) -> str:
+    """Return an address with another host and port."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or set(address) & set("@/?#"):
+        message = "direct= in the database URL is no address; write HOST:PORT of the server behind the pooler"
+        raise ConfigError(message)
+    parts = urlsplit(driver_url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}{at}{address}"))
 
 
 def _namespace(text: str) -> str:
