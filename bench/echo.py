@@ -8,8 +8,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ from bench.rawhttp import Connection, Pool
 __all__ = ["Contestant", "EchoFigures", "contestants", "measure_on_gateway", "measure_on_stub"]
 
 _DRIVERS: Final = Path(__file__).parent / "drivers"
+_OUR_BOT: Final = [sys.executable, "-m", "bench.drivers.ilink_bot"]
+_MEMORY: Final = Path("/dev/shm")  # a disk in memory is what is wanted
 _WARM_UP: Final = 200
 _SINGLE: Final = 100
 _WINDOW_SECONDS: Final = 1.5
@@ -40,6 +42,7 @@ class Contestant:
     command: list[str]
     remark: str
     is_peer: bool = False
+    is_in_memory: bool = False
 
 
 @dataclass(slots=True)
@@ -70,8 +73,11 @@ def contestants() -> tuple[list[Contestant], dict[str, str]]:
     taking_part = [
         Contestant("limit: raw loop", [sys.executable, "-m", "bench.drivers.raw"], "stores nothing"),
         Contestant("bare aiohttp loop", [sys.executable, "-m", "bench.drivers.aiohttp_loop"], "stores nothing"),
-        Contestant("ilink.Bot", [sys.executable, "-m", "bench.drivers.ilink_bot"], "journal on, synchronous=FULL"),
+        Contestant("ilink.Bot", _OUR_BOT, "journal on, synchronous=FULL"),
     ]
+    if _MEMORY.is_dir():
+        remark = "the same on a disk in memory"
+        taking_part.append(Contestant("ilink.Bot, in memory", _OUR_BOT, remark, is_in_memory=True))
     missing: dict[str, str] = {}
     for name, script, remark in (
         ("openilink-sdk-python", "openilink_echo.py", "stores nothing"),
@@ -90,11 +96,11 @@ def contestants() -> tuple[list[Contestant], dict[str, str]]:
 async def measure_on_stub(taking_part: list[Contestant], rounds: int) -> dict[str, EchoFigures]:
     """Measure all in turn, `rounds` times, on a server that answers at once."""
     figures = {contestant.name: EchoFigures() for contestant in taking_part}
-    with tempfile.TemporaryDirectory(prefix="ilink-bench-") as scratch:
-        async with start_stub(Path(scratch, "stub")) as stub:
+    with _scratch() as scratch:
+        async with start_stub(scratch.disk / "stub") as stub:
             for number in range(rounds):
                 for contestant in taking_part:
-                    folder = Path(scratch, f"{number}-{contestant.command[-1].rpartition('/')[2]}")
+                    folder = scratch.folder(contestant, number)
                     await _try(
                         _echo_on_stub(contestant, stub, folder, figures[contestant.name]), figures[contestant.name]
                     )
@@ -106,16 +112,39 @@ async def measure_on_gateway(
 ) -> dict[str, EchoFigures]:
     """Measure all in turn on our gateway; how many messages each gets follows from its rate on the stub."""
     figures = {contestant.name: EchoFigures() for contestant in taking_part}
-    with tempfile.TemporaryDirectory(prefix="ilink-bench-") as scratch:
-        async with start_gateway(Path(scratch, "gateway")) as gateway, Pool(gateway.control_url, 16) as control:
+    with _scratch() as scratch:
+        async with start_gateway(scratch.disk / "gateway") as gateway, Pool(gateway.control_url, 16) as control:
             await open_windows(control)
             for number in range(rounds):
                 for contestant in taking_part:
                     count = round(min(2000, max(200, 0.5 * (rates[contestant.name].rate or 0)))) // _PEOPLE * _PEOPLE
-                    folder = Path(scratch, f"{number}-{contestant.command[-1].rpartition('/')[2]}")
+                    folder = scratch.folder(contestant, number)
                     work = _echo_on_gateway(contestant, gateway, control, count, folder, figures[contestant.name])
                     await _try(work, figures[contestant.name])
     return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Where bots keep what they keep."""
+
+    disk: Path
+    memory: Path
+
+    def folder(self, contestant: Contestant, number: int) -> Path:
+        """Return a new folder for a round."""
+        name = "".join(letter for letter in contestant.name if letter.isalnum())
+        return (self.memory if contestant.is_in_memory else self.disk) / f"{number}-{name}"
+
+
+@contextmanager
+def _scratch() -> Iterator[_Scratch]:
+    in_memory = _MEMORY if _MEMORY.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="ilink-bench-") as disk,
+        tempfile.TemporaryDirectory(prefix="ilink-bench-", dir=in_memory) as memory,
+    ):
+        yield _Scratch(Path(disk), Path(memory))
 
 
 async def _try(work: object, figures: EchoFigures) -> None:
