@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from contextlib import asynccontextmanager
 
 import pytest
@@ -72,22 +73,26 @@ async def test_a_message_is_told_as_it_happens(api, friend, alice) -> None:
 async def test_a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice(api, friend, alice) -> None:
     async with following(api) as reader:
         await say(api, friend, alice, "one")
-        first, _ = await next_of(reader, "message")
+        first, before = await next_of(reader, "message")
     await say(api, friend, alice, "two")
     await say(api, friend, alice, "three")
     seen = []
     async with following(api, last_id=first) as reader:
         while len([event for _, event, _ in seen if event == "message"]) < 2:
             seen.append(await reader.next_event())
-    numbers = [int(number) for number, _, _ in seen]
-    assert numbers == list(range(int(first) + 1, int(first) + 1 + len(numbers)))
+    numbers = [int(first)] + [int(number) for number, _, _ in seen]
+    assert numbers == sorted(set(numbers))
+    if os.environ.get("ILINK_TEST_STORE") != "postgres":  # there numbers are times, which all processes know
+        assert numbers[-1] - numbers[0] == len(seen)
+    assert [data["n"] - before["n"] for _, event, data in seen if event == "message"] == [1, 2]
 
 
 async def test_a_reader_may_name_its_place_in_the_query(api, friend, alice) -> None:
     await say(api, friend, alice, "one")
     async with following(api, query="?last_event_id=0") as reader:
         number, _, _ = await reader.next_event()
-    assert number == "1"
+        assert int(number) > 0
+        assert (await next_of(reader, "message"))[1]["n"] == 1
 
 
 async def test_a_reader_knows_its_place_before_anything_happens(api, friend, alice, server) -> None:

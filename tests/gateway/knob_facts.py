@@ -171,6 +171,15 @@ async def fetches_later(side: Side, seconds: float = 60) -> object:
     return await side.downloads(reference)
 
 
+async def remembers(side: Side) -> object:
+    """What is still in the chat after a week, the newest message of it an hour old."""
+    await side.says("old")
+    await side.later(7 * 86_400)
+    await side.says("new")
+    await side.later(3600)
+    return [entry.items[0].text for entry in await side.house.gateway.transcript(side.bot.bot_id, side.person)]
+
+
 async def uploads_twice(side: Side) -> object:
     permission = await side.permission()
     return [(await side.uploads(permission))[0] for _ in range(2)]
@@ -472,6 +481,7 @@ FACTS: dict[str, list[Fact]] = {
     "errors.errmsg_style": [Fact(style, sends_to_a_closed_window) for style in ("empty", "unknown_error")],
     "errors.slot": [Fact(slot, sends_to_a_closed_window) for slot in ("errcode", "both")],
     "groups.enabled": [Fact(True, reads_fields)],
+    "history.keep_s": [Fact(2 * 86_400, remembers)],
     "ids.send_as": [Fact(form, sends_and_reads_the_id) for form in ("string", "omit")],
     "limits.batch_bytes": [Fact(1, reads_two)],
     "limits.batch_messages": [Fact(1, reads_two)],

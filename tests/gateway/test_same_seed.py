@@ -87,6 +87,7 @@ async def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path: Path, wa
     assert b'"reset"' in first[-1]  # the scheduled fault struck, so that its chance counts here
 
 
+@of_a_folder  # elsewhere events are numbered by the time of the machine, which all processes know
 async def test_a_gateway_that_is_reset_gives_the_same_run_again(tmp_path: Path) -> None:
     async with open_fault_house(tmp_path, "memory", seed=1) as there:
         first = await run(there, 7)

@@ -19,6 +19,7 @@ from ilink.storage.gateway import (
     GatewayStore,
     Judgement,
     MailDraft,
+    MailOutline,
     PersonRecord,
     Progress,
     SavedState,
@@ -92,7 +93,7 @@ def mail(number: int, text: str = "hi", *, user_id="alice@im.wechat", at_ms=1000
         client_id=f"c-{text}",
         at_ms=at_ms,
         context_token=token,
-        build=lambda n, seq: f"{n}/{seq}/{text}".encode(),
+        outline=MailOutline(head=b"", after_seq=b"/", after_id=f"/{text}".encode(), first_id=0),
     )
 
 
@@ -243,7 +244,9 @@ async def test_messages_appended_at_once_have_no_gaps_and_ascending_numbers(stor
     in_order = sorted(stored, key=lambda one: one.seq)
     assert [one.seq for one in in_order] == list(range(1, 21))
     assert [one.n for one in in_order] == sorted(one.n for one in in_order)
-    assert all(one.wire.startswith(f"{one.n}/{one.seq}/".encode()) for one in in_order)
+    assert all(one.wire.startswith(f"{one.seq}/{one.n}/".encode()) for one in in_order)
+    read = await store.read_mail(number, after_seq=0, not_before_ms=0, most=100, most_bytes=10_000)
+    assert [one.wire for one in read] == [one.wire for one in in_order]
 
 
 async def test_a_reader_who_asks_for_what_comes_after_misses_nothing_that_is_committed_late(store):
@@ -571,3 +574,135 @@ async def test_a_send_for_a_bot_that_is_none_stores_nothing(request, postgres_ur
             await stores.gateway.append(mail(99))
         with pytest.raises(StoreError, match="no bot"):
             await stores.gateway.send(draft(99), shown)
+
+
+@pytest.mark.parametrize(
+    ("outline", "expected"),
+    [
+        (MailOutline(head=b"h", after_seq=b"s", after_id=b"i", first_id=100), b"h1s101i"),
+        (MailOutline(head=b"h", after_seq=b"s", after_id=None, first_id=100), b"h1s"),
+        (MailOutline(head=b"h", after_seq=None, after_id=b"i", first_id=100), b"h101i"),
+        (MailOutline(head=b"h", after_seq=None, after_id=None, first_id=100), b"h"),
+        (MailOutline(head=b"", after_seq=b"", after_id=b"", first_id=9 * 10**18), b"19000000000000000001"),
+    ],
+)
+async def test_numbers_are_written_into_a_message_where_it_has_places_for_them(store, outline, expected):
+    number = await bound(store)
+
+    stored = await store.append(replace(mail(number), outline=outline))
+
+    assert stored.wire == expected
+    entry = await store.entry(stored.n)
+    assert entry is not None
+    assert entry.wire == expected
+
+
+DAY = 86_400_000
+
+
+async def days_of_mail(store: GatewayStore, number: int, days: range) -> None:
+    """Let a person write, a bot answer and a ticket be given at noon of every day, which is looked after first."""
+    for day in days:
+        noon = day * DAY + DAY // 2
+        await store.forget(now_ms=noon, before_ms=0)
+        await store.append(mail(number, f"in {day}", at_ms=noon, token=f"t{day}"))
+        await store.send(draft(number, f"out {day}", at_ms=noon, context_token=f"t{day}"), accept)
+        await store.add_ticket(TicketRecord(ticket=f"x{day}", bot=number, user_id="alice@im.wechat", issued_ms=noon))
+        await store.add_upload_tickets([upload_ticket(f"p{day}", number, noon)])
+
+
+def accept(_facts: ChatFacts) -> Judgement:
+    return Judgement(state="shown")
+
+
+def upload_ticket(param: str, number: int, at_ms: int) -> UploadTicketRecord:
+    return UploadTicketRecord(
+        param=param,
+        bot=number,
+        user_id="alice@im.wechat",
+        filekey="f",
+        media_type=1,
+        plain_bytes=1,
+        plain_md5="0" * 32,
+        cipher_bytes=16,
+        aes_key="k",
+        is_thumbnail=False,
+        issued_ms=at_ms,
+        used_ms=None,
+    )
+
+
+async def names_of(store: GatewayStore, number: int) -> list[str]:
+    entries = await store.entries(number, user_id=None, after=0, limit=100)
+    return [entry.client_id for entry in entries]
+
+
+async def test_what_is_older_than_a_moment_is_forgotten_with_its_tokens_and_tickets(store):
+    number = await bound(store)
+    await days_of_mail(store, number, range(100, 105))
+
+    await store.forget(now_ms=104 * DAY + DAY // 2, before_ms=103 * DAY)
+
+    assert await names_of(store, number) == ["c-in 103", "out 103", "c-in 104", "out 104"]
+    tokens = await store.context_tokens(number, limit=100)
+    assert [one.token for one in tokens] == ["t104", "t103"]
+    assert [one.ticket for one in await store.tickets(number, limit=100)] == ["x104", "x103"]
+    assert [await store.upload_ticket(f"p{day}") is None for day in range(100, 105)] == [True, True, True, False, False]
+
+
+async def test_a_chat_keeps_its_newest_context_token_whatever_its_age(store):
+    number = await bound(store)
+    await days_of_mail(store, number, range(100, 102))
+
+    await store.forget(now_ms=300 * DAY, before_ms=290 * DAY)
+
+    assert await names_of(store, number) == []
+    assert [one.token for one in await store.context_tokens(number, limit=100)] == ["t101"]
+
+
+async def test_numbers_and_places_go_on_after_all_was_forgotten(store):
+    number = await bound(store)
+    before = await store.append(mail(number, at_ms=100 * DAY))
+    await store.forget(now_ms=300 * DAY, before_ms=290 * DAY)
+
+    after = await store.append(mail(number, "later", at_ms=300 * DAY, token="t2"))
+
+    assert after.n > before.n
+    assert after.seq == before.seq + 1
+    assert [
+        one.client_id for one in await store.newest_entries(number, "alice@im.wechat", before=1 << 60, limit=9)
+    ] == ["c-later"]
+
+
+async def test_more_than_is_deleted_at_once_is_forgotten_all_the_same(store, monkeypatch):
+    for module in ("gateway_rows", "gateway_postgres_rows"):
+        monkeypatch.setattr(f"ilink.storage.{module}.FORGOTTEN_AT_ONCE", 3)
+    number = await bound(store)
+    for n in range(10):
+        await store.append(mail(number, str(n), at_ms=DAY + n, token=f"t{n}"))
+    await store.append(mail(number, "young", at_ms=5 * DAY, token="young"))
+    await store.append(mail(number, "odd", at_ms=DAY, token="odd"))
+
+    await store.forget(now_ms=5 * DAY, before_ms=4 * DAY)
+
+    assert await names_of(store, number) == ["c-young", "c-odd"]
+    assert len(await store.context_tokens(number, limit=100)) == 1 + 1
+
+
+async def test_a_store_with_several_days_is_cleared_and_restored_as_ever(store):
+    number = await bound(store)
+    await days_of_mail(store, number, range(100, 104))
+    entries = await store.entries(number, user_id=None, after=0, limit=100)
+
+    await store.clear()
+    assert await names_of(store, number) == []
+    number = await bound(store)
+    assert (await store.append(mail(number, at_ms=104 * DAY))).n == 1
+    await store.restore(
+        SavedState(
+            people=(person(),), bots=(bot(number=1, head_seq=9),), entries=tuple(entries), chats=(), read_marks=()
+        )
+    )
+
+    assert len(await names_of(store, 1)) == len([one for one in entries if one.bot == 1])
+    assert (await store.append(mail(1, "next", at_ms=105 * DAY))).n > entries[-1].n

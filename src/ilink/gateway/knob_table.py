@@ -266,6 +266,15 @@ _TABLE: Final = (
         "Whether messages carry a group_id. Declared, never seen on the real server, which knows no groups (Q25).",
         default=False,
     ),
+    _wide(
+        _number(
+            "history.keep_s",
+            None,
+            "How long messages, context tokens, typing tickets and permissions to upload are kept, in seconds and whole"
+            " days of the gateway's clock; null: for ever. The real server's own is not known (assumed).",
+        ),
+        "days are forgotten whole, whoever their messages belong to",
+    ),
     _choice(
         "ids.send_as",
         "number",

@@ -15,7 +15,7 @@ from ilink.gateway.clock import as_datetime
 from ilink.gateway.ids import MESSAGE_ID_BASE
 from ilink.gateway.knob_table import profile_values
 from ilink.gateway.knobs import Knobs, Override, Scope
-from ilink.gateway.mail import inbound_message, text_items
+from ilink.gateway.mail import inbound_outline, text_items
 from ilink.gateway.media import MediaRoom
 from ilink.gateway.problems import InvalidRequestError, KnobError
 from ilink.gateway.scene_file import (
@@ -316,9 +316,7 @@ class _Draft:
         else:
             chat = self._chats[bot.number, user_id] = _Chat(at_ms, 0, self.state.ids.context_token())
             self._move_on(bot, state, where)
-            wire = inbound_message(
-                n=n,
-                seq=bot.head_seq,
+            wire = inbound_outline(
                 user_id=user_id,
                 bot_id=bot.bot_id,
                 bot_number=bot.number,
@@ -327,7 +325,7 @@ class _Draft:
                 at_ms=at_ms,
                 items=items,
                 fields={},
-            )
+            ).filled(n, bot.head_seq)
         self._entries.append(
             EntryRecord(
                 n=n,

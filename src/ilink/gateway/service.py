@@ -25,6 +25,7 @@ from ilink.gateway.door import BotDoor
 from ilink.gateway.events import EventStream
 from ilink.gateway.faults import FaultBook
 from ilink.gateway.joint import Joint
+from ilink.gateway.keeping import Keeping
 from ilink.gateway.knobs import Knobs
 from ilink.gateway.linter import Linter, inspect_media
 from ilink.gateway.mailboxes import Mailboxes
@@ -535,6 +536,7 @@ class Gateway:
         await self._joint.catch_up()
         view = await self._time.advance(seconds)
         await self._joint.tell()
+        await self._keeping.keep()
         return view
 
     async def freeze_clock(self, *, frozen: bool) -> ClockView:
@@ -596,6 +598,7 @@ class Gateway:
         self._codes.forget()
         self._typing.forget()
         self._faults.forget()
+        self._keeping.forget()
         self._wire.clear()
         self._linter.forget()
         self._events.clear()
@@ -650,6 +653,7 @@ class Gateway:
         self._furnish(self._media)
         await self._joint.open()
         await exits.enter_async_context(self._sharing.at_work())
+        await exits.enter_async_context(self._keeping.at_work())
 
     def _furnish(self, media: MediaRoom) -> None:
         """Build what needs the blobs, which open last."""
@@ -675,6 +679,7 @@ class Gateway:
         self._typing = TypingState(self._state)
         self._people = People(self._state)
         self._time = Timekeeping(self._state)
+        self._keeping = Keeping(self._state)
         self._writing = Writing(
             self._state, bots=self._bots, people=self._people, polls=self._polls, media=lambda: self.media
         )

@@ -10,7 +10,7 @@ from ilink.gateway.bots import Bot, Bots, FreshMail
 from ilink.gateway.holds import Ending, Hold
 from ilink.gateway.ids import MESSAGE_ID_BASE
 from ilink.gateway.knobs import Readings
-from ilink.gateway.mail import inbound_message, text_items
+from ilink.gateway.mail import inbound_outline, text_items
 from ilink.gateway.media import MediaRoom, MediaWord
 from ilink.gateway.people import People
 from ilink.gateway.polls import Polls
@@ -174,10 +174,13 @@ class Writing:
         if self._state.knobs_about(bot, user_id).flag("groups.enabled"):
             fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}
 
-        def build(n: int, seq: int) -> bytes:
-            return inbound_message(
-                n=n,
-                seq=seq,
+        return MailDraft(
+            bot=bot.number,
+            user_id=user_id,
+            client_id=client_id,
+            at_ms=now_ms,
+            context_token=context_token,
+            outline=inbound_outline(
                 user_id=user_id,
                 bot_id=bot.bot_id,
                 bot_number=bot.number,
@@ -186,15 +189,7 @@ class Writing:
                 at_ms=now_ms,
                 items=content,
                 fields=fields,
-            )
-
-        return MailDraft(
-            bot=bot.number,
-            user_id=user_id,
-            client_id=client_id,
-            at_ms=now_ms,
-            context_token=context_token,
-            build=build,
+            ),
         )
 
     def _tell(self, bot: Bot, user_id: str, n: int) -> None:

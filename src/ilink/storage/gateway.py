@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 __all__ = [
+    "DAY_MS",
+    "FORGOTTEN_AT_ONCE",
     "MOST_UNREAD",
     "BotRecord",
     "Bound",
@@ -24,6 +26,7 @@ __all__ = [
     "GatewayStore",
     "Judgement",
     "MailDraft",
+    "MailOutline",
     "MailRecord",
     "PersonRecord",
     "Progress",
@@ -102,6 +105,29 @@ class CodeRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailOutline:
+    """The bytes of a message whose seq and id are still to be written into it, in this order.
+
+    Attributes:
+        head: What comes before the seq.
+        after_seq: What comes between the seq and the id; None: the message ends before the seq.
+        after_id: What comes after the id; None: it ends before the id.
+        first_id: The id of the entry with the number 0, from which ids count.
+    """
+
+    head: bytes
+    after_seq: bytes | None
+    after_id: bytes | None
+    first_id: int
+
+    def filled(self, n: int, seq: int) -> bytes:
+        """Return the bytes of the message whose entry has a number, at a place in the mailbox."""
+        between = b"" if self.after_seq is None else b"%d%b" % (seq, self.after_seq)
+        rest = b"" if self.after_id is None else b"%d%b" % (self.first_id + n, self.after_id)
+        return self.head + between + rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MailDraft:
     """A person's message on its way into a mailbox.
 
@@ -111,7 +137,7 @@ class MailDraft:
         client_id: The sender's id.
         at_ms: When.
         context_token: The token that goes with it.
-        build: Makes the message's bytes once its entry's number and its seq are known.
+        outline: The message's bytes, but for the numbers that it gets when it is stored.
     """
 
     bot: int
@@ -119,7 +145,7 @@ class MailDraft:
     client_id: str
     at_ms: int
     context_token: str
-    build: Callable[[int, int], bytes]
+    outline: MailOutline
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +309,9 @@ class ChatLine:
     last: EntryRecord | None
 
 
+DAY_MS: Final = 86_400_000
+FORGOTTEN_AT_ONCE: Final = 5000
+"""Rows that are deleted in one transaction at most, so that others have their turn in between."""
 MOST_UNREAD: Final = 1000
 """Unread messages of a chat are counted up to here."""
 
@@ -456,6 +485,18 @@ class GatewayStore(Protocol):
 
     async def append(self, mail: MailDraft) -> StoredMail:
         """Put a message into a mailbox and open the chat's window anew."""
+        ...
+
+    async def forget(self, *, now_ms: int, before_ms: int) -> None:
+        """Forget messages from before a moment, and context tokens and tickets that were given out before it.
+
+        Messages go from the oldest on, up to the first that is younger; a chat keeps its newest context token. Some may
+        be left for the next time, where several processes share the store or somebody reads for long.
+
+        Args:
+            now_ms: The gateway's time.
+            before_ms: The moment.
+        """
         ...
 
     async def read_mail(

@@ -32,6 +32,7 @@ from ilink.storage.gateway_postgres_rows import (
     PUT_CODE,
     FactsBook,
     append,
+    forget,
     read_chat_line,
     restore,
     send,
@@ -246,6 +247,10 @@ class PostgresGatewayStore:
     async def append(self, mail: MailDraft) -> StoredMail:
         """Put a message into a mailbox and open the chat's window anew."""
         return await append(self._database, mail)
+
+    async def forget(self, *, now_ms: int, before_ms: int) -> None:
+        """Forget messages, old context tokens and tickets from before a moment."""
+        await forget(self._database, now_ms=now_ms, before_ms=before_ms)
 
     async def read_mail(
         self, bot: int, *, after_seq: int, not_before_ms: int, most: int, most_bytes: int

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from ilink.storage.gateway import (
+    DAY_MS,
+    FORGOTTEN_AT_ONCE,
     MOST_UNREAD,
     ChatFacts,
     ChatLine,
@@ -21,11 +23,20 @@ from ilink.storage.gateway import (
 from ilink.storage.gateway_records import BOT_COLUMNS, CODE_COLUMNS, ENTRY_COLUMNS, bot_values, entry_values, read_entry
 from ilink.storage.postgres import Connection, PostgresDatabase, Row
 
-__all__ = ["CHAT_LINES", "CLEAR", "PUT_CODE", "FactsBook", "append", "read_chat_line", "restore", "send", "stored_text"]
+__all__ = [
+    "CHAT_LINES",
+    "CLEAR",
+    "PUT_CODE",
+    "FactsBook",
+    "append",
+    "forget",
+    "read_chat_line",
+    "restore",
+    "send",
+    "stored_text",
+]
 
-CLEAR: Final = (
-    "TRUNCATE person, bot, code, entry, chat, read_mark, context_token, typing_ticket, upload_ticket RESTART IDENTITY"
-)
+CLEAR: Final = "SELECT clear_gateway()"
 """Waits for every transaction on these tables, and is seen by the next."""
 
 _ENTRY_OF_LINE: Final = ", ".join(f"last.{column.strip()}" for column in ENTRY_COLUMNS.split(","))
@@ -41,8 +52,7 @@ CHAT_LINES: Final = (
     " AND (direction = 0 OR state = 'shown') ORDER BY n DESC LIMIT 1) AS last ON true"
     " WHERE $1::text IS NULL OR chat.user_id = $1 ORDER BY newest.n DESC NULLS LAST LIMIT $2"
 )
-_OFFER: Final = "SELECT nextval('entry_n') AS n, head_seq + 1 AS seq FROM bot WHERE id = $1"
-_APPEND: Final = "SELECT is_stored, n, seq FROM append($1, $2, $3, $4, $5, $6, $7, $8)"
+_POST: Final = "SELECT n, seq FROM post($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 _LOOK: Final = (
     "SELECT earlier.n, earlier.state, send_facts($1, $2, $3, $4, $5) FROM (SELECT 1) AS one"
     " LEFT JOIN LATERAL earlier_send($1, $6) AS earlier ON $7::boolean AND $6 <> ''"
@@ -50,6 +60,8 @@ _LOOK: Final = (
 _SEND: Final = (
     "SELECT n, earlier_state, facts FROM send($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
 )
+_SPAN_BITS: Final = 32
+"""A table of messages holds numbers that are the same but for these bits."""
 _REMEMBERED: Final = 20_000
 """Chats whose facts a process keeps for the next send in them."""
 
@@ -60,29 +72,39 @@ def stored_text(text: str) -> str:
 
 
 async def append(database: PostgresDatabase, mail: MailDraft) -> StoredMail:
-    """Put a message into a mailbox: look up its numbers, make its bytes, and store them if the numbers still hold.
+    """Put a message into a mailbox; the database writes its numbers into its bytes."""
+    outline = mail.outline
+    row = await database.write_row(
+        _POST,
+        mail.bot,
+        stored_text(mail.user_id),
+        stored_text(mail.client_id),
+        mail.at_ms,
+        stored_text(mail.context_token),
+        outline.head,
+        outline.after_seq,
+        outline.after_id,
+        outline.first_id,
+    )
+    assert row is not None
+    n, seq = row
+    return StoredMail(n, seq, outline.filled(n, seq))
 
-    Two messages for one bot at the same moment meet here; one of them gets its bytes made anew.
-    """
-    row = await database.read_row(_OFFER, mail.bot)
-    n, seq = (0, 0) if row is None else (row[0], row[1])
-    while True:
-        wire = mail.build(n, seq)
-        stored = await database.write_row(
-            _APPEND,
-            mail.bot,
-            stored_text(mail.user_id),
-            stored_text(mail.client_id),
-            mail.at_ms,
-            stored_text(mail.context_token),
-            n,
-            seq,
-            wire,
-        )
-        assert stored is not None
-        if stored[0]:
-            return StoredMail(n, seq, wire)
-        n, seq = stored[1], stored[2]
+
+async def forget(database: PostgresDatabase, *, now_ms: int, before_ms: int) -> None:
+    """Begin the table of a new day, drop the tables of old ones, and delete what is old besides."""
+    await database.execute("SELECT begin_entry_day($1)", now_ms // DAY_MS)
+    while await _ask(database, "SELECT drop_entry_span($1)", before_ms):
+        pass
+    for statement in ("SELECT forget_entries($1, $2)", "SELECT forget_tokens($1, $2)"):
+        while await _ask(database, statement, before_ms, FORGOTTEN_AT_ONCE) >= FORGOTTEN_AT_ONCE:
+            pass
+
+
+async def _ask(database: PostgresDatabase, statement: str, *values: object) -> int:
+    row = await database.write_row(statement, *values)
+    assert row is not None
+    return int(row[0])
 
 
 class FactsBook:
@@ -208,6 +230,8 @@ def read_chat_line(row: Row) -> ChatLine:
 async def restore(connection: Connection, state: SavedState) -> None:
     """Store a state in place of what there is, inside a transaction."""
     await connection.execute(CLEAR)
+    spans = sorted({entry.n >> _SPAN_BITS for entry in state.entries})
+    await connection.execute("SELECT make_entry_span(span) FROM unnest($1::bigint[]) AS span", spans)
     tables: tuple[tuple[str, str, list[tuple[object, ...]]], ...] = (
         ("person", "user_id, name, created_ms", [(one.user_id, one.name, one.created_ms) for one in state.people]),
         ("bot", BOT_COLUMNS, [bot_values(bot) for bot in state.bots]),
@@ -229,6 +253,7 @@ async def restore(connection: Connection, state: SavedState) -> None:
         await connection.copy_records_to_table(table, columns=names, records=[_stored(row) for row in rows])
     await connection.execute(
         "SELECT setval('entry_n', coalesce(max(n), 1), max(n) IS NOT NULL) FROM entry;"
+        "SELECT make_entry_span(entry_current_span() + 1);"
         "SELECT setval(pg_get_serial_sequence('bot', 'id'), coalesce(max(id), 1), max(id) IS NOT NULL) FROM bot;"
         "UPDATE bot SET last_n = coalesce((SELECT max(n) FROM entry WHERE entry.bot = bot.id), 0)"
     )

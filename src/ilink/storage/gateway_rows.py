@@ -5,10 +5,19 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from ilink.storage.gateway import MOST_UNREAD, ChatLine, EntryRecord, SavedState
+from ilink.storage.gateway import FORGOTTEN_AT_ONCE, MOST_UNREAD, ChatLine, EntryRecord, SavedState
 from ilink.storage.gateway_records import BOT_COLUMNS, SELECT_ENTRY, bot_values, entry_values, read_entry
 
-__all__ = ["clear", "read_chat_lines", "read_newest", "restore", "select_chat"]
+__all__ = [
+    "FORGETTABLE",
+    "clear",
+    "delete_found",
+    "find_old",
+    "read_chat_lines",
+    "read_newest",
+    "restore",
+    "select_chat",
+]
 
 _CLEAR: Final = (
     "DELETE FROM person",
@@ -112,3 +121,30 @@ def read_chat_lines(db: sqlite3.Connection, *, user_id: str | None, limit: int) 
             )
         )
     return lines
+
+
+_OLD_ENTRIES: Final = (
+    "SELECT n FROM (SELECT n, max(at_ms) OVER (ORDER BY n) AS so_far FROM"
+    " (SELECT n, at_ms FROM entry ORDER BY n LIMIT ?2)) WHERE so_far < ?1"
+)
+_OLD_TOKENS: Final = (
+    "SELECT token FROM context_token AS old WHERE issued_ms < ?1 AND NOT EXISTS (SELECT 1 FROM chat WHERE"
+    " chat.bot = old.bot AND chat.user_id = old.user_id AND chat.context_token = old.token) LIMIT ?2"
+)
+FORGETTABLE: Final = (
+    ("entry", "n", _OLD_ENTRIES),
+    ("context_token", "token", _OLD_TOKENS),
+    ("typing_ticket", "ticket", "SELECT ticket FROM typing_ticket WHERE issued_ms < ?1 LIMIT ?2"),
+    ("upload_ticket", "param", "SELECT param FROM upload_ticket WHERE issued_ms < ?1 LIMIT ?2"),
+)
+"""The tables that grow with time, their keys, and what finds the keys of what is old."""
+
+
+def find_old(db: sqlite3.Connection, table: tuple[str, str, str], before_ms: int) -> list[tuple[object]]:
+    """Return some keys of a table whose rows are from before a moment."""
+    return db.execute(table[2], (before_ms, FORGOTTEN_AT_ONCE)).fetchall()
+
+
+def delete_found(db: sqlite3.Connection, table: tuple[str, str, str], keys: list[tuple[object]]) -> None:
+    """Delete rows by their keys."""
+    db.executemany(f"DELETE FROM {table[0]} WHERE {table[1]} = ?", keys)  # noqa: S608  # of constants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -47,7 +48,16 @@ from ilink.storage.gateway_records import (
     read_upload,
     upload_values,
 )
-from ilink.storage.gateway_rows import clear, read_chat_lines, read_newest, restore, select_chat
+from ilink.storage.gateway_rows import (
+    FORGETTABLE,
+    clear,
+    delete_found,
+    find_old,
+    read_chat_lines,
+    read_newest,
+    restore,
+    select_chat,
+)
 from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
@@ -261,7 +271,7 @@ class SqliteGatewayStore:
 
         def work(db: sqlite3.Connection) -> StoredMail:
             seq, n = db.execute(_NEXT_MAIL, (mail.bot,)).fetchone()
-            wire = mail.build(n, seq)
+            wire = mail.outline.filled(n, seq)
             db.execute(_ADD_MAIL, (n, mail.bot, mail.user_id, seq, mail.client_id, mail.at_ms, wire))
             db.execute(
                 "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, 0, ?)"
@@ -273,6 +283,14 @@ class SqliteGatewayStore:
             return StoredMail(n, seq, wire)
 
         return await self._database.write(work)
+
+    async def forget(self, *, now_ms: int, before_ms: int) -> None:
+        """Forget messages, old context tokens and tickets from before a moment; see `GatewayStore.forget`."""
+        del now_ms  # nothing is done ahead here
+        for table in FORGETTABLE:
+            find = partial(find_old, table=table, before_ms=before_ms)
+            while keys := await self._database.read(find):
+                await self._database.write(partial(delete_found, table=table, keys=keys))
 
     async def read_mail(
         self, bot: int, *, after_seq: int, not_before_ms: int, most: int, most_bytes: int
