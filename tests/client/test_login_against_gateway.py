@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.servers import serving
 
 from ilink.client.client import Client
 from ilink.client.login import log_in
@@ -359,10 +360,12 @@ async def tls_relay(url: str, tls: ssl.SSLContext) -> AsyncIterator[tuple[str, a
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relayed.set()
         upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(pump(reader, upstream_writer))
-            group.create_task(pump(upstream_reader, writer))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(pump(reader, upstream_writer))
+                group.create_task(pump(upstream_reader, writer))
+        finally:
+            upstream_writer.transport.abort()
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}", relayed
+    async with serving(relay, tls=tls) as own_port:
+        yield f"https://127.0.0.1:{own_port}", relayed

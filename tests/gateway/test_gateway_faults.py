@@ -248,6 +248,20 @@ async def test_an_order_waits_for_a_batch_that_has_one(there: FaultHouse) -> Non
     assert texts == ["two", "one"]
 
 
+async def test_what_an_earlier_fault_took_away_is_not_counted_as_struck_by_a_later_one(there: FaultHouse) -> None:
+    there.fault(endpoint="getupdates", omit=["msgs"])
+    there.fault(endpoint="getupdates", duplicate="same_id")
+    assert "msgs" not in (await there.request("getupdates")).json
+    assert there.hits() == [1, 0]
+
+
+async def test_the_first_of_two_resets_says_where_the_connection_ends(there: FaultHouse) -> None:
+    there.fault(endpoint="getconfig", reset="after_headers")
+    there.fault(endpoint="getconfig", reset="after_effect")
+    outcome = await there.request("getconfig")
+    assert (outcome.status, outcome.body, outcome.is_reset, there.hits()) == (200, b"", True, [1, 0])
+
+
 async def test_a_lost_cursor_brings_the_batch_again(there: FaultHouse) -> None:
     there.fault(endpoint="getupdates", lose_cursor=True, times=1)
     first = (await there.request("getupdates")).json

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.servers import serving
+
 
 class Balancer:
     """Backends come and go; a connection that was taken stays where it is."""
@@ -14,17 +16,13 @@ class Balancer:
         self.backends: list[tuple[str, int]] = []
         self.url = ""
         self._turn = 0
-        self._running: set[asyncio.Task[None]] = set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
+        far = await self._connect()
         try:
-            far = await self._connect()
             await asyncio.gather(_pump(reader, far[1]), _pump(far[0], writer))
         finally:
-            self._running.discard(task)
+            far[1].transport.abort()
             writer.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -33,11 +31,6 @@ class Balancer:
             host, port = self.backends[self._turn % len(self.backends)]
             with suppress(ConnectionRefusedError):
                 return await asyncio.open_connection(host, port)
-
-    async def aclose(self) -> None:
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,10 +46,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def balanced() -> AsyncIterator[Balancer]:
     """A balancer on a free port, without backends yet."""
     balancer = Balancer()
-    server = await asyncio.start_server(balancer._serve, "127.0.0.1", 0)
-    balancer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with serving(balancer._serve) as port:
+        balancer.url = f"http://127.0.0.1:{port}"
         yield balancer
-    finally:
-        server.close()
-        await balancer.aclose()

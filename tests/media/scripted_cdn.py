@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.servers import serving
+
 from ilink.client.answers import UploadPermission
 from ilink.transport.seam import Transport
 from ilink.wire.hosts import HostPolicy
@@ -141,15 +143,9 @@ async def hang(exchange: Exchange) -> None:
 @asynccontextmanager
 async def open_cdn(*script: Step) -> AsyncGenerator[ScriptedCdn]:
     cdn = ScriptedCdn(list(script))
-    server = await asyncio.start_server(cdn.serve, "127.0.0.1", 0)
-    cdn.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/c2c"
-    try:
+    async with serving(cdn.serve) as port:
+        cdn.url = f"http://127.0.0.1:{port}/c2c"
         yield cdn
-    finally:
-        server.close()
-        for exchange in cdn.requests:
-            exchange.writer.close()
-        await asyncio.sleep(0)
 
 
 @dataclass

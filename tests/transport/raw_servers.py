@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from socket import SO_LINGER, SOL_SOCKET
 
+from tests.servers import serving
+
 from ilink.transport.seam import Request, StreamedBody
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -22,7 +24,6 @@ class RawServer:
         self._handler = handler
         self.connections = 0
         self.heads: list[bytes] = []
-        self.handling: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -34,9 +35,6 @@ class RawServer:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self.handling[asyncio.create_task(self._handle(reader, writer))] = writer
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._handler(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -44,26 +42,12 @@ class RawServer:
         finally:
             writer.close()
 
-    async def stop(self) -> None:
-        """End the handlers that still wait, and all connections, so that no test leaves any behind."""
-        for task in self.handling:
-            task.cancel()
-        await asyncio.gather(*self.handling, return_exceptions=True)
-        for writer in self.handling.values():
-            writer.transport.abort()
-        await asyncio.sleep(0)  # a socket is closed one turn of the loop later
-
 
 @asynccontextmanager
 async def raw_server(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[tuple[RawServer, str]]:
     raw = RawServer(handler)
-    server = await asyncio.start_server(raw.handle, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
-        try:
-            yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        finally:
-            await raw.stop()
+    async with serving(raw.handle, tls=tls) as port:
+        yield raw, f"{'https' if tls else 'http'}://127.0.0.1:{port}"
 
 
 def post(url: str, body: bytes | StreamedBody = b"{}") -> Request:

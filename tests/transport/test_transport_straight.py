@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from raw_servers import OK, RawServer, answering, post, raw_server, reset
+from raw_servers import OK, answering, post, raw_server, reset
 
 from ilink.errors import (
     ConfigError,
@@ -587,13 +587,10 @@ async def test_name_with_several_addresses_is_reached_at_the_one_that_listens(ht
 
 async def test_server_that_is_gone_before_the_request_is_a_connect_error() -> None:
     async with DirectTransport() as http:
-        raw = RawServer(answering(OK))
-        server = await asyncio.start_server(raw.handle, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        server.close()
-        await server.wait_closed()
+        async with raw_server(answering(OK)) as (_, url):
+            pass
         with pytest.raises(ConnectError, match="nothing was sent"):
-            await http.send(post(f"http://127.0.0.1:{port}"), timeout=5)
+            await http.send(post(url), timeout=5)
 
 
 def test_straight_way_loads_no_aiohttp() -> None:
