@@ -440,6 +440,14 @@ async def test_a_fault_that_could_never_strike_is_refused_by_name(house, spec: F
     assert named in str(caught.value)
 
 
+async def test_a_process_goes_on_counting_where_another_one_was(house, tmp_path: Path) -> None:
+    for _ in range(3):
+        house.gateway.faults.add(FaultSpec(action=FaultAction(ret=-1), endpoint="getconfig"))
+    async with open_fault_house(tmp_path / "other", "memory") as other:
+        other.house.gateway.faults.take_up(house.gateway.faults.stored)
+        assert other.fault(ret=-1) == "f4"
+
+
 async def test_removing_what_is_not_there_is_refused(house) -> None:
     with pytest.raises(UnknownThingError, match="f9"):
         house.gateway.faults.remove("f9")

@@ -71,6 +71,14 @@ async def test_the_right_digits_lead_to_scanned(house: House, alice: str) -> Non
     assert (await house.status(qrcode, "123456"))["status"] == "confirmed"
 
 
+async def test_digits_to_type_are_as_many_as_the_knob_says(house: House, alice: str) -> None:
+    await house.knobs(qr__code_len=4)
+    qrcode = await house.qrcode()
+    with pytest.raises(InvalidRequestError, match=r"4 digits \(knob qr\.code_len\)"):
+        await house.gateway.require_code(qrcode, "123456")
+    assert (await house.gateway.require_code(qrcode, "1234")).verify_code == "1234"
+
+
 async def test_three_wrong_digits_block_the_code(house: House, alice: str) -> None:
     qrcode = await house.qrcode()
     await house.gateway.require_code(qrcode, "123456")

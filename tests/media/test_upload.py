@@ -271,7 +271,7 @@ async def test_slow_cdn_may_take_longer_than_the_limit_without_progress(transpor
 
     async with open_cdn(slowly) as cdn:
         data = bytes(20_000_000)
-        assert (await media_client(door_to(cdn, transport)).upload(data, to=USER, timeout=0.3)).param == "r"
+        assert (await media_client(door_to(cdn, transport)).upload(data, to=USER, timeout=1.5)).param == "r"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "path", "one-way", "async"])

@@ -34,6 +34,7 @@ SECRETS = [
     "upload_full_url",
     "upload_param",
     "verify_code",
+    "x-encrypted-param",
     "Authorization",
     # Fields nobody has documented.
     "refresh_token",
