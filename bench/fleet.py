@@ -148,6 +148,7 @@ class Fleet:
         command = [
             *(sys.executable, "-m", "ilink", "run", "bench/fleet_bot.py", "--workers", "1"),
             *("--peers", str(self.given.workers), "--lease", str(self.given.lease), "--database-url", self.urls[1]),
+            *("--role", self.given.role),
         ]
         program = await self.exits.enter_async_context(
             start(command, scratch=self.scratch / f"worker{number}", environ=self.environ)
@@ -265,6 +266,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--base", type=float, help="MiB of a worker without accounts")
     options.add_argument("--settle", type=float, default=15, help="seconds before anything is measured")
     options.add_argument("--kill", action="store_true")
+    options.add_argument("--role", default="all", help="what the workers do; poller measures polling alone")
     return options.parse_args()
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from ilink.bot.clock import Clock
 from ilink.bot.rounds import Rounds
 from ilink.bot.runner import Runner
+from ilink.bot.stopping import StopSignal
 from ilink.bot.store import Store
 from ilink.bot.waiting import unless_set
 from ilink.bot.wanted import Wanted
@@ -60,7 +61,7 @@ class _Berth:
     """
 
     stored: StoredAccount
-    stop: Event
+    stop: StopSignal
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ class Crew:
 
     def _start(self, stored: StoredAccount, tasks: TaskGroup) -> None:
         account_id = stored.account.account_id
-        berth = self._berths[account_id] = _Berth(stored, Event())
+        berth = self._berths[account_id] = _Berth(stored, StopSignal())
         tasks.create_task(self._work(berth, tasks), name=f"account {account_id}")
 
     async def _work(self, berth: _Berth, tasks: TaskGroup) -> None:
@@ -299,9 +300,7 @@ def _only_one(group: BaseExceptionGroup[BaseException]) -> BaseException:
     if len(inner) > 1:
         return group
     found = inner[0]
-    return (
-        _only_one(found) if isinstance(found, BaseExceptionGroup) else found
-    )
+    return _only_one(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def _is_signed_in_anew(stored: StoredAccount, found: StoredAccount | None) -> bool:

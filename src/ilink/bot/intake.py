@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from asyncio import Event
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,6 +12,7 @@ from ilink.bot.clock import Clock
 from ilink.bot.duplicates import Duplicate, DuplicateKind, OnSuspect
 from ilink.bot.incidents import Incident, StoreFailed, StoreRecovered
 from ilink.bot.settings import Access, Policies
+from ilink.bot.stopping import StopSignal
 from ilink.client.answers import Batch
 from ilink.errors import StoreError
 from ilink.flows.suspects import Likeness, Said, Suspects
@@ -111,7 +111,7 @@ class Intake:
             if wire is not None and letter.user and is_named(letter.identity):
                 self._suspects.remember(_said(letter.raw, wire, letter.identity, letter.received_ms))
 
-    async def take(self, batch: Batch, *, generation: int, stop: Event, is_live: bool = False) -> Taken:
+    async def take(self, batch: Batch, *, generation: int, stop: StopSignal, is_live: bool = False) -> Taken:
         """Store a batch and the cursor behind it in one step; a store that fails is tried again until it works.
 
         Args:
@@ -144,7 +144,7 @@ class Intake:
         )
         return _taken(arrivals, ingested, now_ms)
 
-    async def sync(self, *, stop: Event) -> None:
+    async def sync(self, *, stop: StopSignal) -> None:
         """Make sure that what was taken outlives a power cut, so that the server may be told; tried until it works.
 
         Args:
@@ -155,7 +155,7 @@ class Intake:
         """
         await self._until_stored(self._journal.sync, "what was received", stop)
 
-    async def _until_stored(self, work: Callable[[], Awaitable[T]], what: str, stop: Event) -> T:
+    async def _until_stored(self, work: Callable[[], Awaitable[T]], what: str, stop: StopSignal) -> T:
         failed_at: float | None = None
         while True:
             try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Event, Task
+from asyncio import Task
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from ilink.bot.clock import Clock
 from ilink.bot.incidents import Incident, PollAbandoned, PollsSlowed
 from ilink.bot.intake import Intake, Taken
-from ilink.bot.waiting import unless_set
+from ilink.bot.stopping import StopSignal
 from ilink.client.answers import Batch
 from ilink.errors import IlinkError, StaleTokenError, StoreError, StoreLockedError
 from ilink.flows.polling import (
@@ -33,6 +33,8 @@ from ilink.storage.journal import Journal
 from ilink.wire.ids import Cursor
 
 __all__ = ["Poller", "PollsUpdates"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -102,11 +104,13 @@ class Poller:
         self._hint_ms = position.hint_ms
         self._cursor_kept_at = 0.0
         self._generation = 0
-        self._renewal = Event()
+        self._wants_renewal = False
+        self._limit: asyncio.Timeout | None = None
+        self._ending: Task[None] | None = None
         self._began: float | None = None
         self._state = PollState()
 
-    async def poll(self, client: PollsUpdates, *, generation: int, stop: Event) -> bool:
+    async def poll(self, client: PollsUpdates, *, generation: int, stop: StopSignal) -> bool:
         """Poll until the bot is stopped (False), or the token is refused for good or was replaced (True).
 
         Args:
@@ -121,42 +125,47 @@ class Poller:
         """
         self._generation = generation
         self._state = PollState()
-        self._renewal.set()
-        stopping = asyncio.create_task(stop.wait())
+        self._wants_renewal = True
+        stop.add_callback(self._on_stop)
         try:
             while not stop.is_set():
-                if self._renewal.is_set():
-                    self._renewal.clear()
-                    await self._greet(client, stopping)
+                if self._wants_renewal:
+                    self._wants_renewal = False
+                    await self._greet(client)
                     await self._check_owner()
-                step = await self._poll_once(client, stopping, stop)
+                    continue
+                step = await self._poll_once(client, stop)
                 if isinstance(step, Stop):
                     if isinstance(step.error, StaleTokenError):
                         return True
                     raise step.error
                 if isinstance(step, Revive):
-                    await self._greet(client, stopping)
-                elif step.seconds:
-                    await self._unless_renewed(stopping, self._clock.sleep(step.seconds))
+                    await self._greet(client)
+                elif step.seconds and not stop.is_set():
+                    await self._unless_cut(self._clock.sleep(step.seconds))
             return False
         finally:
-            stopping.cancel()
+            stop.remove_callback(self._on_stop)
+            if self._ending is not None:
+                self._ending.cancel()
+                self._ending = None
 
     def renew(self) -> None:
         """Give up the poll or pause under way and poll at once: the program was away, and its connection may be dead.
 
         Polling anew checks the session too: notifystart revives one that was idle too long (observed: ocw#155).
         """
-        self._renewal.set()
+        self._wants_renewal = True
+        self._cut()
 
     def look(self) -> None:
         """Give up the poll under way if it should have been answered long ago."""
-        if self._began is None or self._renewal.is_set():
+        if self._began is None or self._wants_renewal:
             return
         held = self._clock.monotonic() - self._began
         if held >= zombie_after(self._hint_ms):
             self._note_abandoned(held)
-            self._renewal.set()
+            self.renew()
 
     async def store_cursor(self) -> None:
         """Store where polling goes on, if that is not stored yet.
@@ -175,10 +184,10 @@ class Poller:
         )
         self._stored_cursor = self._cursor
 
-    async def _greet(self, client: PollsUpdates, stopping: Task[bool]) -> None:
+    async def _greet(self, client: PollsUpdates) -> None:
         """Say that polling begins. What it is good for is unknown; the official client ignores failures as well."""
-        with suppress(IlinkError, TimeoutError):
-            await unless_set(stopping, asyncio.wait_for(client.notify_start(), _GREETING))
+        with suppress(IlinkError):
+            await self._unless_cut(client.notify_start(), seconds=_GREETING)
 
     async def _check_owner(self) -> None:
         """Make sure that nobody took the journal over while this process was away, or before it polled first."""
@@ -191,11 +200,11 @@ class Poller:
             message = "another process took the journal of this account over; this one has stopped, and changes nothing"
             raise StoreLockedError(message)
 
-    async def _poll_once(self, client: PollsUpdates, stopping: Task[bool], stop: Event) -> PollStep:
+    async def _poll_once(self, client: PollsUpdates, stop: StopSignal) -> PollStep:
         """Poll, store what came, and return what to do next."""
         began = self._began = self._clock.monotonic()
         try:
-            batch = await self._await_answer(client, stopping)
+            batch = await self._unless_cut(client.get_updates(self._cursor, hint_ms=self._hint_ms))
         except IlinkError as error:
             _log.warning("polling failed: %s", error)
             self._state, step = after_error(self._state, error, jitter=self._random.random())
@@ -213,29 +222,34 @@ class Poller:
         self._on_answer(batch)
         return self._after(batch, held)
 
-    async def _await_answer(self, client: PollsUpdates, stopping: Task[bool]) -> Batch | None:
-        """Wait for an answer; None when the bot is stopped and none is on its way, or the poll was given up."""
-        polling = asyncio.ensure_future(client.get_updates(self._cursor, hint_ms=self._hint_ms))
-        renewing = asyncio.create_task(self._renewal.wait())
+    async def _unless_cut(self, work: Coroutine[None, None, T], *, seconds: float | None = None) -> T | None:
+        """Do something that `_cut` may end, in this task: a poll that is held has no other beside it."""
+        limit = asyncio.timeout(seconds)
         try:
-            await asyncio.wait({polling, stopping, renewing}, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done() and not polling.done():
-                pause = asyncio.ensure_future(self._clock.sleep(self._last_seconds))
-                await asyncio.wait({polling, pause}, return_when=asyncio.FIRST_COMPLETED)
-                pause.cancel()
+            async with limit:
+                self._limit = limit
+                return await work
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return None
         finally:
-            renewing.cancel()
-            if not polling.done():
-                polling.cancel()
-                await asyncio.wait({polling})
-        return None if polling.cancelled() else polling.result()
+            self._limit = None
 
-    async def _unless_renewed(self, stopping: Task[bool], pause: Coroutine[None, None, None]) -> None:
-        renewing = asyncio.create_task(self._renewal.wait())
-        try:
-            await unless_set(stopping, pause, renewing)
-        finally:
-            renewing.cancel()
+    def _cut(self) -> None:
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def _on_stop(self) -> None:
+        """Wait for nothing more but the answer of a poll, for a while: what the server hands out may not come again."""
+        if self._began is None:
+            self._cut()
+        else:
+            self._ending = asyncio.create_task(self._cut_late())
+
+    async def _cut_late(self) -> None:
+        await self._clock.sleep(self._last_seconds)
+        self._cut()
 
     def _after(self, batch: Batch, held: float) -> PollStep:
         was_slowed = self._state.is_slowed
@@ -254,7 +268,7 @@ class Poller:
         _log.warning("a poll had no answer for %.0f s and was given up; polling anew", held)
         self._on_incident(PollAbandoned(held))
 
-    async def _take(self, batch: Batch, stop: Event, *, is_live: bool) -> bool:
+    async def _take(self, batch: Batch, stop: StopSignal, *, is_live: bool) -> bool:
         """Store what came, and hand it on; an idle poll writes nothing. False when a newer login took over."""
         self._hint_ms = batch.hint_ms
         if batch.updates:
@@ -268,7 +282,7 @@ class Poller:
                 await self.store_cursor()
         return True
 
-    async def _store(self, batch: Batch, stop: Event, *, is_live: bool) -> bool:
+    async def _store(self, batch: Batch, stop: StopSignal, *, is_live: bool) -> bool:
         taken = await self._intake.take(batch, generation=self._generation, stop=stop, is_live=is_live)
         self._on_taken(taken)
         if not taken.has_moved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Event, Task, TaskGroup
+from asyncio import Task, TaskGroup
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Final, TypeVar
@@ -24,6 +24,7 @@ from ilink.bot.parts.sending import Sending
 from ilink.bot.poller import Poller
 from ilink.bot.rounds import Rounds
 from ilink.bot.states import SessionState
+from ilink.bot.stopping import StopSignal
 from ilink.bot.typing_indicator import TypingIndicators
 from ilink.client.answers import Batch
 from ilink.errors import ConfigError, IlinkError, StoreError
@@ -33,6 +34,7 @@ from ilink.messages.media import MediaMover
 from ilink.messages.receipts import Receipt
 from ilink.storage.accounts import StoredAccount
 from ilink.storage.journal import Counts, Draft, Outgoing
+from ilink.storage.roles import Role
 from ilink.wire.ids import ClientId, UserId
 
 __all__ = ["BotClient", "Runner"]
@@ -79,7 +81,7 @@ class Runner:
         self._tasks: TaskGroup | None = None
         self._successor: StoredAccount | None = None
 
-    async def run(self, stop: Event) -> StoredAccount | None:
+    async def run(self, stop: StopSignal) -> StoredAccount | None:
         """Work until `stop` is set, then end in order.
 
         Returns:
@@ -91,8 +93,11 @@ class Runner:
         """
         await self._journal.adopt(self._role)
         try:
-            async with TaskGroup() as tasks:
-                await self._work(stop, tasks)
+            if self._role is Role.POLLER:  # which begins nothing beside its poll
+                await self._work(stop, None)
+            else:
+                async with TaskGroup() as tasks:
+                    await self._work(stop, tasks)
         except BaseExceptionGroup as group:
             # One thing went wrong nearly always, and whoever runs the bot wants to catch that, not a group of one.
             if len(group.exceptions) == 1:
@@ -257,7 +262,7 @@ class Runner:
         if self._handlers is not None:
             self._handlers.lanes.wake(conversations)
 
-    async def _work(self, stop: Event, tasks: TaskGroup) -> None:
+    async def _work(self, stop: StopSignal, tasks: TaskGroup | None) -> None:
         self._tasks = tasks
         if self._role.polls:
             self._poller = await open_poller(
@@ -269,7 +274,7 @@ class Runner:
             self._handlers = handlers
         try:
             with self._rounds.joined(self):
-                await self._work_through_logins(stop, tasks)
+                await self._work_through_logins(stop)
         finally:
             if self._noticing is not None:
                 self._noticing.cancel()
@@ -278,11 +283,11 @@ class Runner:
                     part.cancel()
             self._made_with.on_state(SessionState.STOPPED)
 
-    async def _work_through_logins(self, stop: Event, tasks: TaskGroup) -> None:
+    async def _work_through_logins(self, stop: StopSignal) -> None:
         while True:
             async with self._made_with.open_client(self._stored) as client:
                 self._client = client
-                await self._begin(client, tasks)
+                await self._begin(client)
                 if self._poller is None:
                     await stop.wait()
                 elif await self._poller.poll(
@@ -312,26 +317,31 @@ class Runner:
         if self._sending is not None:  # else the sender finds it
             self._sending.offer(outgoing)
 
-    async def _begin(self, client: BotClient, tasks: TaskGroup) -> None:
+    async def _begin(self, client: BotClient) -> None:
         """Start working, or go on with a new login."""
         self._made_with.on_state(SessionState.ACTIVE)
         if self._delivery is not None:
             if self._sending is not None:
                 self._sending.renew(client)
             return
+        if self._tasks is None:
+            self._delivery = DeliveryByOthers(self._journal, clock=self._clock)
+            return
         if self._role.sends:
-            self._sending = Sending(self._made_with, client, tasks=tasks)
+            self._sending = Sending(self._made_with, client, tasks=self._tasks)
             await self._sending.learn()
             self._delivery = self._sending.delivery
             self._sending.start()
         else:
             self._delivery = DeliveryByOthers(self._journal, clock=self._clock)
         if self._handlers is not None:
-            self._handlers.start(tasks)
+            self._handlers.start(self._tasks)
         looks = [part.notice for part in self._parts_that_notice()]
         if looks:
             pause = self._made_with.policies.send_backoff.first
-            self._noticing = tasks.create_task(notice_others(self._journal, looks, clock=self._clock, pause=pause))
+            self._noticing = self._tasks.create_task(
+                notice_others(self._journal, looks, clock=self._clock, pause=pause)
+            )
 
     def _parts_that_notice(self) -> list[Handlers | Sending]:
         """Return the parts that wait for what other processes store: who polls as well is told what was polled."""
@@ -342,7 +352,7 @@ class Runner:
             parts.append(self._sending)
         return parts
 
-    async def _wait_for_login(self, stop: Event) -> bool:
+    async def _wait_for_login(self, stop: StopSignal) -> bool:
         """Wait until the person signed in again; False when the bot is stopped or another account takes over."""
         if self._sending is not None:
             self._sending.suspend()

@@ -45,8 +45,8 @@ class Calls:
         self._base_url = base_url
         self._random = random
         self._clock = clock
-        self._get_headers = app_headers(version, route_tag=route_tag)
-        self._login_headers = post_headers(version, uin=0, route_tag=route_tag)
+        self._version = version
+        self._route_tag = route_tag
         self._account_headers = post_headers(version, uin=0, token=token, route_tag=route_tag)
 
     async def get(
@@ -54,7 +54,8 @@ class Calls:
     ) -> A:
         """Call an endpoint by GET, here or at another base URL."""
         url = join_url(base_url or self._base_url, path)
-        request = Request(method="GET", url=url, headers=self._get_headers)
+        headers = app_headers(self._version, route_tag=self._route_tag)
+        request = Request(method="GET", url=url, headers=headers)
         return (await self._exchange(endpoint, request, model, timeout=timeout, tries=1))[1]
 
     async def post(
@@ -68,8 +69,11 @@ class Calls:
         path: str | None = None,
     ) -> tuple[bytes, A]:
         """Call an endpoint by POST, and return the answer as it came and as it was read."""
-        known = self._account_headers if endpoint.has_token else self._login_headers
-        headers = {**known, "X-WECHAT-UIN": encode_uin(self._random.getrandbits(32))}
+        uin = self._random.getrandbits(32)
+        if endpoint.has_token:
+            headers = {**self._account_headers, "X-WECHAT-UIN": encode_uin(uin)}
+        else:
+            headers = post_headers(self._version, uin=uin, route_tag=self._route_tag)
         url = join_url(self._base_url, path or endpoint.path)
         request = Request(method="POST", url=url, headers=headers, body=body)
         return await self._exchange(endpoint, request, model, timeout=timeout, tries=tries)

@@ -132,7 +132,7 @@ class Client:
         self._environ = environ
         self._given_transport = transport
         self._media = MediaClient(self, random=self._random, clock=clock)
-        self._exits = AsyncExitStack()
+        self._exits: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
         if self._given_transport is not None:
@@ -142,12 +142,14 @@ class Client:
             from ilink.transport.http import HttpTransport
 
             own_transport = HttpTransport(environ=self._environ)
+            self._exits = AsyncExitStack()
             self._calls.transport = await self._exits.enter_async_context(own_transport)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._calls.transport = None
-        await self._exits.aclose()
+        if self._exits is not None:
+            await self._exits.aclose()
 
     @property
     def account(self) -> Account | None:

@@ -6,7 +6,7 @@ a group, and from group to group, everything is stored in the order of the calls
 
 from __future__ import annotations
 
-from asyncio import Event, Future, TaskGroup, get_running_loop
+from asyncio import Event, Future, Task, create_task, get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
@@ -82,21 +82,22 @@ class Groups:
         self._completions: list[tuple[Completion, Future[Completed]]] = []
         self._additions: list[tuple[Addition, Future[list[Outgoing]]]] = []
         self._settlements: list[tuple[Settlement, Future[None]]] = []
-        self._has_work = Event()
-        self._tasks = TaskGroup()
+        self._has_work: Event | None = None
+        self._storing: Task[None] | None = None
         self._is_lingering = False
         self._is_closing = False
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        self._tasks.create_task(self._store_forever(), name=self._name)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_closing = True
-        self._has_work.set()
-        await self._tasks.__aexit__(None, None, None)
+        if self._settlements or self._storing is not None:
+            self._wake()
+        if self._storing is not None:
+            await self._storing
+        self._is_closed = True
 
     def complete(self, completion: Completion) -> Future[Completed]:
         """Store a completion with the next group."""
@@ -123,15 +124,20 @@ class Groups:
         return answer
 
     def _wake(self) -> None:
-        self._has_work.set()
+        """Begin with the next group. Nobody works before the first: a journal that only takes what comes needs none."""
+        if self._has_work is None and not self._is_closed:
+            self._has_work = Event()
+            self._storing = create_task(self._store_forever(self._has_work), name=self._name)
+        if self._has_work is not None:
+            self._has_work.set()
         self._refuse_when_closed()
 
-    async def _store_forever(self) -> None:
+    async def _store_forever(self, has_work: Event) -> None:
         """Store what was asked for, all of it in one unit of work, until the journal is closed."""
         try:
             while not self._is_closing or self._completions or self._additions or self._settlements:
-                await self._has_work.wait()
-                self._has_work.clear()
+                await has_work.wait()
+                has_work.clear()
                 if self._completions or self._additions or (self._settlements and self._may_settle):
                     await self._store_waiting()
         finally:
@@ -145,7 +151,7 @@ class Groups:
 
     def _end_linger(self) -> None:
         self._is_lingering = False
-        self._has_work.set()
+        self._wake()
 
     def _refuse_when_closed(self) -> None:
         if self._is_closed:
@@ -171,6 +177,10 @@ class Groups:
                 _fail(error, waiting)
             self._fail_waiting(error)
             return
+        except BaseException:  # whoever closes the journal gets it; nobody waits for an answer that never comes
+            for waiting in (completions, additions, settlements):
+                _fail(StoreError("the journal is closed"), waiting)
+            raise
         _answer(completions, stored.completed)
         _answer(additions, stored.added)
         _answer(settlements, [None] * len(settlements))

@@ -120,7 +120,7 @@ class PostgresJournal:
         self._newest = 0
         self._calls: int | None = None
         self._groups = Groups(self._store, name=f"journal of {account}")
-        self._exits = AsyncExitStack()
+        self._exits: AsyncExitStack | None = None
         self._watch: Watch | None = None
 
     @property
@@ -136,7 +136,8 @@ class PostgresJournal:
         try:
             await self._groups.__aexit__(*exc_info)
         finally:
-            await self._exits.aclose()
+            if self._exits is not None:
+                await self._exits.aclose()
 
     async def adopt(self, role: Role = Role.ALL, /) -> Adopted:
         """Take the journal over; see `Journal`."""
@@ -362,6 +363,7 @@ class PostgresJournal:
         what they missed: one read for all accounts of this process.
         """
         if self._watch is None:
+            self._exits = AsyncExitStack()
             self._watch = await self._exits.enter_async_context(watch(self._database, self._key, since=self._calls))
         return await self._watch.wait(since)
 

@@ -69,7 +69,7 @@ class Exchange:
         self._loop = loop
         self._max_bytes = max_bytes
         self._body: bytes | bytearray = b""
-        self._pieces: deque[bytes] = deque()
+        self._pieces: deque[bytes] | None = None  # polls are many and held for long, and an empty queue is not small
         self._waiting = 0
         self._is_held = False
         self._source: asyncio.ReadTransport | None = None
@@ -184,6 +184,8 @@ class Exchange:
             self._source.resume_reading()
 
     def _keep(self, data: bytes) -> None:
+        if self._pieces is None:
+            self._pieces = deque()
         self._pieces.append(data)
         self._waiting += len(data)
         is_enough = self._waiting >= _MUCH or len(self._pieces) >= _MANY

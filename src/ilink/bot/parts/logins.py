@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Event
 from contextlib import suppress
 from typing import Final
 
 from ilink.bot.clock import Clock
+from ilink.bot.stopping import StopSignal
 from ilink.bot.waiting import unless_set
 from ilink.errors import StoreError
 from ilink.storage.accounts import Accounts, AccountState, StoredAccount
@@ -22,7 +22,7 @@ _LOOK: Final = 2.0
 
 
 async def wait_for_login(
-    stored: StoredAccount, accounts: Accounts, *, clock: Clock, stop: Event
+    stored: StoredAccount, accounts: Accounts, *, clock: Clock, stop: StopSignal
 ) -> StoredAccount | None:
     """Wait until the person signed in again, and return what was stored then: this account, or the one after it.
 
