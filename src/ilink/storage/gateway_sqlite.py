@@ -58,6 +58,8 @@ from ilink.storage.gateway_rows import (
     restore,
     select_chat,
 )
+from ilink.storage.gateway_sqlite_mail import add_mail, advance
+from ilink.storage.gathering import Gathering
 from ilink.storage.sqlite import Database
 
 __all__ = ["SqliteGatewayStore"]
@@ -69,15 +71,6 @@ _PUT_CODE: Final = f"INSERT OR REPLACE INTO code ({CODE_COLUMNS}) VALUES (?, ?, 
 _CHANGE_CODE: Final = (
     "UPDATE code SET status = ?, user_id = ?, digits = ?, attempts = ?, redirect_host = ?, bot_id = ? WHERE qrcode = ?"
     " AND status = ? AND user_id IS ? AND digits IS ? AND attempts = ? AND redirect_host IS ? AND bot_id IS ?"
-)
-_NEXT_MAIL: Final = (
-    "UPDATE bot SET head_seq = head_seq + 1 WHERE id = ?"
-    " RETURNING head_seq, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entry'), 0)"
-)
-"""The next place in a mailbox, and the number that the next entry gets: its message holds both."""
-_ADD_MAIL: Final = (
-    "INSERT INTO entry (n, bot, user_id, direction, seq, client_id, at_ms, state, wire)"
-    " VALUES (?, ?, ?, 0, ?, ?, ?, 'stored', ?)"
 )
 _ADD_SEND: Final = (
     "INSERT INTO entry (bot, user_id, direction, client_id, at_ms, state, shown_ms, why, cut, wire)"
@@ -104,6 +97,8 @@ class SqliteGatewayStore:
 
     def __init__(self, path: Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> None:
         self._database = Database(path, schema="gateway", synchronous=synchronous)
+        self._mail = Gathering(self._database, add_mail)
+        self._progress = Gathering(self._database, advance)
 
     async def __aenter__(self) -> Self:
         await self._database.__aenter__()
@@ -114,14 +109,17 @@ class SqliteGatewayStore:
 
     async def aclose(self) -> None:
         """Finish what was asked for, and close."""
+        self._flush()
         await self._database.aclose()
 
     async def clear(self) -> None:
         """Forget everything but the meta values, and count from the beginning again."""
+        self._flush()
         await self._database.write(clear)
 
     async def restore(self, state: SavedState) -> None:
         """Forget everything but the meta values, and store this instead."""
+        self._flush()
         await self._database.write(lambda db: restore(db, state))
 
     async def meta(self) -> dict[str, str]:
@@ -268,21 +266,7 @@ class SqliteGatewayStore:
 
     async def append(self, mail: MailDraft) -> StoredMail:
         """Put a message into a mailbox and open the chat's window anew."""
-
-        def work(db: sqlite3.Connection) -> StoredMail:
-            seq, n = db.execute(_NEXT_MAIL, (mail.bot,)).fetchone()
-            wire = mail.outline.filled(n, seq)
-            db.execute(_ADD_MAIL, (n, mail.bot, mail.user_id, seq, mail.client_id, mail.at_ms, wire))
-            db.execute(
-                "INSERT INTO chat (bot, user_id, last_inbound_ms, sends, context_token) VALUES (?, ?, ?, 0, ?)"
-                " ON CONFLICT DO UPDATE SET last_inbound_ms = excluded.last_inbound_ms, sends = 0,"
-                " context_token = excluded.context_token",
-                (mail.bot, mail.user_id, mail.at_ms, mail.context_token),
-            )
-            _add_token(db, mail.bot, mail.user_id, mail.context_token, mail.at_ms)
-            return StoredMail(n, seq, wire)
-
-        return await self._database.write(work)
+        return await self._mail.add(mail)
 
     async def forget(self, *, now_ms: int, before_ms: int) -> None:
         """Forget messages, old context tokens and tickets from before a moment; see `GatewayStore.forget`."""
@@ -315,11 +299,7 @@ class SqliteGatewayStore:
 
     async def advance(self, progress: Progress) -> None:
         """Store how far a bot has read; nothing ever goes back."""
-        await self._write(
-            "UPDATE bot SET handed_seq = max(handed_seq, ?), acked_seq = max(acked_seq, ?),"
-            " last_poll_ms = coalesce(?, last_poll_ms) WHERE id = ?",
-            (progress.handed_seq, progress.acked_seq, progress.last_poll_ms, progress.bot),
-        )
+        await self._progress.add(progress)
 
     async def send(self, draft: SendDraft, judge: Callable[[ChatFacts], Judgement]) -> SendOutcome:
         """Judge a send on what is stored, and store what became of it."""
@@ -460,6 +440,11 @@ class SqliteGatewayStore:
     async def use_upload_ticket(self, param: str, *, at_ms: int) -> None:
         """Note that a permission to upload was used."""
         await self._write("UPDATE upload_ticket SET used_ms = coalesce(used_ms, ?) WHERE param = ?", (at_ms, param))
+
+    def _flush(self) -> None:
+        """Put what was asked for until now before what is asked for next."""
+        self._mail.flush()
+        self._progress.flush()
 
     async def _write(self, statement: str, values: tuple[object, ...]) -> None:
         def work(db: sqlite3.Connection) -> None:

@@ -167,6 +167,14 @@ class Database:
 
         Cancellation: the work may still run and be committed; it is never stored in part.
         """
+        return await self.submit(work, is_short=is_short, is_synced=is_synced)
+
+    def submit(self, work: Work[T], *, is_short: bool = False, is_synced: bool = True) -> asyncio.Future[T]:
+        """Ask for a unit of work as `write` does, and return at once: the future is done when `write` would return.
+
+        Raises:
+            StoreError: The database is closed.
+        """
         if self._writer is None:
             message = f"the database {self._path} is closed"
             raise StoreError(message)
@@ -176,7 +184,7 @@ class Database:
             job.settle()
         else:
             self._jobs.put(job)
-        return await job.future
+        return job.future
 
     async def sync(self) -> None:
         """Return once everything that was committed before is on the disk; that costs nothing if it is there already.
