@@ -65,6 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _is_in_head = True
     _heard = 0.0
+    _is_in_message = False
+    _idle_since: float | None = None
     _too_slow: asyncio.TimerHandle | None = None
     _on_gone: Callable[[], None] | None = None
 
@@ -89,7 +91,9 @@ class BoundedProtocol(HttpToolsProtocol):
             # A request that is over would otherwise keep its connection alive, and that one the request.
             scope.pop(CONNECTION, None)
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()  # uvicorn's timer would keep one that was reset for two minutes
+        idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
+        if idle is not None:  # it would keep one that was reset for two minutes
+            idle.cancel()
         on_gone, self._on_gone = self._on_gone, None
         if on_gone is not None:
             on_gone()
@@ -100,6 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
         self._heard = self.loop.time()
         super().data_received(data)
+        if self._is_in_message and self._too_slow is None:  # a request that came whole needs no timer
+            self._wait_for_head()
         if self._is_in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
@@ -107,9 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count anew."""
         super().on_message_begin()
-        self._is_in_head = True
-        if self._too_slow is None:
-            self._wait_for_head()
+        self._is_in_head = self._is_in_message = True
 
     def on_headers_complete(self) -> None:
         """Hand the request on; the size of its body is limited by who reads it."""
@@ -132,6 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop waiting: what follows is up to the gateway."""
+        self._is_in_message = False
         self._stop_waiting()
         super().on_message_complete()
 
@@ -151,6 +156,40 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle.message_event.set()
         cycle.on_response()
         return True
+
+    def on_response_complete(self) -> None:
+        """Begin the request that waits, or wait for one.
+
+        As uvicorn does, but with one timer that looks how long nothing came: to set one after every answer and cancel
+        it at the next request costs more than reading that request.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_when_idle_for(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up if nothing came for so long, and look again later if something did."""
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # a request runs, and its answer begins to wait
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._look_when_idle_for(left)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _look_when_idle_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
