@@ -15,7 +15,7 @@ from ilink.gateway.problems import ConflictError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import BotView
 from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
-from ilink.wire.ids import Secret
+from ilink.wire.ids import Cursor, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,13 +40,17 @@ class FreshMail:
 
 
 class Bot:
-    """A bot in memory: the stored facts, and who waits for its mail now."""
+    """A bot in memory: the stored facts, and who waits for its mail now.
+
+    Its `cursor` is the newest that it was given, after its generation and seq: nearly always the next that it sends.
+    """
 
     __slots__ = (
         "acked_seq",
         "bot_id",
         "conflicts",
         "created_ms",
+        "cursor",
         "fresh",
         "generation",
         "handed_seq",
@@ -82,6 +86,7 @@ class Bot:
         self.last_call_ms = now_ms
         self.is_asleep = False
         self.is_announced = False
+        self.cursor: tuple[int, int, Cursor] | None = None
         self.holds: tuple[Hold, ...] = ()
         self.conflicts: tuple[float, ...] = ()
         self.repeats: list[MailRecord] = []

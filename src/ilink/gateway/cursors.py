@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
@@ -86,4 +85,4 @@ def _decode(cursor: str) -> bytes | None:
 
 
 def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, hashlib.sha256)[:_MAC_BYTES]
+    return hmac.digest(key, body, "sha256")[:_MAC_BYTES]

@@ -102,7 +102,7 @@ class BotDoor:
 
     def missing_headers(self, headers: Mapping[str, str]) -> tuple[str, ...]:
         """Return the findings for the headers that the official client sends and this caller does not."""
-        return tuple(finding for name, finding in _EXPECTED_HEADERS if not headers.get(name))
+        return tuple([finding for name, finding in _EXPECTED_HEADERS if not headers.get(name)])
 
     async def get_bot_qrcode(self, tokens: Iterable[str]) -> Reply:
         """Make a login code; `tokens` are those that the caller already has."""

@@ -14,6 +14,8 @@ __all__ = ["MESSAGE_ID_BASE", "IdSource"]
 MESSAGE_ID_BASE: Final = 7_500_000_000_000_000_000
 """Message ids count from here: above 2^53, below 2^63, as on the real server (observed: ocw#263)."""
 
+_POOL_BYTES: Final = 1024
+"""Few enough that cutting some off costs nothing."""
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _CONTEXT_BEGINNING: Final = base64.b64decode("AARzJWAF")
 _TICKET_BEGINNING: Final = base64.b64decode("AARTBK8F")
@@ -33,6 +35,7 @@ class IdSource:
         self.seed = seed
         self._incarnation = incarnation
         self._streams: dict[str, random.Random] = {}
+        self._pool = b""
 
     def person(self) -> UserId:
         """Return a user id: 28 characters that begin with `o9cq80`, case-sensitive (observed: octo-agent#1575)."""
@@ -64,7 +67,14 @@ class IdSource:
 
     def bytes(self, kind: str, count: int) -> bytes:
         """Return random bytes of a kind."""
-        return secrets.token_bytes(count) if self.seed is None else self.stream(kind).randbytes(count)
+        return self._take(count) if self.seed is None else self.stream(kind).randbytes(count)
+
+    def _take(self, count: int) -> bytes:
+        """Return bytes of the system's randomness, drawn many at a time: each asking takes as long as an id's rest."""
+        if len(self._pool) < count:
+            self._pool = secrets.token_bytes(_POOL_BYTES + count)
+        taken, self._pool = self._pool[:count], self._pool[count:]
+        return taken
 
     def chance(self, kind: str, probability: float) -> bool:
         """Tell whether something of this probability happens now."""

@@ -103,7 +103,10 @@ class Polls:
 
     def _position(self, bot: Bot, cursor: str) -> Position:
         """Read a cursor; one that is ahead of the mailbox is from data that a restored backup does not have."""
-        position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
+        if bot.cursor is not None and bot.cursor[0] == bot.generation and bot.cursor[2] == cursor:
+            position = Position("valid", bot.cursor[1])
+        else:
+            position = read_cursor(self._state.cursor_key, cursor, bot=bot.number, generation=bot.generation)
         return Position("old_generation") if position.seq > bot.head_seq else position
 
     async def _read(self, bot: Bot, start: int, *, is_new: bool) -> tuple[list[MailRecord], int]:
@@ -172,7 +175,11 @@ class Polls:
         return answer
 
     def _cursor(self, bot: Bot, seq: int) -> Cursor:
-        return write_cursor(self._state.cursor_key, bot=bot.number, generation=bot.generation, seq=seq)
+        if bot.cursor is not None and bot.cursor[:2] == (bot.generation, seq):
+            return bot.cursor[2]
+        cursor = write_cursor(self._state.cursor_key, bot=bot.number, generation=bot.generation, seq=seq)
+        bot.cursor = (bot.generation, seq, cursor)
+        return cursor
 
     async def _acknowledge(self, bot: Bot, seq: int) -> None:
         if seq > bot.acked_seq:
