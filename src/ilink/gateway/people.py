@@ -36,6 +36,7 @@ class People:
         await self._state.store.add_person(
             PersonRecord(user_id=user_id, name=name.strip(), created_ms=self._state.clock.now_ms())
         )
+        self._remember(user_id)
         self._state.publish("person", {"user_id": user_id})
         return PersonView(user_id=user_id, name=name.strip())
 
@@ -57,5 +58,8 @@ class People:
             return
         if await self._state.store.person(user_id) is None:
             raise UnknownThingError("person", user_id)
+        self._remember(user_id)
+
+    def _remember(self, user_id: str) -> None:
         if len(self._known) < _KNOWN_PEOPLE:
             self._known.add(user_id)
