@@ -308,7 +308,7 @@ async def test_a_bot_that_is_killed_again_and_again_answers_everything_once_in_o
     store = open_store(tmp_path / "data")
     plan = plan_of(Random(SEED), KILLS, (*POINTS, *store.points))
     complaints, code = await play(tmp_path, store, "sound", plan, seed=SEED, seconds=PATIENCE)
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"
     assert code == 0
 
 
@@ -324,7 +324,7 @@ async def test_a_bot_that_is_killed_where_its_tasks_wait_answers_everything_once
     chosen = points if IS_LONG else random.sample(points, min(20, len(points)))
     plan = [(point, random.randrange(1, 4)) for point in chosen]
     complaints, code = await play(tmp_path, store, "sound", plan, seed=SEED, seconds=PATIENCE)
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"
     assert code == 0
 
 

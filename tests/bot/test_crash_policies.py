@@ -167,7 +167,7 @@ async def test_messages_that_overtake_restart_drop_and_merge_keep_their_promises
 ) -> None:
     store = open_store(tmp_path / "data")
     complaints = await play(tmp_path, store, "policies", (*POINTS, *store.points), kinds="qrdms")
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"
 
 
 async def test_the_check_finds_messages_that_were_left_out_and_count_as_handled(
@@ -183,7 +183,7 @@ async def test_files_arrive_once_when_a_bot_is_killed_around_upload_and_attachme
 ) -> None:
     store = open_store(tmp_path / "data")
     complaints = await play(tmp_path, store, "files", FILE_POINTS, kinds="f", kills=KILLS // 2)
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"
 
 
 async def test_what_another_process_stored_is_said_once_whoever_dies(tmp_path: Path, open_store: OpenStore) -> None:
@@ -191,7 +191,7 @@ async def test_what_another_process_stored_is_said_once_whoever_dies(tmp_path: P
     complaints = await play(
         tmp_path, store, "sound", (*POINTS, *store.points), kinds="q", kills=KILLS // 2, elsewhere=True
     )
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"
 
 
 async def test_nothing_that_was_stored_is_lost_though_the_server_hands_out_once(
@@ -200,4 +200,4 @@ async def test_nothing_that_was_stored_is_lost_though_the_server_hands_out_once(
     """What an answer brought and nobody stored is gone with such a server; what was stored is not."""
     store = open_store(tmp_path / "data")
     complaints = await play(tmp_path, store, "sound", (*POINTS, *store.points), kinds="q", may_lose=True)
-    assert complaints == [], (tmp_path / "log").read_text()[-3000:]
+    assert complaints == [], f"{complaints}\n{(tmp_path / 'log').read_text()[-3000:]}"

@@ -71,3 +71,13 @@ def test_what_is_wrong_is_told_in_one_line_without_secrets(tmp_path: Path) -> No
     for run in (missing, away, strange, both, broken):
         assert "hush" not in run.stderr
         assert "Traceback" not in run.stderr
+
+
+async def test_workers_without_the_key_of_a_token_are_not_started(postgres_url: str, tmp_path: Path) -> None:
+    async with open_store(find_place(postgres_url, environ={"ILINK_STORE_KEY": new_key()})) as store:
+        await store.accounts.put(ACCOUNT)
+    bot = tmp_path / "bot.py"
+    bot.write_text("from ilink import Bot\n\nbot = Bot()\n", "utf-8")
+    told = ilink("run", str(bot), "--workers", "2", ILINK_DATABASE_URL=postgres_url, ILINK_STORE_KEY=new_key())
+    assert (told.returncode, "behind the newest" in told.stderr) == (1, True)
+    assert told.stderr.count("\n") == 1

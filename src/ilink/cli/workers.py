@@ -10,13 +10,12 @@ from asyncio import Event
 from collections.abc import Sequence
 
 from ilink.bot import Bot
+from ilink.bot.store import find_place, open_store
 from ilink.errors import ConfigError
 from ilink.fleet.roles import place_among_several
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.supervisor import Supervisor
 from ilink.fleet.worker import run_worker
-from ilink.storage.postgres import PostgresDatabase
-from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms
 
@@ -58,8 +57,8 @@ def run_workers(
 
 
 async def _supervise(arguments: Sequence[str], settings: FleetSettings, count: int) -> int:
-    async with PostgresDatabase(os.environ[DATABASE_URL_VARIABLE]):
-        pass  # what is wrong with it is said once, and several processes find the newest schema
+    async with open_store(find_place()):
+        pass  # what is wrong with it or its keys is said once, and several processes find the newest schema
     stop = Event()
     loop = asyncio.get_running_loop()
     supervisor = Supervisor(

@@ -131,8 +131,8 @@ class StoreKeys:
     def missing(self, key_id: str) -> StoreError:
         """Return the error that something was sealed with a key that is not there."""
         return StoreError(
-            f"tokens are sealed with the key {key_id}, and {self!r} was given; add that key to {KEY_VARIABLE} or to the"
-            f" file in {KEY_FILE_VARIABLE}, behind the newest, or sign the accounts in again"
+            f"tokens are sealed with the key {key_id}, and only {', '.join(self._keys)} was given; add that key to"
+            f" {KEY_VARIABLE} or to the file in {KEY_FILE_VARIABLE}, behind the newest, or sign the accounts in again"
         )
 
 

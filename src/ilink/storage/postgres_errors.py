@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
@@ -85,6 +86,9 @@ def _forget_values(error: asyncpg.PostgresError, code: str) -> None:
 
 
 def _said(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        # asyncio puts the address in the place of the words; that is told already.
+        return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
