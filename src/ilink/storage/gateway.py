@@ -403,6 +403,14 @@ class GatewayStore(Protocol):
         """Set meta values."""
         ...
 
+    async def check(self, *, at_ms: int) -> None:
+        """Write something, to see whether the store takes writes: as much as it takes to know.
+
+        Args:
+            at_ms: When; what is written.
+        """
+        ...
+
     async def claim_meta(self, values: dict[str, str]) -> dict[str, str]:
         """Set the meta values that are not set yet, and return all: of several who claim one, the first has it."""
         ...

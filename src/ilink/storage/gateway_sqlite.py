@@ -130,6 +130,10 @@ class SqliteGatewayStore:
         """Set meta values."""
         await self._write_many("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", list(values.items()))
 
+    async def check(self, *, at_ms: int) -> None:
+        """Write something."""
+        await self.put_meta({"checked": str(at_ms)})
+
     async def claim_meta(self, values: dict[str, str]) -> dict[str, str]:
         """Set the meta values that are not set yet, and return all."""
 

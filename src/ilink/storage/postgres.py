@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypeVar
 
-from ilink.errors import ConfigError, StoreError
+from ilink.errors import ConfigError, StoreError, StoreUnavailableError
 from ilink.storage.postgres_url import PostgresUrl
 
 try:
@@ -67,6 +67,9 @@ class PostgresDatabase:
         connect_timeout: Seconds after which a connection that does not open is given up.
         steps: The migrations; those of the schema unless a test says otherwise.
 
+    Attributes:
+        refusals: How many statements the database could not take, because it was away, full or read-only.
+
     Raises:
         ConfigError: The URL cannot be read.
     """
@@ -89,6 +92,7 @@ class PostgresDatabase:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._hints = PostgresHints(self._connect, place=self._place)
         self._exits = AsyncExitStack()
+        self.refusals = 0
 
     @property
     def place(self) -> str:
@@ -239,7 +243,9 @@ class PostgresDatabase:
             except DRIVER_ERRORS as error:
                 may_repeat = nothing_happened(error) or (is_read and was_asked and lost_connection(error))
                 if not may_repeat or attempt == _ATTEMPTS:
-                    raise translate(error, self._place, was_asked=was_asked and not is_read) from error
+                    refusal = translate(error, self._place, was_asked=was_asked and not is_read)
+                    self.refusals += isinstance(refusal, StoreUnavailableError)
+                    raise refusal from error
             attempt += 1
 
     def _open_pool(self) -> asyncpg.Pool[asyncpg.Record]:

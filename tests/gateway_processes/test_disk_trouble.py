@@ -1,0 +1,161 @@
+"""A database whose disk fills up, or that takes no writes for a while, under gateways that run on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from processes_house import open_pair, texts
+from test_store_trouble import are_ready, is_ready, post
+
+
+async def admin(engine, *statements: str) -> None:
+    """Do something as the server's operator."""
+    connection = await asyncpg.connect(engine.url().partition("?")[0])
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def small_disk(own_postgres) -> Iterator[Path]:
+    """A disk of four megabytes that the server may write to; where nothing can be mounted there is none."""
+    folder = Path(tempfile.mkdtemp(prefix="ilink-disk-"))
+    mount = shutil.which("mount")
+    try:
+        if (
+            mount is None
+            or os.geteuid() != 0
+            or subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False).returncode
+        ):
+            pytest.skip("a real disk that fills up needs the right to mount one")
+        try:
+            space = folder / "space"
+            space.mkdir()
+            owner = (own_postgres.data / "PG_VERSION").stat()
+            os.chown(space, owner.st_uid, owner.st_gid)
+            folder.chmod(0o755)
+            yield space
+        finally:
+            own_postgres.stop(at_once=True)
+            subprocess.run(["umount", folder], check=True)
+    finally:
+        folder.rmdir()
+
+
+def fill(folder: Path) -> Path:
+    """Leave no room at all."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return filler
+
+
+async def test_a_full_disk_is_refused_for_what_must_be_stored_and_told_until_there_is_room(
+    own_postgres, small_disk, tmp_path
+):
+    async with open_pair(own_postgres.url(), tmp_path, sweep_seconds=0.2) as pair:
+        bot = await pair.bot()
+        assert await post(pair, pair.one, bot, "before") == 201
+        await admin(
+            own_postgres,
+            f"CREATE TABLESPACE small LOCATION '{small_disk}'",
+            "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE small NOWAIT",
+        )
+        filler = fill(small_disk.parent)
+
+        stored, refused = ["before"], ""
+        while not refused:
+            text = f"{len(stored)} " + "x" * 3000
+            if await post(pair, pair.one, bot, text) == 201:
+                stored.append(text)
+            else:
+                refused = text
+        assert await post(pair, pair.other, bot, refused) == 503
+        answer = await bot.send(pair.one, "y" * 3000, "m-1")
+        assert (answer["status"], answer["ret"] != 0) == (503, True)
+        answer = await bot.call(
+            pair.other,
+            "getuploadurl",
+            {
+                "filekey": "f" * 32,
+                "media_type": 1,
+                "to_user_id": bot.user_id,
+                "rawsize": 16,
+                "rawfilemd5": "0" * 32,
+                "filesize": 16,
+                "aeskey": "0" * 32,
+            },
+        )
+        assert answer["status"] in (200, 503)  # a row as small as that may find room in a page that is there
+        assert not await is_ready(pair, pair.one)
+        assert not await is_ready(pair, pair.other)
+        got = list[str]()
+        while len(got) < len(stored):
+            got += texts(await bot.poll(pair.other))
+        assert got == stored
+
+        filler.unlink()
+        await are_ready(pair)
+        assert await post(pair, pair.other, bot, refused) == 201
+        assert texts(await bot.poll(pair.one)) == [refused]
+        assert (await bot.send(pair.one, "y" * 3000, "m-1"))["ret"] == 0
+        entries = await pair.one.gateway.transcript(bot.bot_id, bot.user_id, limit=10_000)
+        assert [entry.items[0].text for entry in entries] == [*stored, refused, "y" * 3000]
+
+
+async def test_a_server_that_takes_no_writes_for_a_while_refuses_them_and_nothing_else(own_postgres, tmp_path):
+    async with open_pair(own_postgres.url(), tmp_path, sweep_seconds=0.2) as pair:
+        bot = await pair.bot()
+        assert await post(pair, pair.one, bot, "before") == 201
+        await admin(own_postgres, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+        await unready(pair)
+
+        assert await post(pair, pair.one, bot, "meanwhile") == 503
+        assert (await bot.send(pair.other, "meanwhile", "m-1"))["status"] == 503
+        qr = f"{pair.one.info.api_url}/ilink/bot/get_bot_qrcode?bot_type=3"
+        async with pair.session.post(qr, json={}) as response:
+            assert response.status == 503
+        assert texts(await bot.poll(pair.other)) == ["before"]
+
+        await admin(own_postgres, "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
+        await are_ready(pair)
+        assert (await bot.send(pair.other, "meanwhile", "m-1"))["ret"] == 0
+        entries = await pair.one.gateway.transcript(bot.bot_id, bot.user_id)
+        assert [entry.items[0].text for entry in entries] == ["before", "meanwhile"]
+
+
+async def test_a_primary_that_becomes_a_replica_and_is_promoted_is_written_to_again(own_postgres, tmp_path):
+    async with open_pair(own_postgres.url(), tmp_path, sweep_seconds=0.2) as pair:
+        bot = await pair.bot()
+        assert await post(pair, pair.one, bot, "before") == 201
+        await asyncio.to_thread(own_postgres.become_replica)
+
+        assert await post(pair, pair.one, bot, "meanwhile") == 503
+        assert (await bot.send(pair.other, "meanwhile", "m-1"))["status"] == 503
+        assert not await is_ready(pair, pair.one)
+        assert texts(await bot.poll(pair.other)) == ["before"]
+
+        await admin(own_postgres, "SELECT pg_promote()")
+        await are_ready(pair)
+        assert await post(pair, pair.one, bot, "after") == 201
+        assert texts(await bot.poll(pair.one)) == ["after"]
+
+
+async def unready(pair) -> None:
+    """Wait until both gateways say that they are not ready."""
+    async with asyncio.timeout(60):
+        while await is_ready(pair, pair.one) or await is_ready(pair, pair.other):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
