@@ -28,9 +28,10 @@ from bench.people import Bot, hear, open_windows, sign_in, write_all
 from bench.processes import Gateway, Program, start
 from bench.rawhttp import Pool
 from ilink.bot.store import find_place, open_store
-from ilink.fleet.status import FleetStatus, read_status
 from ilink.storage.keys import KEY_VARIABLE, new_key
 from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.roles import Role
+from ilink.storage.slots_postgres import PostgresSlots
 from ilink.testing.engines import PostgresEngine
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret, UserId
@@ -38,7 +39,7 @@ from ilink.wire.ids import AccountId, Secret, UserId
 __all__ = ["main"]
 
 _LOT: Final = 1000
-_PATIENCE: Final = 300.0
+_PATIENCE: Final = 600.0
 _IDLE: Final = 20.0
 
 
@@ -160,14 +161,15 @@ class Fleet:
         """Wait until a poll is held for every account, and return how long that took."""
         began = time.monotonic()
         while time.monotonic() - began < _PATIENCE:
-            status: FleetStatus = await read_status(database)
-            reports = [one.session.report for one in status.workers]
-            if sum(int(str(report.get("polled", 0))) for report in reports) == len(self.bots) and not status.free_slots:
+            # Not the whole status: its figures cost the database more than all else that happens here.
+            survey = await PostgresSlots(database, role=Role(self.given.role)).survey()
+            reports = [one.report for one in survey.sessions]
+            if sum(int(str(report.get("polled", 0))) for report in reports) == len(self.bots) and not survey.free:
                 return time.monotonic() - began
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
         for worker in self.workers:
             sys.stderr.write(f"{worker.last_words()}\n")
-        raise TimeoutError(f"not all accounts are polled for: {[one.session.report for one in status.workers]}")
+        raise TimeoutError(f"not all accounts are polled for: {reports}")
 
     async def ask_all(self, control_url: str, rounds: int) -> float:
         """Let everybody write, wait for all answers, and return how long that took.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from torture import ALL_KINDS, open_torture
+from torture import ALL_KINDS, PARTS, open_torture
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
@@ -33,3 +33,17 @@ async def test_the_oracle_sees_processes_that_poll_without_a_permit() -> None:
         await torture.run(SECONDS / 2, kinds=("stall",), rate=8)
         verdict = await torture.judge()
     assert any("had lost the slot" in one for one in verdict.complaints), verdict.figures
+
+
+async def test_processes_that_do_a_part_each_lose_nothing_together_and_say_nothing_twice() -> None:
+    async with open_torture(seed=SEED, accounts=9, workers=2, roles=PARTS) as torture:
+        await torture.run(SECONDS, kinds=("kill", "kill", "stall", "drain", "cut", "deafen"), rate=6)
+        verdict = await torture.judge()
+    assert verdict.complaints == [], verdict.figures
+
+
+async def test_the_oracle_sees_a_handler_that_completes_what_another_one_has() -> None:
+    async with open_torture(seed=SEED, accounts=9, workers=2, roles=PARTS, variant="no_fence") as torture:
+        await torture.run(SECONDS / 2, kinds=("stall",), rate=12)
+        verdict = await torture.judge()
+    assert any("of a stale owner" in one for one in verdict.complaints), verdict.figures

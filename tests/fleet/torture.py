@@ -17,7 +17,7 @@ import tempfile
 import time
 from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from fleet_people import ENVIRON, Crowd
 
 from ilink.errors import StoreError
 from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.roles import Role
 from ilink.storage.slots import slot_of
 from ilink.testing.engines import PostgresEngine
 from ilink.testing.gateway import LocalGateway
@@ -36,6 +37,7 @@ from ilink.wire.ids import AccountId
 
 TTL: Final = 2.0
 HOLD: Final = 1.0
+PARTS: Final = (Role.POLLER, Role.HANDLER, Role.SENDER)
 VARIANTS: Final = ("", "stale_rejected", "no_fence", "no_permits")
 
 _AUDIT: Final = (
@@ -50,7 +52,8 @@ _AUDIT: Final = (
     ),
     (
         "CREATE TRIGGER keep_owners AFTER UPDATE OF owner ON slots FOR EACH ROW"
-        " WHEN (OLD.owner IS DISTINCT FROM NEW.owner) EXECUTE FUNCTION keep_owners()"
+        " WHEN (OLD.owner IS DISTINCT FROM NEW.owner AND NEW.role IN ('all', 'poller'))"
+        " EXECUTE FUNCTION keep_owners()"
     ),
 )
 
@@ -98,6 +101,7 @@ class Torture:
         seed: int,
         variant: str = "",
         workers: int = 3,
+        roles: Sequence[Role] = (Role.ALL,),
     ) -> None:
         self.engine = engine
         self.proxy = proxy
@@ -108,13 +112,16 @@ class Torture:
         self.random = Random(seed)
         self.variant = variant
         self.count = workers
+        self.roles = roles
+        self.role_of: dict[int, Role] = {}
         self.processes: list[Process] = []
         self.stopped: set[int] = set()
         self.polls: list[Poll] = []
         self.happened: Counter[str] = Counter()
 
-    async def start(self) -> Process:
-        """Start one more worker, whose clock is wrong."""
+    async def start(self, role: Role | None = None) -> Process:
+        """Start one more worker of a role, whose clock is wrong."""
+        role = role or self.random.choice(self.roles)
         skew = self.random.choice([0, 0, -3600, 3600])
         with (self.folder / "workers.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -124,12 +131,14 @@ class Torture:
                 f"--variant={self.variant}",
                 f"--ttl={TTL}",
                 f"--hold={HOLD}",
+                f"--role={role.value}",
                 self.proxy.url,
                 env=ENVIRON,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
             )
         self.processes.append(process)
+        self.role_of[process.pid] = role
         return process
 
     async def prepare(self) -> None:
@@ -144,7 +153,7 @@ class Torture:
                     name,
                     {
                         "v_epoch = p_epoch AND": "",
-                        "lock_journal(p_account) <> p_epoch": "lock_journal(p_account) IS NULL",
+                        "lock_role(p_account, 'handler') <> p_epoch": "lock_role(p_account, 'handler') IS NULL",
                     },
                 )
         if self.variant == "stale_rejected":
@@ -154,8 +163,8 @@ class Torture:
 
     async def run(self, seconds: float, *, kinds: tuple[str, ...], rate: float) -> None:
         """Let people talk and things happen for a while, then let everything calm down."""
-        for _ in range(self.count):
-            await self.start()
+        for role in self.roles * self.count:
+            await self.start(role)
         await self.crowd.say_everywhere()
         await self.crowd.wait_answered(60)
         end = time.monotonic() + seconds
@@ -177,7 +186,7 @@ class Torture:
         victim.kill()
         await victim.wait()
         self.processes.remove(victim)
-        await self.start()
+        await self.start(self.role_of[victim.pid])
 
     async def _stall(self) -> None:
         """Let a process stand still for less or more than its lease."""
@@ -190,19 +199,19 @@ class Torture:
     async def _drain(self) -> None:
         victim = await self._victim()
         self.processes.remove(victim)
-        await self.start()
+        await self.start(self.role_of[victim.pid])
         victim.terminate()
         if (code := await asyncio.wait_for(victim.wait(), 60)) != 0:
             self.happened[f"drain ended with {code}"] += 1
 
     async def _rebalance(self) -> None:
         """Let one come, and one go later."""
-        await self.start()
-        if len(self.processes) > self.count + 1:
-            await self._drain_one()
+        role = self.role_of[(await self.start()).pid]
+        if len(self.processes) > self.count * len(self.roles) + 1:
+            await self._drain_one(role)
 
-    async def _drain_one(self) -> None:
-        victim = await self._victim()
+    async def _drain_one(self, role: Role) -> None:
+        victim = await self._victim(role)
         self.processes.remove(victim)
         victim.terminate()
         await asyncio.wait_for(victim.wait(), 60)
@@ -220,7 +229,7 @@ class Torture:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'"
             )
 
-    async def _victim(self) -> Process:
+    async def _victim(self, role: Role | None = None) -> Process:
         """Choose one that has slots, if there is one: those that are only about to begin have nothing to lose."""
         with_slots: set[int] = set()
         with suppress(StoreError):
@@ -229,6 +238,7 @@ class Torture:
             )
             with_slots = {row["pid"] for row in rows}
         there = [one for one in self.processes if one.pid not in self.stopped]
+        there = [one for one in there if role in (None, self.role_of[one.pid])]
         return self.random.choice([one for one in there if one.pid in with_slots] or there)
 
     def _wake(self, process: Process) -> None:
@@ -346,7 +356,13 @@ class Torture:
 
 @asynccontextmanager
 async def open_torture(
-    *, seed: int, variant: str = "", accounts: int = 24, one_way: bool = False, workers: int = 3
+    *,
+    seed: int,
+    variant: str = "",
+    accounts: int = 24,
+    one_way: bool = False,
+    workers: int = 3,
+    roles: Sequence[Role] = (Role.ALL,),
 ) -> AsyncIterator[Torture]:
     """Open a gateway with people who talk to bots, a database behind a proxy, and no worker yet.
 
@@ -355,7 +371,8 @@ async def open_torture(
         variant: What is broken on purpose.
         accounts: How many bots there are, each with one person.
         one_way: Whether the gateway hands every message out once only.
-        workers: How many processes there are.
+        workers: How many processes there are of each role.
+        roles: What they do.
     """
     knobs = {"poll.hold_ms": int(HOLD * 1000), "poll.error_delay_ms": 10, "poll.consume_on_send": one_way}
     knobs["quota.per_inbound"] = 1_000_000  # what is said late may be more than an allowance
@@ -376,6 +393,7 @@ async def open_torture(
                 seed=seed,
                 variant=variant,
                 workers=workers,
+                roles=roles,
             )
             await torture.prepare()
             try:
@@ -399,10 +417,16 @@ async def main() -> int:
     options.add_argument("--rate", type=float, default=20)
     options.add_argument("--kinds", default=",".join(ALL_KINDS))
     options.add_argument("--one-way", action="store_true")
+    options.add_argument("--roles", action="store_true", help="let each process only poll, only handle or only send")
     options.add_argument("--log", action="store_true")
     given = options.parse_args()
     async with open_torture(
-        seed=given.seed, variant=given.variant, accounts=given.accounts, one_way=given.one_way
+        seed=given.seed,
+        variant=given.variant,
+        accounts=given.accounts,
+        one_way=given.one_way,
+        workers=2 if given.roles else 3,
+        roles=PARTS if given.roles else (Role.ALL,),
     ) as torture:
         await torture.run(given.seconds, kinds=tuple(given.kinds.split(",")), rate=given.rate)
         verdict = await torture.judge()
