@@ -158,7 +158,12 @@ def about(stored: Stored, answers: list[str], *, may_lose: bool) -> list[str]:
     for group in (*(tuple(kind) for kind in {text[0] for text in stored}), ("q", "r", "d", "m", "f")):
         order = [places[text] for text in spoken if text.startswith(group)]
         if order != sorted(order):
-            found.append(f"out of order: {group} {order}")
+            ways = [
+                next(place for place, one in enumerate(stored) if one == text)
+                for text in spoken
+                if text.startswith(group)
+            ]
+            found.append(f"out of order: {group} {order}, which {'is' if ways == sorted(ways) else 'is not'} as stored")
     return found
 
 

@@ -20,6 +20,7 @@ from ilink.fleet.roles import ROLE_VARIABLE, place_among_several, read_roles
 from ilink.gateway.listeners import parse_address
 from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
 from ilink.storage.roles import Role
+from ilink.storage.slots_counted import LeaseTally
 
 __all__ = ["find_bot", "run", "split_place"]
 
@@ -47,12 +48,14 @@ def run(
         os.environ[DATABASE_URL_VARIABLE] = database_url
     bot = find_bot(file)
     roles = read_roles(role or ())
+    is_alone = workers is None and roles == (Role.ALL,)
+    tally = LeaseTally()
     if metrics_listen is not None and (place_among_several() is not None or (workers or 1) * len(roles) == 1):
         # Loaded late: it brings a web server, which most runs do not need.
         from ilink.telemetry.page import serve_page
 
-        serve_page(bot, _own_address(metrics_listen))
-    if workers is None and roles == (Role.ALL,):
+        serve_page(bot, _own_address(metrics_listen), leases=None if is_alone else tally)
+    if is_alone:
         bot.run()
         return 0
     if database_url is None:
@@ -66,7 +69,7 @@ def run(
     arguments += ["--log-json"] if log_json else []
     arguments += ["--metrics-listen", metrics_listen] if metrics_listen is not None else []
     count = workers or 1
-    return run_workers(bot, arguments, count=count, lease=lease, peers=max(peers or 1, count), roles=roles)
+    return run_workers(bot, arguments, count=count, lease=lease, peers=max(peers or 1, count), roles=roles, tally=tally)
 
 
 def _start_logs(*, is_verbose: bool, is_json: bool) -> None:

@@ -18,6 +18,7 @@ from ilink.fleet.supervisor import Supervisor
 from ilink.fleet.worker import run_worker
 from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms
+from ilink.storage.slots_counted import LeaseTally
 
 __all__ = ["run_workers"]
 
@@ -25,7 +26,14 @@ _WRONG_SETTINGS = 2
 
 
 def run_workers(
-    bot: Bot, arguments: Sequence[str], *, count: int, lease: float, peers: int, roles: Sequence[Role]
+    bot: Bot,
+    arguments: Sequence[str],
+    *,
+    count: int,
+    lease: float,
+    peers: int,
+    roles: Sequence[Role],
+    tally: LeaseTally,
 ) -> int:
     """Run the processes of this machine until Ctrl-C or SIGTERM.
 
@@ -36,6 +44,7 @@ def run_workers(
         lease: Seconds after which the others take over from a process that says nothing.
         peers: How many processes of each role are expected on all machines.
         roles: What the processes do; one of several does what its place says.
+        tally: Where the leases of a process are counted.
     """
     try:
         terms = LeaseTerms(
@@ -51,7 +60,7 @@ def run_workers(
     place = place_among_several()
     settings = FleetSettings(role=roles[(place or 0) % len(roles)], terms=terms, peers=peers)
     if count == 1 and (place is not None or len(roles) == 1):
-        run_worker(bot, settings)
+        run_worker(bot, settings, tally=tally)
         return 0
     return asyncio.run(_supervise([*arguments, "--peers", str(peers)], settings, count * len(roles)))
 

@@ -27,6 +27,7 @@ from ilink.storage.accounts import StoredAccount
 from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.roles import Role
 from ilink.storage.slots import Slots, WorkerInfo
+from ilink.storage.slots_counted import CountedSlots, LeaseTally
 from ilink.storage.slots_postgres import PostgresSlots
 from ilink.transport.http import HttpTransport
 from ilink.transport.seam import Transport
@@ -39,8 +40,13 @@ _REST: Final = 1.0
 """Seconds at least, twice that at most, before a process that was taken for dead begins anew."""
 
 
-def run_worker(bot: Bot, settings: FleetSettings) -> None:
+def run_worker(bot: Bot, settings: FleetSettings, *, tally: LeaseTally | None = None) -> None:
     """Take part in a fleet until Ctrl-C or SIGTERM; the first gives everything away in order, the second ends at once.
+
+    Args:
+        bot: What works for the accounts.
+        settings: How this process takes part.
+        tally: Where its leases are counted.
 
     Raises:
         ConfigError: The bot has no handler, or works for one account, or its store is no database of a fleet.
@@ -48,8 +54,11 @@ def run_worker(bot: Bot, settings: FleetSettings) -> None:
     """
     stop = Event()
 
+    def open_slots(store: Store) -> Slots:
+        return CountedSlots(slots_beside(store, role=settings.role), tally or LeaseTally())
+
     async def serve() -> None:
-        await until_signalled(asyncio.create_task(serve_worker(bot, settings, stop)), stop)
+        await until_signalled(asyncio.create_task(serve_worker(bot, settings, stop, open_slots=open_slots)), stop)
 
     with collecting_seldom(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve())

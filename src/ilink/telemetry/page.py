@@ -6,7 +6,7 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -14,6 +14,8 @@ from starlette.routing import Route
 
 from ilink.bot import Bot
 from ilink.gateway.listeners import Listener, parse_address
+from ilink.storage.slots_counted import LeaseTally
+from ilink.telemetry.leases import show_leases
 from ilink.telemetry.metrics import Metrics
 from ilink.telemetry.vitals import Finding, Vitals
 
@@ -80,14 +82,22 @@ class Page:
         return _answer(await self._vitals.readiness())
 
 
-def serve_page(bot: Bot, address: str) -> Page:
+def serve_page(bot: Bot, address: str, *, leases: LeaseTally | None = None) -> Page:
     """Let a bot be watched and answer at an address while it runs; call it before.
+
+    Args:
+        bot: The bot.
+        address: HOST:PORT; port 0 takes a free one.
+        leases: What becomes of the leases of a process in a fleet.
 
     Raises:
         ConfigError: It is no address.
     """
     vitals = Vitals(bot)
-    metrics = Metrics(bot, vitals)
+    registry = CollectorRegistry()
+    metrics = Metrics(bot, vitals, registry=registry)
+    if leases is not None:
+        show_leases(leases, registry)
     page = Page(address, metrics=metrics, vitals=vitals)
     for observer in (vitals, metrics):
         bot.observe(observer)
