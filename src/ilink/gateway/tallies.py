@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from ilink.wire.results import (
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Tallies"]
 
-_CODES: Final = frozenset(
-    {0, GENERIC_FAILURE, PARAMETER_ERROR, INVALID_ARGUMENTS, TICKET_FAILED, RATE_LIMIT, STALE_TOKEN}
-)
+_CODES: Final = {
+    code: str(code)
+    for code in (0, GENERIC_FAILURE, PARAMETER_ERROR, INVALID_ARGUMENTS, TICKET_FAILED, RATE_LIMIT, STALE_TOKEN)
+}
 
 
 class Tallies:
@@ -64,6 +66,7 @@ class Tallies:
         self.media_bytes["down",] += down
 
 
+@cache
 def _class(status: int) -> str:
     return f"{status // 100}xx" if status else "gone"
 
@@ -73,4 +76,4 @@ def _code(exchange: Exchange) -> str:
         return str(STALE_TOKEN)
     if exchange.ret is None:
         return "none"
-    return str(exchange.ret) if exchange.ret in _CODES else "other"
+    return _CODES.get(exchange.ret, "other")

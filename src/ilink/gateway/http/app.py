@@ -63,7 +63,9 @@ class ProtocolApp:
         if wait is not None:
             self._gateway.tallies.add_turned_away()
             return await _refuse_rate(send, wait)
-        path = _SLASHES.sub("/", scope["path"])
+        path: str = scope["path"]
+        if "//" in path:
+            path = _SLASHES.sub("/", path)
         if self._cdn is not None and (path == _CDN or path.startswith(_CDN + "/")):
             return await self._cdn({**scope, "path": path}, receive, send)
         started = monotonic()
