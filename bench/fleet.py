@@ -16,7 +16,7 @@ import tempfile
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
@@ -24,7 +24,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from bench.machine import cpu_seconds, describe, fast_run, memory_bytes, raise_file_limit
-from bench.people import Bot, hear, open_windows, sign_in, write_all
+from bench.people import Bot, count_answers, hear, held_bots, open_windows, sign_in, write_all
 from bench.processes import Gateway, Program, start
 from bench.rawhttp import Pool
 from ilink.bot.store import find_place, open_store
@@ -171,6 +171,36 @@ class Fleet:
             sys.stderr.write(f"{worker.last_words()}\n")
         raise TimeoutError(f"not all accounts are polled for: {reports}")
 
+    async def watch_polls(self, controls: list[str]) -> float:
+        """Return how long from now on some account had no poll at a gateway, looking for a lease and a half at least.
+
+        A death shows late: the connections of who died are ended by their other side.
+        """
+        began, gap, everything = time.monotonic(), 0.0, {bot.bot_id for bot in self.bots}
+        async with AsyncExitStack() as exits:
+            pools = [await exits.enter_async_context(Pool(url, 1)) for url in controls]
+            while (passed := time.monotonic() - began) < max(self.given.lease * 1.5, gap + 2):
+                held = set[str]().union(*[await held_bots(pool) for pool in pools])
+                if everything - held:
+                    gap = time.monotonic() - began
+                if passed > _PATIENCE:
+                    message = f"{len(everything - held)} accounts are not polled for"
+                    raise TimeoutError(message)
+                await asyncio.sleep(0.1)
+        return gap
+
+    async def kill(self, victim: Program, controls: list[str], rounds: int) -> dict[str, float]:
+        """Kill a process while everybody writes, and measure until polls are held, and everything is answered."""
+        os.kill(victim.pid, 9)
+        gap, answered = await asyncio.gather(self.watch_polls(controls), self.ask_all(controls[-1], rounds))
+        return {"polls_held_after_s": round(gap, 1), "all_answered_after_s": round(answered, 1)}
+
+    async def miscounted(self, control_url: str, rounds: int) -> list[int]:
+        """Return of those who did not get one answer to each message how many they got."""
+        async with Pool(control_url, 16) as control:
+            counts = await asyncio.gather(*(count_answers(control, bot.bot_id, bot.owner) for bot in self.bots))
+        return [count for count in counts if count != rounds]
+
     async def ask_all(self, control_url: str, rounds: int) -> float:
         """Let everybody write, wait for all answers, and return how long that took.
 
@@ -181,7 +211,8 @@ class Fleet:
         async with Pool(control_url, 64) as control:
             for first in range(0, len(self.bots), _LOT):
                 await write_all(control, self.bots[first : first + _LOT])
-            await asyncio.gather(*(hear(control, bot.bot_id, bot.owner, after=0, count=rounds) for bot in self.bots))
+            chats = ((bot.bot_id, bot.owner) for bot in self.bots)
+            await asyncio.gather(*(hear(control, *chat, after=0, count=rounds, seconds=_PATIENCE) for chat in chats))
         return time.monotonic() - began
 
 
@@ -219,6 +250,23 @@ async def opened(given: argparse.Namespace) -> AsyncIterator[tuple[Fleet, Postgr
             yield fleet, database, engine
 
 
+async def _kill(
+    fleet: Fleet, database: PostgresDatabase, engine: PostgresEngine, tell: Callable[[str, object], None]
+) -> None:
+    """Kill one process of each kind while everybody writes."""
+    controls = [ready.control_url for _, ready in fleet.gateways]
+    tell("all answered after s", round(await fleet.ask_all(controls[-1], 1), 1))
+    tell("worker killed", await fleet.kill(fleet.workers.pop(), controls, 2))
+    await fleet.start_worker()
+    tell("another came; all polled after s", round(await fleet.wait_polling(database), 1))
+    if len(fleet.gateways) > 1:
+        tell("gateway killed", await fleet.kill(fleet.gateways[0][0], controls[1:], 3))
+    await asyncio.to_thread(engine.restart, at_once=True)
+    await asyncio.sleep(1)
+    tell("PostgreSQL killed and started; all answered after s", round(await fleet.ask_all(controls[-1], 4), 1))
+    tell("people without exactly 4 answers", await fleet.miscounted(controls[-1], 4))
+
+
 async def main(given: argparse.Namespace) -> None:
     """Measure, and print what came out."""
     raise_file_limit()
@@ -241,19 +289,7 @@ async def main(given: argparse.Namespace) -> None:
             tell("memory per account KiB", round(per_account, 1))
         tell("idle", await _idle(fleet, database))
         if given.kill:
-            control = fleet.gateways[-1][1].control_url
-            tell("all answered after s", round(await fleet.ask_all(control, 1), 1))
-            victim = fleet.workers.pop()
-            os.kill(victim.pid, 9)
-            tell("worker killed; all answered after s", round(await fleet.ask_all(control, 2), 1))
-            await fleet.start_worker()
-            await fleet.wait_polling(database)
-            if len(fleet.gateways) > 1:
-                os.kill(fleet.gateways[0][0].pid, 9)
-                tell("gateway killed; all answered after s", round(await fleet.ask_all(control, 3), 1))
-            await asyncio.to_thread(engine.restart, at_once=True)
-            await asyncio.sleep(1)
-            tell("PostgreSQL killed and started; all answered after s", round(await fleet.ask_all(control, 4), 1))
+            await _kill(fleet, database, engine, tell)
         tell("memory of workers MiB", [round((memory_bytes(worker.pid) or 0) / 2**20, 1) for worker in fleet.workers])
 
 

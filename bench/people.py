@@ -11,7 +11,7 @@ import msgspec
 from bench.processes import BenchError
 from bench.rawhttp import Pool
 
-__all__ = ["Bot", "add_person", "hear", "open_windows", "sign_in", "write", "write_all"]
+__all__ = ["Bot", "add_person", "count_answers", "hear", "held_bots", "open_windows", "sign_in", "write", "write_all"]
 
 _HEAR_SECONDS: Final = 30
 
@@ -58,16 +58,30 @@ async def write_all(control: Pool, bots: list[Bot]) -> None:
     await control.call("POST", "/_sim/messages", msgspec.json.encode({"messages": messages}))
 
 
-async def hear(control: Pool, bot_id: str, user_id: str, *, after: int, count: int) -> int:
+async def held_bots(control: Pool) -> set[str]:
+    """Return the bots of which a gateway holds a poll now."""
+    bots = msgspec.json.decode(await control.call("GET", "/_sim/bots"))["bots"]
+    return {bot["bot_id"] for bot in bots if bot["waiting_polls"]}
+
+
+async def count_answers(control: Pool, bot_id: str, user_id: str) -> int:
+    """Return how many messages of a bot a person has, hundred at most."""
+    chat = urlencode({"bot_id": bot_id, "user_id": user_id, "direction": "out", "after": 0, "count": 100, "timeout": 0})
+    return len(msgspec.json.decode(await control.call("GET", f"/_sim/wait?{chat}"))["messages"])
+
+
+async def hear(
+    control: Pool, bot_id: str, user_id: str, *, after: int, count: int, seconds: float = _HEAR_SECONDS
+) -> int:
     """Wait for answers of a bot to a person and return the number of the last in their transcript.
 
     Raises:
         BenchError: They did not come.
     """
     chat = {"bot_id": bot_id, "user_id": user_id, "direction": "out"}
-    query = urlencode({**chat, "after": after, "count": count, "timeout": _HEAR_SECONDS})
+    query = urlencode({**chat, "after": after, "count": count, "timeout": seconds})
     answer = msgspec.json.decode(await control.call("GET", f"/_sim/wait?{query}"))
     if len(answer["messages"]) < count:
-        message = f"{len(answer['messages'])} of {count} answers came within {_HEAR_SECONDS} s"
+        message = f"{len(answer['messages'])} of {count} answers came within {seconds:g} s"
         raise BenchError(message)
     return answer["messages"][-1]["n"]

@@ -38,6 +38,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(f"{head}{authorization}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         return self._answer
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether either side has ended it."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         self._transport.close()
 
@@ -83,6 +88,8 @@ class Pool:
         """Send a request on the next free connection and return the body of its answer."""
         connection = await self._free.get()
         try:
+            if connection.is_closed:  # servers end what was idle for long
+                connection = await Connection.open(self._url)
             return await connection.call(method, path, body, token=token)
         finally:
             self._free.put_nowait(connection)

@@ -21,7 +21,7 @@ from ilink.bot.wanted import Wanted
 from ilink.errors import IlinkError, StoreError, StoreLockedError, StoreUnavailableError
 from ilink.storage.accounts import AccountState, StoredAccount
 from ilink.storage.roles import Role
-from ilink.wire.ids import AccountId
+from ilink.wire.ids import AccountId, UserId
 
 __all__ = ["Crew", "FindAccounts", "OpenRunner", "account_at_work"]
 
@@ -214,13 +214,14 @@ class Crew:
             del self._failures[account_id]
             self._on_gone(account_id)
         if self._wanted.is_many:
+            awaited = self._awaited(found)
             for stored in found.values():
-                if self._may_start(stored, found):
+                if self._may_start(stored) and (stored.account.owner_id, stored.account.base_url) not in awaited:
                     self._start(stored, tasks)
 
-    def _may_start(self, stored: StoredAccount, found: Mapping[AccountId, StoredAccount]) -> bool:
+    def _may_start(self, stored: StoredAccount) -> bool:
         account_id = stored.account.account_id
-        if account_id in self._berths or not self._is_ours(stored) or self._is_awaited(stored, found):
+        if account_id in self._berths or not self._is_ours(stored):
             return False
         failure = self._failures.get(account_id)
         if failure is None or failure.generation != stored.generation:
@@ -232,16 +233,14 @@ class Crew:
             return True
         return stored.account.account_id in self._more and stored.state is not AccountState.DISPLACED
 
-    def _is_awaited(self, stored: StoredAccount, found: Mapping[AccountId, StoredAccount]) -> bool:
-        """Whether it is to take over from an account that still works, which says so when it ends."""
-        owner, base_url = stored.account.owner_id, stored.account.base_url
-        for account_id in self._berths:
-            other = found.get(account_id)
-            if owner is None or other is None or other.state is not AccountState.DISPLACED:
-                continue
-            if other.account.owner_id == owner and other.account.base_url == base_url:
-                return True
-        return False
+    def _awaited(self, found: Mapping[AccountId, StoredAccount]) -> frozenset[tuple[UserId, str]]:
+        """Return for whom an account still works that was displaced, and says so when it ends: its heir waits."""
+        others = (found[account_id] for account_id in self._berths if account_id in found)
+        return frozenset(
+            (other.account.owner_id, other.account.base_url)
+            for other in others
+            if other.state is AccountState.DISPLACED and other.account.owner_id is not None
+        )
 
     def _start(self, stored: StoredAccount, tasks: TaskGroup) -> None:
         account_id = stored.account.account_id
@@ -278,9 +277,17 @@ class Crew:
             self._previous.pop(account_id, None)  # not before: an account that cannot begin yet still has to inherit
             self._runners[account_id] = runner
             try:
-                return await runner.run(berth.stop)
+                successor = await runner.run(berth.stop)
             finally:
                 del self._runners[account_id]
+            return successor if successor is not None and await self._is_here(successor) else None
+
+    async def _is_here(self, successor: StoredAccount) -> bool:
+        """Whether it is this crew that works for an account; in a fleet it may be another process."""
+        try:
+            return successor.account.account_id in {stored.account.account_id for stored in await self._find()}
+        except StoreError:
+            return True  # beginning with it tells
 
     def _note_failure(self, berth: _Berth, error: IlinkError) -> None:
         """Tell why an account does not work, once for each reason."""

@@ -133,6 +133,10 @@ class Lease:
             return frozenset()
         return frozenset(self._owned.keys() - self._leaving.keys())
 
+    def wants(self, slot: int) -> bool:
+        """Whether the accounts of one slot should be worked for here; as `wanted`, which is dear to ask for each."""
+        return slot in self._owned and slot not in self._leaving and self._standing is not _Standing.DRAINING
+
     def may_poll(self, slot: int) -> bool:
         """Whether a poll for an account in a slot may begin now: the lease holds, and the store took a write lately."""
         is_ours = slot in self._owned and slot not in self._leaving and self._standing is _Standing.LIVE

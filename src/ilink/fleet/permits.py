@@ -31,7 +31,7 @@ class Permits:
     @property
     def is_wanted(self) -> bool:
         """Whether the account is to be worked for, by this process."""
-        return self._slot in self._lease.wanted
+        return self._lease.wants(self._slot)
 
     async def may_poll(self) -> bool:
         """Wait until a poll may begin; False, after a while, when none will any more."""

@@ -8,6 +8,7 @@ from asyncio import Event, TaskGroup
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -15,6 +16,7 @@ from ilink.bot.crew import Crew
 from ilink.bot.runner import Runner
 from ilink.bot.workplace import Workplace
 from ilink.client.answers import Batch
+from ilink.fleet.accounts import LeasedStore, SlotAccounts, fleet_accounts
 from ilink.fleet.lease import Lease
 from ilink.fleet.permits import Permits, PermittedClient
 from ilink.fleet.ramp import Ramp
@@ -43,7 +45,6 @@ class Shift:
 
     def __init__(self, place: Workplace, slots: Slots, info: WorkerInfo, settings: FleetSettings) -> None:
         blueprint = place.blueprint
-        self._place = place
         self._settings = settings
         self._clock = blueprint.clock
         self._lease = Lease(
@@ -55,6 +56,9 @@ class Shift:
             peers=settings.peers,
             moves=settings.moves,
         )
+        self._known = SlotAccounts(fleet_accounts(place.store))
+        self._place = place = replace(place, store=LeasedStore(place.store, self._lease, self._known))
+        self._slots: dict[AccountId, int] = {}
         self._ramp = Ramp(rate=settings.rate, at_once=settings.at_once, clock=blueprint.clock, random=blueprint.random)
         self._crew: Crew = place.crew(self._find, self._open_runner)
         self._answered: dict[AccountId, float] = {}
@@ -91,7 +95,8 @@ class Shift:
 
     def load(self, slots: Collection[int]) -> Mapping[int, int]:
         """See `SlotWork.load`."""
-        return Counter(slot for account in self._crew.at_work if (slot := slot_of(account)) in slots)
+        asked = frozenset(slots)
+        return Counter(slot for account in self._crew.at_work if (slot := self._slot(account)) in asked)
 
     def report(self) -> Mapping[str, object]:
         """See `SlotWork.report`."""
@@ -117,17 +122,22 @@ class Shift:
 
     async def _find(self) -> Collection[StoredAccount]:
         """Return the accounts to work for now."""
-        wanted = self._lease.wanted
-        return [stored for stored in await self._place.store.accounts.list() if self._slot(stored) in wanted]
+        found = await self._known.look(self._lease.wanted)
+        # Slots may have been given away while that was read.
+        return [stored for stored in found if self._lease.wants(self._slot(stored.account.account_id))]
 
-    def _slot(self, stored: StoredAccount) -> int:
-        return slot_of(stored.account.account_id)
+    def _slot(self, account: AccountId) -> int:
+        """Return the slot of an account; those at work are asked for again and again."""
+        slot = self._slots.get(account)
+        if slot is None:
+            slot = self._slots[account] = slot_of(account)
+        return slot
 
     @asynccontextmanager
     async def _open_runner(self, stored: StoredAccount, previous: AccountId | None) -> AsyncGenerator[Runner, None]:
         """Make what works for an account, when it is its turn to begin."""
-        permits = Permits(self._lease, self._slot(stored))
         account_id = stored.account.account_id
+        permits = Permits(self._lease, self._slot(account_id))
         async with self._ramp.admitted(stored.account.base_url, lambda: permits.is_wanted) as begun:
 
             def note_poll() -> None:

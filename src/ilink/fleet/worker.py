@@ -18,13 +18,12 @@ from ilink.bot.running import loop_factory, until_signalled
 from ilink.bot.store import Store
 from ilink.bot.waiting import unless_set
 from ilink.client.client import Client
-from ilink.errors import ConfigError
+from ilink.fleet.accounts import fleet_accounts
 from ilink.fleet.lease import SessionLostError
 from ilink.fleet.settings import FleetSettings, this_worker
 from ilink.fleet.shift import Shift
 from ilink.process import collecting_seldom
 from ilink.storage.accounts import StoredAccount
-from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.roles import Role
 from ilink.storage.slots import Slots, WorkerInfo
 from ilink.storage.slots_counted import CountedSlots, LeaseTally
@@ -70,11 +69,7 @@ def slots_beside(store: Store, *, role: Role = Role.ALL) -> Slots:
     Raises:
         ConfigError: That is a folder of this machine.
     """
-    database = getattr(store.accounts, "database", None)
-    if not isinstance(database, PostgresDatabase):
-        message = "several processes need a database for their accounts: give --database-url, or ILINK_DATABASE_URL"
-        raise ConfigError(message)
-    return PostgresSlots(database, role=role)
+    return PostgresSlots(fleet_accounts(store).database, role=role)
 
 
 async def serve_worker(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,6 +17,11 @@ from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 __all__ = ["PostgresAccounts"]
 
 _STORED: Final = "SELECT account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms FROM accounts"
+_HEIRS: Final = """
+SELECT h.account_id AS heir, d.account_id AS displaced
+FROM accounts d JOIN accounts h ON h.owner_id = d.owner_id AND h.base_url = d.base_url
+WHERE d.state = 'displaced' AND h.state <> 'displaced' AND slot_of(h.account_id) = ANY ($1::int[])
+ORDER BY d.created_at_ms, d.account_id"""
 _ATTEMPTS: Final = 10
 """How often a login is stored anew because another login of the same account was stored meanwhile."""
 
@@ -121,6 +126,27 @@ class PostgresAccounts:
         """Return all accounts, the newest login first."""
         rows = await self._database.read(f"{_STORED} ORDER BY created_at_ms DESC, account_id")
         return tuple(self._stored(row) for row in rows)
+
+    async def changes(self) -> tuple[int, ...]:
+        """Return how often accounts were changed, by the slots they are in: the n-th for each slot that is n modulo 16.
+
+        Whatever an account looked like when these numbers were current is seen by whoever reads it afterwards.
+        """
+        rows = await self._database.read("SELECT changes FROM account_changes ORDER BY part")
+        return tuple(row["changes"] for row in rows)
+
+    async def list_slots(self, slots: Collection[int]) -> tuple[StoredAccount, ...]:
+        """Return the accounts in some slots; see `slot_of`."""
+        rows = await self._database.read(f"{_STORED} WHERE slot_of(account_id) = ANY ($1::int[])", list(slots))
+        return tuple(self._stored(row) for row in rows)
+
+    async def list_displaced(self, slots: Collection[int]) -> Mapping[AccountId, tuple[AccountId, ...]]:
+        """Return for the accounts in some slots those before them, of the same person, the oldest first."""
+        found: dict[AccountId, tuple[AccountId, ...]] = {}
+        for row in await self._database.read(_HEIRS, list(slots)):
+            heir, displaced = AccountId(unescaped(row["heir"])), AccountId(unescaped(row["displaced"]))
+            found[heir] = (*found.get(heir, ()), displaced)
+        return found
 
     async def known_tokens(self) -> tuple[Secret, ...]:
         """Return the tokens a login sends along, newest first, ten at most: those that may still work."""

@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Final, Self, TypeVar
 from uuid import UUID, uuid4
 
-from ilink.errors import StoreUnavailableError
+from ilink.errors import StoreLockedError, StoreUnavailableError
 from ilink.flows.window import Window
 from ilink.storage.journal import (
     Adopted,
@@ -116,6 +116,7 @@ class PostgresJournal:
         self._key = escaped(account)
         self._new_id = new_id
         self._role = Role.ALL
+        self._lease: tuple[UUID | None, int | None] = (None, None)
         self._epoch = 0
         self._newest = 0
         self._calls: int | None = None
@@ -145,12 +146,24 @@ class PostgresJournal:
         adopter = self._new_id()
         row = await self._surely(
             lambda _: self._database.write_row(
-                "SELECT * FROM adopt_journal($1, $2, $3)", self._key, adopter, role.value
+                "SELECT * FROM adopt_journal($1, $2, $3, $4, $5)", self._key, adopter, role.value, *self._lease
             )
         )
         assert row is not None
+        if row["epoch"] is None:
+            message = f"the slot of {self._account} went to another process of the fleet; that one works for it"
+            raise StoreLockedError(message, holder="another process of the fleet")
         self._epoch, self._newest = row["epoch"], row["newest"]
         return Adopted(epoch=row["epoch"], was_open=row["was_open"])
+
+    def adopt_only_with(self, session: UUID, slot_epoch: int) -> None:
+        """Let `adopt` be refused with StoreLockedError unless a session of a fleet still has the account's slot.
+
+        Args:
+            session: The process, as its fleet knows it.
+            slot_epoch: With which epoch it took the slot.
+        """
+        self._lease = (session, slot_epoch)
 
     async def release(self) -> None:
         """Give the journal back in order."""
