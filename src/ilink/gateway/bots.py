@@ -14,6 +14,7 @@ from ilink.gateway.looks import Looks
 from ilink.gateway.problems import ConflictError, UnknownThingError
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import BotView
+from ilink.storage.files import finished
 from ilink.storage.gateway import BotRecord, BotState, CodeRecord, MailRecord, Progress
 from ilink.wire.ids import Cursor, Secret
 
@@ -308,10 +309,14 @@ class Bots:
             UnknownThingError: There is no such bot.
         """
         bot = await self.get(bot_id)
-        await self._state.store.expire_bot(bot_id)
-        bot.state = "expired"
-        bot.end_holds(Ending.REVOKED)
-        self._tell(bot)
+
+        async def expire() -> None:
+            await self._state.store.expire_bot(bot_id)
+            bot.state = "expired"
+            bot.end_holds(Ending.REVOKED)
+            self._tell(bot)
+
+        await finished(expire())  # cancelled in between, the token would work until the next start
 
     async def rebind(self, bot_id: str) -> None:
         """Let a bot's owner sign in somewhere else: its token dies as after a newer binding, held polls included.
@@ -326,8 +331,12 @@ class Bots:
             raise ConflictError(message)
         knobs = self._state.knobs.about(_NO_NUMBER, bot.owner_user_id)
         revoke_ms = self._state.clock.now_ms() + int(knobs.seconds("bind.revoke_delay_s") * 1000)
-        await self._state.store.replace_bot(bot_id, revoke_ms=revoke_ms)
-        self._replace(bot_id, revoke_ms)
+
+        async def replace_it() -> None:
+            await self._state.store.replace_bot(bot_id, revoke_ms=revoke_ms)
+            self._replace(bot_id, revoke_ms)
+
+        await finished(replace_it())
 
     async def rotate(self, bot_id: str) -> None:
         """Begin a new generation of a bot's stream: cursors from before stop counting.
@@ -336,8 +345,12 @@ class Bots:
             UnknownThingError: There is no such bot.
         """
         bot = await self.get(bot_id)
-        bot.generation = await self._state.store.start_generation(bot_id)
-        self._tell(bot)
+
+        async def rotate() -> None:
+            bot.generation = await self._state.store.start_generation(bot_id)
+            self._tell(bot)
+
+        await finished(rotate())
 
     async def set_notified(self, bot: Bot, *, is_notified: bool) -> None:
         """Note that notifystart or notifystop came."""

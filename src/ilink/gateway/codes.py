@@ -16,6 +16,7 @@ from ilink.gateway.problems import ConflictError, InvalidRequestError, UnknownTh
 from ilink.gateway.refusals import Reply, refuse, required
 from ilink.gateway.state import GatewayState
 from ilink.gateway.views import CodeView
+from ilink.storage.files import finished
 from ilink.storage.gateway import CodeRecord
 from ilink.wire.enums import LoginStatus
 from ilink.wire.models import LoginStatusAnswer, QrCodeAnswer
@@ -183,9 +184,14 @@ class Codes:
     async def _work_on(self, qrcode: str, work: Callable[[_Code], Awaitable[None]]) -> CodeView:
         """Change a code as it is in the store; again if another process changed it meanwhile.
 
+        Cancellation: takes effect once memory says what the store does.
+
         Raises:
             UnknownThingError: There is no such code.
         """
+        return await finished(self._change_stored(qrcode, work))
+
+    async def _change_stored(self, qrcode: str, work: Callable[[_Code], Awaitable[None]]) -> CodeView:
         async with self._changing:
             code = await self._get(qrcode)
             while True:
