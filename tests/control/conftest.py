@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -97,16 +96,8 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str | None:
-    """Where the state is kept: with `ILINK_TEST_STORE=postgres` in a database of PostgreSQL."""
-    if os.environ.get("ILINK_TEST_STORE") == "postgres":
-        return request.getfixturevalue("postgres_url")
-    return None
-
-
-@pytest.fixture
-async def server(database_url: str | None) -> AsyncIterator[GatewayServer]:
-    async with GatewayServer(ServerOptions(synchronous="OFF", database_url=database_url)) as server:
+async def server() -> AsyncIterator[GatewayServer]:
+    async with GatewayServer(ServerOptions(synchronous="OFF")) as server:
         yield server
 
 
@@ -116,8 +107,8 @@ def api(server: GatewayServer, session: aiohttp.ClientSession) -> Caller:
 
 
 @pytest.fixture
-async def keyed_server(database_url: str | None) -> AsyncIterator[GatewayServer]:
-    options = ServerOptions(synchronous="OFF", control_key=KEY, database_url=database_url)
+async def keyed_server() -> AsyncIterator[GatewayServer]:
+    options = ServerOptions(synchronous="OFF", control_key=KEY)
     async with GatewayServer(options) as server:
         yield server
 

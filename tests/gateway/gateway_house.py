@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from ilink.gateway.http import ProtocolApp
 from ilink.gateway.http.failures import CONNECTION
@@ -241,23 +238,8 @@ class House:
         await self.until(is_so)
 
 
-of_a_folder = pytest.mark.skipif(
-    os.environ.get("ILINK_TEST_STORE") == "postgres", reason="about a gateway that has its store for itself"
-)
-
-STORES: list[Callable[[], str]] = []
-"""Makes addresses of databases, where tests run on PostgreSQL; else nothing is in it."""
-_urls: dict[Path, str] = {}
-
-
-def database_of(folder: Path) -> str | None:
-    """The database that stands for a folder, the same one every time; None where the folder itself is the store."""
-    return _urls.setdefault(folder, STORES[0]()) if STORES else None
-
-
 @asynccontextmanager
 async def open_house(folder: Path, **options: Any) -> AsyncIterator[House]:
     options.setdefault("seed", 7)
-    options.setdefault("database_url", database_of(folder))
     async with Gateway(folder, api_url=API_URL, cdn_url=CDN_URL, synchronous="OFF", **options) as gateway:
         yield House(gateway)

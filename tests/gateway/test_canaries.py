@@ -18,7 +18,7 @@ from urllib.parse import quote
 import aiohttp
 import asyncpg
 import pytest
-from gateway_house import of_a_folder, open_house
+from gateway_house import open_house
 from tenants import PLAIN, Tenant, move_in
 
 from ilink.gateway.control.app import CALLS
@@ -246,7 +246,7 @@ async def test_a_bots_token_opens_no_call_of_the_control_api(tenant: Tenant) -> 
             assert answer.status == 404, call.path
 
 
-@of_a_folder
+@pytest.mark.of_a_folder("reads its files")
 async def test_tokens_are_stored_as_hashes(tmp_path: Path) -> None:
     async with open_house(tmp_path, seed=None) as house:
         bot = await house.login(await house.person())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fault_house import open_fault_house
-from gateway_house import BotClient, House, of_a_folder, open_house
+from gateway_house import BotClient, House, open_house
 
 from ilink.gateway.problems import ConflictError
 from ilink.wire.ids import AccountId
@@ -76,7 +76,7 @@ async def test_a_login_binds_one_bot_whenever_its_confirmation_ends(house: House
         assert live == [answer["ilink_bot_id"]]
 
 
-@of_a_folder
+@pytest.mark.of_a_folder("about a gateway that has its store for itself")
 @pytest.mark.parametrize("what", ["expire_bot", "rebind_bot", "rotate_bot"])
 async def test_a_bot_is_in_memory_what_it_is_in_the_store(tmp_path: Path, what: str) -> None:
     async with open_house(tmp_path) as house:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from gateway_house import database_of, open_house
+from gateway_house import open_house
 
 SERVER = Path(__file__).with_name("crashing_server.py")
 
@@ -52,7 +52,7 @@ async def send_until_killed(url: str, token: str, person: str, accepted: Accepte
 
 @pytest.mark.crash
 @pytest.mark.parametrize("seed", range(8))
-async def test_a_killed_gateway_keeps_what_it_answered(tmp_path: Path, seed: int) -> None:
+async def test_a_killed_gateway_keeps_what_it_answered(tmp_path: Path, database_of, seed: int) -> None:
     database = database_of(tmp_path)
     arguments = [SERVER, tmp_path, *([database] if database else [])]
     server = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)

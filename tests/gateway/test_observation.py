@@ -7,7 +7,7 @@ import json
 
 import msgspec
 import pytest
-from gateway_house import BotClient, House, of_a_folder
+from gateway_house import BotClient, House
 
 from ilink.errors import StoreError
 from ilink.gateway.events import Event, EventStream
@@ -20,7 +20,7 @@ async def collect(stream: EventStream, last_id: int | None) -> list[Event]:
     return [event async for event in stream.follow(last_id)]
 
 
-@of_a_folder
+@pytest.mark.of_a_folder("elsewhere events are numbered by the time, which all processes know")
 async def test_a_reader_resumes_where_it_stopped(house: House, bot: BotClient, alice: str) -> None:
     stream = house.gateway.events
     stopped = stream.newest

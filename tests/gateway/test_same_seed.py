@@ -11,7 +11,6 @@ from typing import Literal
 import msgspec
 import pytest
 from fault_house import FaultHouse, Outcome, open_fault_house
-from gateway_house import of_a_folder
 
 from ilink.gateway.problems import InvalidRequestError
 from ilink.wire.ids import UserId
@@ -78,7 +77,7 @@ async def media(there: FaultHouse) -> list[bytes]:
     return [*seen, reference.encode(), (await there.request("get_bot_qrcode")).body]
 
 
-@of_a_folder
+@pytest.mark.of_a_folder("elsewhere events are numbered by the time, which all processes know")
 @pytest.mark.parametrize("way", ["socket", "memory"])
 async def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path: Path, way: Literal["socket", "memory"]) -> None:
     first = await play(tmp_path / "a", 7, way)
@@ -87,7 +86,7 @@ async def test_the_same_seed_gives_the_same_run_byte_for_byte(tmp_path: Path, wa
     assert b'"reset"' in first[-1]  # the scheduled fault struck, so that its chance counts here
 
 
-@of_a_folder  # elsewhere events are numbered by the time of the machine, which all processes know
+@pytest.mark.of_a_folder("elsewhere events are numbered by the time, which all processes know")
 async def test_a_gateway_that_is_reset_gives_the_same_run_again(tmp_path: Path) -> None:
     async with open_fault_house(tmp_path, "memory", seed=1) as there:
         first = await run(there, 7)
