@@ -26,6 +26,9 @@ from ilink.gateway.control.openapi import draw_openapi
 from ilink.gateway.fault_actions import FaultAction, FaultSpec
 from ilink.gateway.server import GatewayServer, ServerOptions
 
+pytestmark = pytest.mark.timeout(300)
+"""A dozen requests for each call, each of them a round trip: on a busy machine they add up."""
+
 DOCUMENT = json.loads(draw_openapi(CALLS, has_key=False))
 
 CONFIG = schemathesis.Config.from_dict(

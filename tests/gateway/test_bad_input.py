@@ -96,6 +96,20 @@ async def test_an_absurd_declared_length_is_refused(house: House, bot: BotClient
     assert (await bot.begin("sendmessage", raw=b"{", headers=headers).answer()).status == 413
 
 
+async def test_a_length_in_other_digits_than_ascii_is_none(house: House, bot: BotClient, alice: str) -> None:
+    headers = {**bot.headers, "Authorization": f"Bearer {bot.token}", "Content-Length": "²"}
+    assert (await bot.call("getconfig", {"ilink_user_id": alice}, headers=headers))["ret"] == -4
+
+
+async def test_a_body_may_be_as_large_as_the_limit_and_no_larger(house: House, bot: BotClient, alice: str) -> None:
+    await house.knobs(limits__body_bytes=4096)
+    body = b'{"ilink_user_id": "' + alice.encode() + b'"}'
+    for size, status in ((4096, 200), (4097, 413)):
+        whole = body.ljust(size)
+        assert (await bot.begin("getconfig", raw=whole).answer()).status == status
+        assert (await bot.begin("getconfig", chunks=[whole[:2000], whole[2000:]]).answer()).status == status
+
+
 async def test_an_undeclared_body_is_read_up_to_the_limit(house: House, bot: BotClient, alice: str) -> None:
     await house.knobs(limits__body_bytes=4096)
     exchange = bot.begin("sendmessage", chunks=[b" " * 1024] * 8)
