@@ -127,12 +127,18 @@ class Fleet:
         async with Pool(first.api_url, 16) as api, Pool(first.control_url, 16) as control:
             await open_windows(control)
             names = [f"p{number}" for number in range(self.given.accounts)]
-            self.bots = list(await asyncio.gather(*(sign_in(api, control, name) for name in names)))
+            places = asyncio.Semaphore(16)
+
+            async def join(name: str) -> Bot:
+                async with places:  # a code is worth nothing after a while, so none waits for its turn
+                    return await sign_in(api, control, name)
+
+            self.bots = list(await asyncio.gather(*(join(name) for name in names)))
         async with open_store(find_place(self.urls[1], environ=environ)) as store:
-            places = asyncio.Semaphore(8)
+            writes = asyncio.Semaphore(8)
 
             async def put(bot: Bot) -> None:
-                async with places:
+                async with writes:
                     await store.accounts.put(
                         Account(
                             account_id=AccountId(bot.bot_id),
