@@ -452,6 +452,61 @@ class TestOvertaking:
         await house.rest()
         assert await house.states(letters) == [IGNORED, DONE, DONE]
 
+    async def test_nothing_goes_past_a_message_while_it_is_not_known_whether_a_command_cancelled_it(
+        self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        is_failing, has_looked, has_failed, may_answer = (asyncio.Event() for _ in range(4))
+        true_fail, true_read, true_complete = house.journal.fail, house.journal.read_waiting, house.journal.complete
+        refused: list[asyncio.Future[Any]] = []
+
+        async def fail(*arguments: Any, **options: Any) -> Letter | None:
+            is_failing.set()
+            await has_looked.wait()
+            stored = await true_fail(*arguments, **options)
+            has_failed.set()
+            return stored
+
+        async def read(*arguments: Any, **options: Any) -> list[Letter]:
+            page = await true_read(*arguments, **options)
+            if is_failing.is_set() and not has_looked.is_set():  # the command sees it as it was before
+                has_looked.set()
+                await has_failed.wait()
+            return page
+
+        def complete(*arguments: Any, **options: Any) -> asyncio.Future[Any]:
+            answer = true_complete(*arguments, **options)
+            if options.get("ignored") is None or refused:
+                return answer
+
+            async def answered() -> Any:
+                result = await answer
+                await may_answer.wait()
+                return result
+
+            refused.append(asyncio.ensure_future(answered()))
+            return refused[0]
+
+        async def handle(text: str, letter: Letter) -> None:
+            if text == "work":
+                raise ValueError("a bad moment")
+
+        monkeypatch.setattr(house.journal, "fail", fail)
+        monkeypatch.setattr(house.journal, "read_waiting", read)
+        monkeypatch.setattr(house.journal, "complete", complete)
+        house.handler = handle
+        letters = await house.say("work", "more")
+        await is_failing.wait()
+        letters += await house.say("stop")
+        await house.until(lambda: bool(refused))
+        for _ in range(5):
+            house.clock.advance(5.0)
+            await house.rest()
+        assert "more" not in house.begun
+        may_answer.set()
+        await house.until(lambda: sorted(house.said) == ["re more", "re stop"])
+        await house.rest()
+        assert await house.states(letters) == [IGNORED, DONE, DONE]
+
     async def test_a_command_cancels_a_message_while_newer_ones_are_looked_for_in_the_journal(
         self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
     ) -> None:

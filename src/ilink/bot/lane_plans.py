@@ -115,6 +115,7 @@ class LetterLane(Lane[Letter]):
         late: Those that were finished while a page was read that may still have them.
         is_reading: Whether a page is being read.
         commands: Messages that overtake, in order.
+        is_cancelling: Whether a command cancels the first message, and the journal has not answered yet.
         merging: The wait for more messages.
     """
 
@@ -125,6 +126,7 @@ class LetterLane(Lane[Letter]):
     late: set[int] = field(default_factory=set[int])
     is_reading: bool = False
     commands: list[Letter] = field(default_factory=list[Letter])
+    is_cancelling: bool = False
     merging: Merging | None = None
 
     def let_go(self, letters: Iterable[Letter]) -> bool:

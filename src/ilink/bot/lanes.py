@@ -232,6 +232,11 @@ class Lanes:
 
     async def take_first(self, lane: LetterLane) -> Pause | None:
         """Handle a lane's first message, or several as one; see `Work`."""
+        if lane.is_cancelling:
+            # It may have failed just then and wait to be handled again: what follows it waits until that is known.
+            await self.settle(lane)
+            if lane.starts_over:
+                return None
         if (lane.in_hand or lane.late) and not lane.leave_out():
             return None
         letter = lane.waiting[0]
@@ -382,8 +387,11 @@ class Lanes:
             lane.in_hand.add(first.sequence)
             if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
                 return False
-            storing = lane.storing
-            await self.settle(lane)
+            storing, lane.is_cancelling = lane.storing, True
+            try:
+                await self.settle(lane)
+            finally:
+                lane.is_cancelling = False
             if not _was_refused(storing):
                 lane.wakes += 1  # it may rest because of that message, or be just about to
                 if lane.pause is not None:
