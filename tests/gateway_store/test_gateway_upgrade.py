@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,29 @@ async def test_a_day_is_left_for_later_while_somebody_reads_for_long(postgres_ur
 
         await store.forget(now_ms=102 * DAY, before_ms=101 * DAY)
         assert await spans(database) == [1, 2, 3]
+
+
+async def test_a_message_and_its_answers_take_a_round_trip_each(postgres_url, monkeypatch):
+    asked = []
+    run = PostgresDatabase._run
+
+    def counted(self, *arguments, **options):
+        asked.append(1)
+        return run(self, *arguments, **options)
+
+    monkeypatch.setattr(PostgresDatabase, "_run", counted)
+    async with PostgresDatabase(postgres_url, schema="gateway") as database:
+        store = PostgresGatewayStore(database)
+        await bound(store)
+        asked.clear()
+        for n in range(3):
+            await store.append(mail(at_ms=100 + n))
+            for _ in range(2):
+                draft = replace(answer(at_ms=100 + n), context_token=f"t{100 + n}", client_id=f"{len(asked)}", recent=0)
+                await store.send(draft, lambda _: Judgement(state="shown", counts=True, uses_token=True))
+
+        assert len(asked) == 9
+        assert (await store.chat(1, "alice")).sends == 2
 
 
 async def spans(database: PostgresDatabase) -> list[int]:

@@ -257,7 +257,9 @@ class PostgresGatewayStore:
 
     async def append(self, mail: MailDraft) -> StoredMail:
         """Put a message into a mailbox and open the chat's window anew."""
-        return await append(self._database, mail)
+        stored = await append(self._database, mail)
+        self._book.note_mail(mail)
+        return stored
 
     async def forget(self, *, now_ms: int, before_ms: int) -> None:
         """Forget messages, old context tokens and tickets from before a moment."""

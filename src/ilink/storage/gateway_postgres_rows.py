@@ -130,13 +130,28 @@ class FactsBook:
         values["sends"] += judgement.counts
         if judgement.uses_token and values["is_used"] is not None:
             values["is_used"] = True
-        if len(self._facts) >= _REMEMBERED:
-            del self._facts[next(iter(self._facts))]
-        self._facts[_key(draft)] = json.dumps(values)
+        self._put(_key(draft), values)
+
+    def note_mail(self, mail: MailDraft) -> None:
+        """Remember what is so after a person's message was stored, for the answer to it."""
+        values = {
+            "last": mail.at_ms,
+            "sends": 0,
+            "is_latest": True,
+            "issued": mail.at_ms,
+            "is_used": False,
+            "recent": [],
+        }
+        self._put((mail.bot, mail.user_id, mail.context_token), values)
 
     def forget(self) -> None:
         """Forget everything."""
         self._facts.clear()
+
+    def _put(self, key: tuple[int, str, str], values: dict[str, object]) -> None:
+        if len(self._facts) >= _REMEMBERED:
+            del self._facts[next(iter(self._facts))]
+        self._facts[key] = json.dumps(values)
 
 
 async def send(
