@@ -234,7 +234,9 @@ async def _open_sqlite(_url: str, folder: Path) -> AsyncGenerator[list[_Contesta
         names = _names()
         await database.write(
             lambda connection: connection.executemany(
-                "INSERT INTO accounts VALUES (?, 'o', 'http://x', 't', 1, 'active', 0)", [(name,) for name in names]
+                "INSERT INTO accounts (account_id, owner_id, base_url, token, generation, state, created_at_ms)"
+                " VALUES (?, 'o', 'http://x', 't', 1, 'active', 0)",
+                [(name,) for name in names],
             )
         )
         yield [await _adopted(exits, SqliteJournal(database, AccountId(name))) for name in names]
