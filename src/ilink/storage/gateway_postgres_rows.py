@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from ilink.storage.gateway import (
@@ -148,7 +148,7 @@ class FactsBook:
         """Forget everything."""
         self._facts.clear()
 
-    def _put(self, key: tuple[int, str, str], values: dict[str, object]) -> None:
+    def _put(self, key: tuple[int, str, str], values: Mapping[str, object]) -> None:
         if len(self._facts) >= _REMEMBERED:
             del self._facts[next(iter(self._facts))]
         self._facts[key] = json.dumps(values)
