@@ -359,6 +359,7 @@ async def attack(served: Served, numbers: range) -> None:
         await served.answer(random.Random(first).randbytes(3000), half_close=True)
 
 
+@pytest.mark.timeout(300)  # every allocation is traced, which takes a busy machine long
 async def test_thousands_of_hostile_requests_leave_no_memory_behind(served: Served) -> None:
     """Fifteen bytes that stay behind for each would show; what is kept on purpose has bounds, and is left out."""
     await served.house.knobs(poll__error_delay_ms=0, qr__hold_ms=0)
