@@ -32,13 +32,13 @@ from typing import Any
 from crash_stores import CrashStore, store_at
 
 import ilink.bot.bot
-import ilink.bot.lanes
 import ilink.bot.rounds
 import ilink.bot.store
 import ilink.bot.turn
 import ilink.storage.sqlite
 import ilink.transport.http  # loaded before the fork, so that a bot starts in milliseconds
 from ilink import Bot, Client, LanePolicy, Message, OutcomeUnknownError, Policies, filters
+from ilink.bot.lane_endings import Endings
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.flows.polling import Backoff
 from ilink.storage.accounts import StoredAccount
@@ -185,12 +185,12 @@ def answer_by_policies(bot: Bot, doom: Doom, random: Random) -> None:
 
 def count_as_handled() -> None:
     """Let messages that are left out count as handled."""
-    true_finish = ilink.bot.lanes.Lanes._finish
+    true_finish = Endings.finish
 
     def finish(self: Any, lane: Any, letters: Any, handled: Any, *, ignored: str | None = None) -> bool:
         return true_finish(self, lane, letters, handled)
 
-    ilink.bot.lanes.Lanes._finish = finish  # type: ignore[method-assign]
+    Endings.finish = finish  # type: ignore[method-assign]
 
 
 def answer_with_files(bot: Bot, doom: Doom) -> None:

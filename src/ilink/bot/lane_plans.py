@@ -158,6 +158,12 @@ class LetterLane(Lane[Letter]):
                 self.waiting.popleft()
 
     @property
+    def has_lost(self) -> bool:
+        """Whether what was asked of the journal last could not be stored."""
+        storing = self.storing
+        return storing is not None and storing.done() and (storing.cancelled() or storing.exception() is not None)
+
+    @property
     def is_unsettled(self) -> bool:
         """Whether there is something about it that the journal does not know."""
         return bool(self.unstored or self.in_hand or self.commands)

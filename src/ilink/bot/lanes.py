@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from asyncio import Future, TaskGroup
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import islice
 from random import Random
 from typing import Final, Protocol
 
 from ilink.bot.clock import Clock
 from ilink.bot.handled import Handled
+from ilink.bot.lane_endings import PARKED, Endings, Retry, again
 from ilink.bot.lane_plans import LetterLane, Merging, Plan, Plans, Running
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.scheduler import Pause, Scheduler
@@ -48,7 +47,6 @@ _LOOKS: Final = 3
 
 _NOTHING: Final = Handled()
 _MERGING: Final = "merge"
-_PARKED: Final = Pause("parked")
 
 
 class Run(Protocol):
@@ -62,19 +60,6 @@ class Run(Protocol):
             following: More messages that are handled as one with it, in order.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Retry:
-    """A message is not finished.
-
-    Attributes:
-        pause: How long it has to wait.
-        letter: The message as it is now.
-    """
-
-    pause: Pause
-    letter: Letter
 
 
 class Lanes:
@@ -111,23 +96,29 @@ class Lanes:
     ) -> None:
         self._journal = journal
         self._run_handler = run
-        self._send = send
         self._policies = policies
         self._clock = clock
-        self._random = random
-        self._on_dead = on_dead
-        self._on_due = on_due
-        self._on_parked = on_parked
         self._plans = None if plan is None else Plans(plan)
         self._suspects = asyncio.Lock()
         self._scheduler: Scheduler[Letter, LetterLane] = Scheduler(
             self, most=policies.conversations, backoff=policies.handler_backoff.first, clock=clock, tasks=tasks
         )
+        self._endings = Endings(
+            journal,
+            self._scheduler,
+            send,
+            policies=policies,
+            clock=clock,
+            random=random,
+            on_dead=on_dead,
+            on_due=on_due,
+            on_parked=on_parked,
+        )
 
     @property
     def parked(self) -> int:
         """How many lanes are held up by a message that failed too often."""
-        return sum(lane.pause is _PARKED for lane in self._scheduler.lanes)
+        return sum(lane.pause is PARKED for lane in self._scheduler.lanes)
 
     def start(self) -> None:
         """Begin with what the journal holds from before."""
@@ -170,7 +161,7 @@ class Lanes:
         lane = self._scheduler.find(conversation)
         if lane is not None:
             await self.settle(lane)
-            if _has_failed(lane.storing):
+            if lane.has_lost:
                 lane.starts_over = True
                 message = "what was handled before this message could not be stored"
                 raise StoreError(message)
@@ -223,8 +214,7 @@ class Lanes:
 
     async def settle(self, lane: LetterLane) -> None:
         """Wait until the journal has answered every completion of a lane; see `Work`."""
-        if lane.storing is not None and not lane.storing.done():
-            await asyncio.wait([lane.storing])
+        await self._endings.settle(lane)
 
     def is_unsettled(self, lane: LetterLane) -> bool:
         """Whether the journal has not answered yet; see `Work`."""
@@ -241,9 +231,9 @@ class Lanes:
             return None
         letter = lane.waiting[0]
         if letter.is_parked:
-            return _PARKED
+            return PARKED
         if letter.due_ms and (wait_ms := letter.due_ms - self._clock.now_ms()) > 0:
-            return _again(wait_ms / 1000)
+            return again(wait_ms / 1000)
         letters: Sequence[Letter] = (letter,)
         policy = None if self._plans is None else self._plans.again(letter)
         if self._plans is not None and policy is not None:
@@ -277,7 +267,7 @@ class Lanes:
             running.cancel(f"message {letter.sequence} took its place")
         if policy.mode == "drop":
             reason = f"it came while message {running.letters[-1].sequence} was handled"
-            return not self._finish(lane, (letter,), _NOTHING, ignored=reason)
+            return not self._endings.finish(lane, (letter,), _NOTHING, ignored=reason)
         return True
 
     def _look_at_merging(self, plans: Plans, letter: Letter) -> None:
@@ -295,8 +285,8 @@ class Lanes:
     ) -> Sequence[Letter] | Pause | None:
         """Return the messages that are handled now, or why none is, or None when the first one is out of the way."""
         if policy.mode == "restart" and (newer := await self._find_newer(lane, plans, policy)) is not None:
-            if not self._finish(lane, (letter,), _NOTHING, ignored=f"message {newer} took its place"):
-                return _again(self._policies.handler_backoff.first)
+            if not self._endings.finish(lane, (letter,), _NOTHING, ignored=f"message {newer} took its place"):
+                return again(self._policies.handler_backoff.first)
             lane.waiting.popleft()
             return None
         if policy.mode == "merge" and letter.interrupted < _ALONE:
@@ -358,7 +348,7 @@ class Lanes:
         letter = lane.commands[0]
         policy = None if self._plans is None else self._plans.of(letter)
         if policy is not None and policy.cancels_running and not await self._cancel_current(lane, letter):
-            retry: _Retry | None = _Retry(_again(self._policies.handler_backoff.first), letter)
+            retry: Retry | None = Retry(again(self._policies.handler_backoff.first), letter)
         else:
             retry = await self._try(lane, (letter,), policy, is_beside=True)
         after = 0.0
@@ -385,7 +375,7 @@ class Lanes:
             if _cancel_running(lane, letter) or is_settled:
                 return True
             lane.in_hand.add(first.sequence)
-            if not self._finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
+            if not self._endings.finish(lane, (first,), _NOTHING, ignored=_cancelled_by(letter)):
                 return False
             storing, lane.is_cancelling = lane.storing, True
             try:
@@ -411,12 +401,12 @@ class Lanes:
 
     async def _try(
         self, lane: LetterLane, letters: Sequence[Letter], policy: LanePolicy | None, *, is_beside: bool
-    ) -> _Retry | None:
+    ) -> Retry | None:
         """Handle messages as one; None when they are finished, in whatever way."""
         letter = letters[0]
         if letter.interrupted >= self._policies.interruptions:
             error = f"the process died {letter.interrupted} times while this message was handled"
-            return await self._store_failure(lane, letters, error, None, is_last=True, may_park=not is_beside)
+            return await self._endings.give_up(lane, letters, error, may_park=not is_beside)
         running = None if self._plans is None or is_beside else Running(letters, policy, _this_task())
         lane.running = lane.running if is_beside else running
         handled: Handled | None = None
@@ -436,17 +426,17 @@ class Lanes:
             raise failure
         if handled is None:
             assert failure is not None, "a handler returns or raises"
-            return await self._fail(lane, letters, failure, may_park=not is_beside)
-        if not self._finish(lane, letters, handled):
-            return _Retry(_again(self._policies.handler_backoff.first), letter)
+            return await self._endings.fail(lane, letters, failure, may_park=not is_beside)
+        if not self._endings.finish(lane, letters, handled):
+            return Retry(again(self._policies.handler_backoff.first), letter)
         return None
 
-    def _set_aside(self, lane: LetterLane, running: Running) -> _Retry | None:
+    def _set_aside(self, lane: LetterLane, running: Running) -> Retry | None:
         """Be done with messages whose handler was cancelled, whether it noticed or not."""
         if running.task.uncancel():
             raise asyncio.CancelledError  # the bot is stopped as well
-        if not self._finish(lane, running.letters, _NOTHING, ignored=running.cancelled):
-            return _Retry(_again(self._policies.handler_backoff.first), running.letters[0])
+        if not self._endings.finish(lane, running.letters, _NOTHING, ignored=running.cancelled):
+            return Retry(again(self._policies.handler_backoff.first), running.letters[0])
         return None
 
     async def _run_carefully(self, letter: Letter, following: Sequence[Letter]) -> Handled:
@@ -456,130 +446,6 @@ class Lanes:
                 await self._journal.mark_running(letter.sequence, letter.claim)
             return await self._run_handler(letter, following=following)
 
-    def _finish(
-        self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, *, ignored: str | None = None
-    ) -> bool:
-        """Hand the end of messages to the journal; False when the lane has to start over.
-
-        What follows something that could not be stored is not stored either.
-        """
-        if _has_failed(lane.storing):
-            lane.starts_over = True
-            lane.let_go(letters)
-            return False
-        letter = letters[0]
-        lane.unstored += 1
-        lane.storing = self._journal.complete(
-            letter.sequence,
-            letter.claim,
-            drafts=handled.drafts,
-            state=handled.state,
-            now_ms=self._clock.now_ms(),
-            due_ms=handled.due_ms,
-            expires_ms=handled.expires_ms,
-            others=_runs_of(letters[1:]) if len(letters) > 1 else (),
-            ignored=ignored,
-        )
-        lane.storing.add_done_callback(lambda done: self._finished(lane, letters, handled, done))
-        return True
-
-    def _finished(self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, done: Future[Completed]) -> None:
-        """Take the journal's answer to the end of messages."""
-        lane.unstored -= 1
-        was_in_hand = bool(lane.in_hand) and lane.let_go(letters)
-        if done.cancelled():
-            return
-        sequence = letters[-1].sequence
-        if (error := done.exception()) is not None:
-            _log.warning("cannot store that message %d was handled, it will be again: %s", sequence, error)
-            lane.starts_over = True
-            if not lane.is_placed and lane.pause is None and not self._scheduler.is_stopped:
-                self._scheduler.rest(lane, _again(self._policies.handler_backoff.first))
-            return
-        completed = done.result()
-        if not completed.is_accepted:
-            _log.info("message %d was completed by another run", sequence)
-            if was_in_hand:  # or it failed just then and waits to be handled again: only the journal knows
-                lane.starts_over = True
-                lane.late.difference_update(letter.sequence for letter in letters)
-        elif handled.due_ms is not None:
-            self._on_due(handled.due_ms)
-        self._send(completed.outgoing)
-        self._scheduler.forget(lane)
-
-    async def _fail(
-        self, lane: LetterLane, letters: Sequence[Letter], error: BaseException, *, may_park: bool
-    ) -> _Retry | None:
-        """Store a failed run; return how long the next one has to wait."""
-        letter = letters[0]
-        if isinstance(error, StoreError) or isinstance(error.__cause__, StoreError):
-            # The disk failed, not the handler: it would be a pity to give a message up for that.
-            _log.warning("message %d could not be handled, trying again: %s", letter.sequence, error)
-            return _Retry(_again(self._policies.handler_backoff.first), letter)
-        attempt = letter.attempts + 1
-        words = "".join(traceback.format_exception_only(error)).strip()
-        _log.warning("handling message %d failed, attempt %d: %s", letter.sequence, attempt, words, exc_info=error)
-        is_last = attempt >= self._policies.attempts
-        return await self._store_failure(lane, letters, words, error, is_last=is_last, may_park=may_park)
-
-    async def _store_failure(
-        self,
-        lane: LetterLane,
-        letters: Sequence[Letter],
-        words: str,
-        error: BaseException | None,
-        *,
-        is_last: bool,
-        may_park: bool,
-    ) -> _Retry | None:
-        letter = letters[0]
-        backoff = self._policies.handler_backoff
-        pause = backoff.delay(letter.attempts + 1, jitter=self._random.random())
-        now_ms = self._clock.now_ms()
-        parks = is_last and may_park and self._policies.on_failure == "park"
-        # What was handled before is stored first, so that a failure never overtakes a success of its lane.
-        await self.settle(lane)
-        if _has_failed(lane.storing):
-            lane.starts_over = True
-            return _Retry(_again(backoff.first), letter)
-        try:
-            stored = await self._journal.fail(
-                letter.sequence,
-                letter.claim,
-                error=words,
-                due_ms=None if is_last else now_ms + int(pause * 1000),
-                now_ms=now_ms,
-                others=_runs_of(letters[1:]),
-                is_parked=parks,
-            )
-        except StoreError as store_error:
-            _log.warning("cannot store that message %d failed: %s", letter.sequence, store_error)
-            return _Retry(_again(backoff.first), letter)
-        if stored is not None and not is_last:
-            return _Retry(_again(pause), stored)
-        if stored is not None and parks:
-            self._note_parked(stored, words)
-            return _Retry(_PARKED, stored)
-        lane.let_go(letters)
-        if stored is not None:
-            self._note_dead(stored, letters[1:], words, error)
-        return None
-
-    def _note_parked(self, letter: Letter, words: str) -> None:
-        _log.error(
-            "message %d failed %d times and holds up %s until it is replayed or dropped: %s",
-            letter.sequence,
-            letter.attempts,
-            letter.conversation,
-            words,
-        )
-        self._on_parked(letter)
-
-    def _note_dead(self, letter: Letter, others: Sequence[Letter], words: str, error: BaseException | None) -> None:
-        for one in (letter, *others):
-            _log.error("message %d was given up after %d attempts: %s", one.sequence, letter.attempts, words)
-            self._on_dead(one, error)
-
 
 def _cancel_running(lane: LetterLane, letter: Letter) -> bool:
     """Cancel the running handler if its message came before another one; tell whether one runs."""
@@ -587,10 +453,6 @@ def _cancel_running(lane: LetterLane, letter: Letter) -> bool:
     if running is not None and running.letters[0].sequence < letter.sequence:
         running.cancel(_cancelled_by(letter))
     return running is not None
-
-
-def _runs_of(letters: Sequence[Letter]) -> list[tuple[int, int]]:
-    return [(letter.sequence, letter.claim) for letter in letters]
 
 
 def _cancelled_by(letter: Letter) -> str:
@@ -603,14 +465,7 @@ def _this_task() -> asyncio.Task[object]:
     return task
 
 
-def _again(seconds: float) -> Pause:
-    return Pause("retry", seconds)
-
-
 def _was_refused(storing: Future[Completed] | None) -> bool:
-    is_answered = storing is not None and storing.done() and not _has_failed(storing)
-    return storing is not None and is_answered and not storing.result().is_accepted
-
-
-def _has_failed(storing: Future[Completed] | None) -> bool:
-    return storing is not None and storing.done() and (storing.cancelled() or storing.exception() is not None)
+    if storing is None or not storing.done() or storing.cancelled() or storing.exception() is not None:
+        return False
+    return not storing.result().is_accepted
