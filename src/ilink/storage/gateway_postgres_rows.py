@@ -134,14 +134,8 @@ class FactsBook:
 
     def note_mail(self, mail: MailDraft) -> None:
         """Remember what is so after a person's message was stored, for the answer to it."""
-        values = {
-            "last": mail.at_ms,
-            "sends": 0,
-            "is_latest": True,
-            "issued": mail.at_ms,
-            "is_used": False,
-            "recent": [],
-        }
+        values: dict[str, object] = {"last": mail.at_ms, "sends": 0, "recent": []}
+        values |= {"is_latest": True, "issued": mail.at_ms, "is_used": False}
         self._put((mail.bot, mail.user_id, mail.context_token), values)
 
     def forget(self) -> None:
