@@ -206,6 +206,7 @@ class TestFailures:
             receipt = await bot.outbox.receipt(sent.client_id, wait=20)
             assert isinstance(receipt, Rejected)
             assert "copy" in receipt.reason
+            assert ("not on this machine" in receipt.reason) == (damage == "gone")
             assert await home.shown() == ["first"]
 
 

@@ -33,11 +33,13 @@ class Time:
         self.now = 1000.0
         self.asleep = asyncio.Event()
         self.go_on = asyncio.Event()
+        self.slept: list[float] = []
 
     def uptime(self) -> float:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
         self.asleep.set()
         await self.go_on.wait()
         self.go_on.clear()
@@ -54,6 +56,7 @@ class Memory:
         self.fenced: list[int] = []
         self.released: list[tuple[int, SessionId | None]] = []
         self.is_broken = False
+        self.expires_in: dict[SessionId, float] = {}
 
     def _check(self) -> None:
         if self.is_broken:
@@ -103,7 +106,7 @@ class Memory:
                 info=WORKER,
                 state=state,
                 age=100,
-                expires_in=20,
+                expires_in=self.expires_in.get(session, 20),
                 slots=list(self.owners.values()).count(session),
             )
             for session, state in self.sessions.items()
@@ -207,6 +210,20 @@ async def test_who_was_taken_for_dead_ends_at_once(house: House) -> None:
         with pytest.raises(SessionLostError):
             await house.keeping
         assert not house.lease.may_act(3)
+
+
+async def test_the_end_of_anothers_lease_is_not_slept_over(house: House) -> None:
+    async with house.kept():
+        other = new_session()
+        house.slots.sessions[other] = SessionState.LIVE
+        await house.beat()
+        assert house.time.slept[-1] == TERMS.renew
+        house.slots.expires_in[other] = 2.5
+        await house.beat()
+        assert house.time.slept[-1] == 2.5
+        house.slots.expires_in[other] = -3  # somebody is just declaring it dead
+        await house.beat()
+        assert house.time.slept[-1] == TERMS.renew / 5
 
 
 async def test_a_process_that_comes_gets_busy_and_idle_slots_in_their_proportion(house: House) -> None:

@@ -273,6 +273,8 @@ class Torture:
         bound = self.happened["stall"] * len(self.crowd.people) // self.count
         if len(strange) > bound:
             verdict.complaints.append(f"{len(strange)} polls of processes that had lost the slot, above {bound}")
+        overlaps = self._overlaps()
+        verdict.complaints += self._overlap_complaints(overlaps)
         longest = max((after for after in strange), default=0.0)
         verdict.figures = {
             "said": self.crowd.said_count,
@@ -280,7 +282,8 @@ class Torture:
             "polls": len(self.polls),
             "strange_polls": len(strange),
             "longest_after": round(longest, 2),
-            "overlaps": self._overlaps(),
+            "overlaps": len(overlaps),
+            "longest_overlap": round(max(overlaps, default=0.0), 2),
             "inbox": await self._states("inbox"),
             "outbox": await self._states("outbox"),
         }
@@ -325,15 +328,25 @@ class Torture:
                 strange.append(poll.began - lost[-1])
         return strange
 
-    def _overlaps(self) -> int:
-        """Return how often two processes had a poll of one account under way, as the gateway saw it."""
-        found = 0
+    def _overlaps(self) -> list[float]:
+        """Return for how long, each time, two processes had a poll of one account under way, as the gateway saw it."""
+        found: list[float] = []
         last: dict[AccountId, Poll] = {}
         for poll in sorted(self.polls, key=lambda poll: poll.began):
             other = last.get(poll.account)
             if other is not None and other.pid != poll.pid and other.ended > poll.began + 0.001:
-                found += 1
+                found.append(min(other.ended, poll.ended) - poll.began)
             last[poll.account] = poll
+        return found
+
+    def _overlap_complaints(self, overlaps: list[float]) -> list[str]:
+        """Polls may overlap once for each account of a process that died or stood still, while one is held."""
+        found: list[str] = []
+        most = (self.happened["stall"] + self.happened["kill"] + self.happened["restart"]) * len(self.crowd.people)
+        if len(overlaps) > most:
+            found.append(f"{len(overlaps)} times two polls of one token, above {most}")
+        if (longest := max(overlaps, default=0.0)) > HOLD + 1:
+            found.append(f"two polls of one token for {longest:.1f} s, above {HOLD + 1:.1f} s")
         return found
 
     async def _rewrite(self, name: str, anchor: str, condition: str, what: str) -> None:

@@ -258,7 +258,8 @@ class Poller:
         )
         if self._state.is_slowed and not was_slowed:
             _log.warning(
-                "%d polls in a row came back empty at once; does another program poll with this token?",
+                "%d polls in a row came back empty at once: another program polls with this token, or the server is"
+                " broken; end the other one (a fleet on another database, an older process), or sign in again",
                 self._state.fast_empties,
             )
             self._on_incident(PollsSlowed(self._state.fast_empties))

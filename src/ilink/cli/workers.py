@@ -41,16 +41,16 @@ def run_workers(
         bot: What works; in each of several processes it is loaded anew.
         arguments: What starts one of several processes.
         count: How many there are of each role.
-        lease: Seconds after which the others take over from a process that says nothing.
+        lease: Seconds within which the others have taken over from a process that says nothing.
         peers: How many processes of each role are expected on all machines.
         roles: What the processes do; one of several does what its place says.
         tally: Where the leases of a process are counted.
     """
     try:
         terms = LeaseTerms(
-            ttl=lease,
+            ttl=lease * 0.8,  # the rest is for the others to begin
             renew=lease / 6,
-            margin=lease / 3,
+            margin=lease * 0.3,
             grace=lease / 6,
             cool_down=lease / 2,
             hand_over=lease / 3,

@@ -163,7 +163,15 @@ class Lease:
         await self._open()
         while True:
             await self._beat()
-            await self._clock.sleep(self._terms.renew if self._is_writable else self._terms.renew / 5)
+            await self._clock.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Return seconds until the next beat: it comes early for another whose lease is about to end."""
+        renew = self._terms.renew
+        if not self._is_writable:
+            return renew / 5
+        ends = [one.expires_in for one in self._survey.sessions if one.session_id != self.session]
+        return max(renew / 5, min([renew, *ends]))
 
     async def drain(self) -> None:
         """Give everything away from now on, each slot as soon as `settle` is called for it."""

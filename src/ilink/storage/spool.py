@@ -88,6 +88,12 @@ class Spool:
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256")
                     size = file.tell()
+            except FileNotFoundError as error:
+                message = (
+                    f"the copy of a file that waited to be sent is not on this machine: {path}; it may be on the one"
+                    " where it was said. Send it again; machines of a fleet that send files should share one ILINK_DATA"
+                )
+                raise MediaError(message) from error
             except OSError as error:
                 message = f"the copy of a file that waited to be sent cannot be read: {path}: {error.strerror}"
                 raise MediaError(message) from error
