@@ -9,6 +9,7 @@ import pytest
 from gateway_house import BotClient, House, open_house
 
 from ilink.gateway.cursors import read_cursor, write_cursor
+from ilink.wire.ids import AccountId
 
 
 def texts(answer: dict[str, Any]) -> list[str]:
@@ -327,3 +328,13 @@ async def test_a_reset_under_a_running_call_does_not_reach_the_new_bot(house: Ho
     assert record is not None
     assert forgotten is not None
     assert (record.number, record.acked_seq) == (forgotten.number, 0)
+
+
+async def test_the_newest_cursor_stops_counting_with_its_generation(quick: House, bot: BotClient, alice: str) -> None:
+    await write(quick, alice, bot, "one")
+    given = await bot.poll()
+    await quick.gateway.rotate_bot(AccountId(bot.bot_id))
+    again = await bot.poll()
+    assert texts(again) == ["one"]
+    assert quick.gateway.wire_log(bot_id=bot.bot_id)[-1].findings == ["cursor_old_generation"]
+    assert again["get_updates_buf"] != given["get_updates_buf"]
