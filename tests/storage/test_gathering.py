@@ -153,6 +153,7 @@ async def test_how_far_a_bot_has_read_never_goes_back_within_a_turn(tmp_path: Pa
             store.advance(Progress(bot=bots[0], handed_seq=5, acked_seq=4, last_poll_ms=8)),
             store.advance(Progress(bot=bots[1], handed_seq=1, acked_seq=1, last_poll_ms=None)),
             store.advance(Progress(bot=bots[0], handed_seq=3, acked_seq=5, last_poll_ms=None)),
+            store.advance(Progress(bot=bots[0], handed_seq=3, acked_seq=3, last_poll_ms=None)),
         )
         read = [(bot.handed_seq, bot.acked_seq, bot.last_poll_ms) for bot in await store.bots()]
         assert read == [(5, 5, 8), (1, 1, None)]
