@@ -361,6 +361,25 @@ class TestOvertaking:
         house.gate("peek 1").set()
         await house.until(lambda: house.said == ["re peek 1", "re peek 2", "re peek 3"])
 
+    async def test_commands_of_before_are_handled_before_those_that_come_now(
+        self, open_journal: Callable[[], Any], clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with open_journal() as journal:
+            may_look, true_look = asyncio.Event(), journal.waiting_conversations
+
+            async def look(*arguments: Any, **options: Any) -> list[str]:
+                await may_look.wait()
+                return await true_look(*arguments, **options)
+
+            monkeypatch.setattr(journal, "waiting_conversations", look)
+            async with at_work(journal, clock, plan=PLAN) as house:
+                await house.store("peek 1", "one")
+                await house.say("peek 2")
+                await house.rest()
+                may_look.set()
+                await house.until(lambda: len(house.said) == 3)
+                assert [text for text in house.begun if text != "one"] == ["peek 1", "peek 2"]
+
     async def test_a_failed_command_is_tried_again_beside_the_lane_and_given_up(
         self, house: LanesHouse, clock: HandClock
     ) -> None:
@@ -548,7 +567,7 @@ class TestOvertaking:
         monkeypatch.setattr(house.journal, "complete", complete)
         gate = house.gate("peek")
         letters = await house.say("peek", "one")
-        await house.until(lambda: house.begun == ["peek", "one"])
+        await house.until(lambda: sorted(house.begun) == ["one", "peek"])
         await house.until(lambda: house.clock.sleepers == 1)  # the lane begins anew in a moment
         house.clock.advance(POLICIES.handler_backoff.first / 2)  # so that the command would come after that
         gate.set()

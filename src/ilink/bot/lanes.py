@@ -258,7 +258,10 @@ class Lanes:
         if policy is None:
             return True
         if policy.overtakes:
-            return not self._overtake(self._scheduler.lane(letter.conversation), letter)
+            lane = self._scheduler.lane(letter.conversation)
+            if lane.running is None and lane.pause is None and self._scheduler.is_unread(lane):
+                return True  # older commands may wait in the journal: they are found together, as soon as it is read
+            return not self._overtake(lane, letter)
         lane = self._scheduler.find(letter.conversation)
         running = None if lane is None else lane.running
         if lane is None or running is None or running.policy is not policy:

@@ -187,6 +187,10 @@ class Scheduler(Generic[T, L]):
         """Return a lane, a new one if it is not in memory; whoever works on it forgets it when it is done."""
         return self._lanes.get(conversation) or self._open(conversation)
 
+    def is_unread(self, lane: L) -> bool:
+        """Whether the journal may hold items of a lane that come before those in memory, and that nobody has seen."""
+        return lane.starts_over or self._may_have_older(lane) or (lane.has_more and not lane.read_to)
+
     def start(self) -> None:
         """Begin with what the journal holds from before."""
         self._pump()
