@@ -61,7 +61,7 @@ def echo_table(title: str, rows: list[dict[str, object]]) -> str:
 
 
 def disk_line(disk: DiskFigures) -> str:
-    """Say what the disk alone takes; a single message of a bot that loses nothing waits for it twice."""
+    """Say what the disk alone takes; a single message of a bot that loses nothing waits for it."""
     return f"limit: the disk alone, 28 KiB written through: p50 {disk.p50 * 1e3:.2f} ms, p99 {disk.p99 * 1e3:.2f} ms"
 
 
