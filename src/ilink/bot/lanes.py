@@ -258,10 +258,7 @@ class Lanes:
         if policy is None:
             return True
         if policy.overtakes:
-            lane = self._scheduler.lane(letter.conversation)
-            if lane.running is None and lane.pause is None and self._scheduler.is_unread(lane):
-                return True  # older commands may wait in the journal: they are found together, as soon as it is read
-            return not self._overtake(lane, letter)
+            return not self._overtakes_now(self._scheduler.lane(letter.conversation), letter)
         lane = self._scheduler.find(letter.conversation)
         running = None if lane is None else lane.running
         if lane is None or running is None or running.policy is not policy:
@@ -333,6 +330,12 @@ class Lanes:
 
     def _age(self, letter: Letter) -> float:
         return max(0.0, (self._clock.now_ms() - letter.received_ms) / 1000)
+
+    def _overtakes_now(self, lane: LetterLane, letter: Letter) -> bool:
+        """Handle a message beside its lane that has just come; False when it is found in its lane."""
+        if lane.running is None and lane.pause is None and self._scheduler.is_unread(lane):
+            return False  # older commands may wait in the journal: they are found together, as soon as it is read
+        return self._overtake(lane, letter)
 
     def _overtake(self, lane: LetterLane, letter: Letter) -> bool:
         """Handle a message beside its lane, at once; False when too many do so already."""

@@ -68,7 +68,7 @@ class Arrivals:
         ticket = await self.ticket(param, filekey)
         knobs = self._state.knobs.about(ticket.bot, ticket.user_id)
         _check_size(knobs, ticket, announced or 0, is_whole=announced is not None)
-        media_id = self._state.ids.bytes("media", 16).hex()
+        media_id = self._state.ids.draw("media", 16).hex()
         async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
             size = 0
             async for chunk in chunks:
@@ -125,7 +125,7 @@ def is_old(state: GatewayState, since_ms: int, knobs: Readings) -> bool:
 
 def new_param(state: GatewayState) -> str:
     """Return a new reference to download by."""
-    return base64.b64encode(state.ids.bytes("media_param", _PARAM_BYTES)).decode()
+    return base64.b64encode(state.ids.draw("media_param", _PARAM_BYTES)).decode()
 
 
 def _check_size(knobs: Readings, ticket: UploadTicketRecord, size: int, *, is_whole: bool) -> None:

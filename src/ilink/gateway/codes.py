@@ -78,7 +78,7 @@ class Codes:
         record = CodeRecord(
             qrcode=qrcode,
             url=f"https://liteapp.weixin.qq.com/q/{self._state.ids.short()}?qrcode={qrcode}&bot_type=3",
-            secret=self._state.ids.bytes("token", 32),
+            secret=self._state.ids.draw("token", 32),
             status=LoginStatus.WAIT,
             created_ms=now_ms,
             expires_ms=now_ms + self._state.knobs.whole("qr.ttl_s") * 1000,

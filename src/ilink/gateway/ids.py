@@ -43,11 +43,11 @@ class IdSource:
 
     def bot(self) -> AccountId:
         """Return a bot id: 12 hexadecimal digits (observed: ocw issues)."""
-        return AccountId(self.bytes("bot", 6).hex() + "@im.bot")
+        return AccountId(self.draw("bot", 6).hex() + "@im.bot")
 
     def qrcode(self) -> str:
         """Return a code's token: 32 hexadecimal digits (observed: ocw#95)."""
-        return self.bytes("qrcode", 16).hex()
+        return self.draw("qrcode", 16).hex()
 
     def short(self) -> str:
         """Return the short word in a code's URL."""
@@ -59,13 +59,13 @@ class IdSource:
 
     def context_token(self) -> str:
         """Return a context token: 136 characters of base64 that begin with `AARzJWAF` (observed: ocw#310)."""
-        return base64.b64encode(_CONTEXT_BEGINNING + self.bytes("context", 96)).decode()
+        return base64.b64encode(_CONTEXT_BEGINNING + self.draw("context", 96)).decode()
 
     def typing_ticket(self) -> str:
         """Return a typing ticket: base64 that begins with `AARTBK8F` (observed: ocw logs)."""
-        return base64.b64encode(_TICKET_BEGINNING + self.bytes("ticket", 66)).decode()
+        return base64.b64encode(_TICKET_BEGINNING + self.draw("ticket", 66)).decode()
 
-    def bytes(self, kind: str, count: int) -> bytes:
+    def draw(self, kind: str, count: int) -> bytes:
         """Return random bytes of a kind."""
         return self._take(count) if self.seed is None else self.stream(kind).randbytes(count)
 

@@ -72,5 +72,5 @@ async def open_state(
 async def _cursor_key(store: GatewayStore, meta: Mapping[str, str], ids: IdSource) -> bytes:
     """Return the key that all processes of this gateway share: the first that opens makes it."""
     if "cursor_key" not in meta:
-        meta = await store.claim_meta({"cursor_key": ids.bytes("cursor", 32).hex()})
+        meta = await store.claim_meta({"cursor_key": ids.draw("cursor", 32).hex()})
     return bytes.fromhex(meta["cursor_key"])

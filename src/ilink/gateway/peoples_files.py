@@ -65,7 +65,7 @@ class PeoplesFiles:
         if kind == "voice":
             recording, playtime_ms = await as_recording(await _gather(chunks, most))
             chunks = _once(recording)
-        key = MediaKey(self._state.ids.bytes("media_key", KEY_BYTES))
+        key = MediaKey(self._state.ids.draw("media_key", KEY_BYTES))
         is_seen = kind in ("image", "video")
         with Sight() as sight:
             record = await self._store_plain(
@@ -93,7 +93,7 @@ class PeoplesFiles:
     async def _store_plain(
         self, bot: int, kind: MediaWord, key: MediaKey, chunks: AsyncIterator[Bytes], *, name: str, sight: Sight | None
     ) -> MediaRecord:
-        media_id = self._state.ids.bytes("media", 16).hex()
+        media_id = self._state.ids.draw("media", 16).hex()
         sealing = _Sealing(key, sight)
         async with self._blobs.create(media_id, at=self._state.clock.now()) as writer:
             async with Batches(sealing.take) as batches:
@@ -128,7 +128,7 @@ class PeoplesFiles:
 
     def _full_url(self, record: MediaRecord) -> str:
         """Return a complete link, which on the real server carries a taskid (peer: dsh-bridge)."""
-        task = self._state.ids.bytes("task", 4).hex()
+        task = self._state.ids.draw("task", 4).hex()
         return f"{self._state.cdn_url}/download?encrypted_query_param={quote(record.param, safe='')}&taskid={task}"
 
 

@@ -87,7 +87,7 @@ class Restarts:
     async def _begin(self, ids: IdSource, *, incarnation: int) -> None:
         """Draw from another source of ids from now on; cursors from before are foreign."""
         self._state.ids = ids
-        self._state.cursor_key = ids.bytes("cursor", 32)
+        self._state.cursor_key = ids.draw("cursor", 32)
         await self._state.store.put_meta(
             {
                 "seed": "" if ids.seed is None else str(ids.seed),

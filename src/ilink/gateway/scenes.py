@@ -410,7 +410,7 @@ class _Draft:
         if bot.token_hash is not UNSET:
             return bytes.fromhex(bot.token_hash)
         if bot.token is UNSET:
-            return self.state.ids.bytes("token", 32)
+            return self.state.ids.draw("token", 32)
         if not bot.token.startswith(f"{bot_id}:"):
             raise InvalidRequestError(f"{where}.token: the token of this bot begins with {bot_id!r} and a colon")
         return hashlib.sha256(bot.token.encode()).digest()

@@ -113,4 +113,4 @@ class Uploads:
         return Reply(body=answer, findings=() if is_padded else ("filesize_is_not_the_padded_rawsize",))
 
     def _param(self) -> str:
-        return base64.b64encode(self._state.ids.bytes("upload", _PARAM_BYTES)).decode()
+        return base64.b64encode(self._state.ids.draw("upload", _PARAM_BYTES)).decode()

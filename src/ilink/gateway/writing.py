@@ -169,7 +169,7 @@ class Writing:
     def _draft(
         self, bot: Bot, user_id: str, content: list[dict[str, object]], fields: dict[str, object], now_ms: int
     ) -> MailDraft:
-        client_id = self._state.ids.bytes("client_id", 8).hex()
+        client_id = self._state.ids.draw("client_id", 8).hex()
         context_token = self._state.ids.context_token()
         if self._state.knobs_about(bot, user_id).flag("groups.enabled"):
             fields = {"group_id": f"{bot.bot_id}:{user_id}", **fields}

@@ -220,7 +220,7 @@ class _Traffic:
             if message["type"] == "http.disconnect":
                 raise CallerGoneError
             more = message.get("more_body", False)
-        reference = self._gateway.state.ids.bytes("fault reference", _REFERENCE_BYTES).hex()
+        reference = self._gateway.state.ids.draw("fault reference", _REFERENCE_BYTES).hex()
         await self._answer(200, {DOWNLOAD_REFERENCE: reference}, b"")
 
     async def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
