@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from bot_house import running
 
 from ilink import Accepted, Account, AccountId, Bot, Client, Message, Secret, UserId
+from ilink.bot import Incident, PollsShared
 from ilink.storage.accounts import Accounts, StoredAccount
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
@@ -90,3 +92,35 @@ async def test_a_closed_window_keeps_a_message_until_the_user_writes(tmp_path: P
         assert heard == ["10", "11"]
         assert isinstance(receipt, Accepted)
         assert (forecast.left, forecast.can_send) == (7, True)
+
+
+@pytest.mark.timeout(180)
+async def test_two_programs_with_one_token_are_told_of_each_other(tmp_path: Path) -> None:
+    async with LocalGateway() as gateway:
+        alice = await gateway.person("alice")
+        signed_in: asyncio.Future[StoredAccount] = asyncio.get_running_loop().create_future()
+        login = login_of(gateway, alice, asyncio.Event())
+
+        async def first_login(accounts: Accounts) -> StoredAccount:
+            stored = await login(accounts)
+            signed_in.set_result(stored)
+            return stored
+
+        async def same_login(accounts: Accounts) -> StoredAccount:
+            return await accounts.put((await signed_in).account)
+
+        bots = [Bot(data=tmp_path / name, base_url=gateway.api_url) for name in ("one", "other")]
+        told = [asyncio.Event(), asyncio.Event()]
+        for bot, event in zip(bots, told, strict=True):
+
+            @bot.on_incident
+            def note(incident: Incident, event: asyncio.Event = event) -> None:
+                if isinstance(incident, PollsShared):
+                    event.set()
+
+            @bot.on_text()
+            async def hear(_: Message) -> None:
+                raise AssertionError("nobody writes")
+
+        async with running(bots[0], login=first_login), running(bots[1], login=same_login), asyncio.timeout(150):
+            await asyncio.gather(*(event.wait() for event in told))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,29 @@ def test_server_that_answers_empty_at_once_is_slowed_down() -> None:
         assert isinstance(step, PollAfter)
         pauses.append(round(step.seconds))
     assert pauses == [0, 0, 0, 2, 4, 8, 16, 32]
+
+
+def test_polls_that_end_long_before_the_time_the_server_names_are_counted() -> None:
+    state, shared = PollState(), []
+    for held in (0.01, 1.2, 2.0, 3.0, 3.0, 0.02, 3.0, 3.0):
+        state, step = after_batch(state, is_empty=True, held=held, hint_ms=35_000, jitter=0.5)
+        assert step == PollAfter()
+        shared.append(state.is_shared)
+    assert shared == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"is_empty": False, "held": 3.0, "hint_ms": 35_000}, id="something came"),
+        pytest.param({"is_empty": True, "held": 7.0, "hint_ms": 35_000}, id="held for long enough"),
+        pytest.param({"is_empty": True, "held": 3.0, "hint_ms": None}, id="the server names no time"),
+        pytest.param({"is_empty": True, "held": 3.0, "hint_ms": 5_000}, id="the server names a short time"),
+    ],
+)
+def test_polls_that_last_as_they_should_are_not(other: dict[str, Any]) -> None:
+    state, _ = after_batch(PollState(short_empties=5), jitter=0.5, **other)
+    assert state == PollState()
 
 
 def test_refused_token_is_revived_once_and_then_ends_the_loop() -> None:

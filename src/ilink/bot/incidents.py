@@ -14,6 +14,7 @@ __all__ = [
     "LaneParked",
     "MachineSlept",
     "PollAbandoned",
+    "PollsShared",
     "PollsSlowed",
     "ProcessStalled",
     "StoreFailed",
@@ -37,6 +38,20 @@ class PollsSlowed:
     """The server answers polls empty and at once, again and again, so there are pauses between them now.
 
     The server is broken, or another program polls with the same token (observed: Lingtai-AI/lingtai#83).
+
+    Attributes:
+        polls: How many in a row came back like that.
+    """
+
+    polls: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollsShared:
+    """The server ends polls empty long before the time it names, again and again.
+
+    Most likely another program polls with the same token, and each poll of one ends that of the other (observed:
+    Lingtai-AI/lingtai#83). Messages reach whoever polls last: end one of them.
 
     Attributes:
         polls: How many in a row came back like that.
@@ -133,6 +148,7 @@ class AccountFailed:
 Incident = (
     AccountFailed
     | PollAbandoned
+    | PollsShared
     | PollsSlowed
     | MachineSlept
     | ProcessStalled

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, Protocol, TypeVar
 
 from ilink.bot.clock import Clock
-from ilink.bot.incidents import Incident, PollAbandoned, PollsSlowed
+from ilink.bot.incidents import Incident, PollAbandoned, PollsShared, PollsSlowed
 from ilink.bot.intake import Intake, Taken
 from ilink.bot.stopping import StopSignal
 from ilink.client.answers import Batch
@@ -252,17 +252,28 @@ class Poller:
         self._cut()
 
     def _after(self, batch: Batch, held: float) -> PollStep:
-        was_slowed = self._state.is_slowed
+        was_slowed, was_shared = self._state.is_slowed, self._state.is_shared
         self._state, step = after_batch(
-            self._state, is_empty=not batch.updates, held=held, jitter=self._random.random()
+            self._state,
+            is_empty=not batch.updates,
+            held=held,
+            jitter=self._random.random(),
+            hint_ms=None if batch.is_cut else batch.hint_ms,
         )
         if self._state.is_slowed and not was_slowed:
             _log.warning(
-                "%d polls in a row came back empty at once: another program polls with this token, or the server is"
+                "%d polls in a row came back empty at once: another program may poll with this token, or the server is"
                 " broken; end the other one (a fleet on another database, an older process), or sign in again",
                 self._state.fast_empties,
             )
             self._on_incident(PollsSlowed(self._state.fast_empties))
+        if self._state.is_shared and not was_shared:
+            _log.warning(
+                "the server ended %d polls long before their time: most likely another program polls with this token;"
+                " end the other one (a fleet on another database, an older process), or sign in again",
+                self._state.short_empties,
+            )
+            self._on_incident(PollsShared(self._state.short_empties))
         return step
 
     def _note_abandoned(self, held: float) -> None:

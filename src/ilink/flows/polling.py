@@ -59,6 +59,12 @@ FAST: Final = 1.0
 PATIENCE_WITH_FAST_EMPTIES: Final = 3
 """How many unheld empty polls in a row are taken without a pause: waking up early now and then is normal."""
 
+SHORT: Final = 0.2
+"""Share of the time the server names; a poll that it ends empty sooner than this was ended by something else."""
+
+PATIENCE_WITH_SHORT_EMPTIES: Final = 5
+"""How many of those in a row are taken without a word: a server that is restarted ends polls too."""
+
 MAX_REJECTIONS: Final = 5
 """How often in a row a poll may be refused as wrong before the loop ends; a proxy may say 404 for a moment."""
 
@@ -104,18 +110,25 @@ class PollState:
         failures: How many polls in a row failed.
         rejections: How many of the last ones in a row were refused as wrong.
         fast_empties: How many polls in a row came back empty without having been held.
+        short_empties: How many came back empty long before the time the server names, and no other in between.
         is_revived: Whether notifystart was tried since the token was refused first.
     """
 
     failures: int = 0
     rejections: int = 0
     fast_empties: int = 0
+    short_empties: int = 0
     is_revived: bool = False
 
     @property
     def is_slowed(self) -> bool:
         """Whether polls come back empty at once so often that there are pauses between them."""
         return self.fast_empties > PATIENCE_WITH_FAST_EMPTIES
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether polls end so often before their time that somebody else seems to end them by polling."""
+        return self.short_empties > PATIENCE_WITH_SHORT_EMPTIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +190,13 @@ def is_empty_poll(error: IlinkError) -> bool:
 
 
 def after_batch(
-    state: PollState, *, is_empty: bool, held: float, jitter: float, backoff: Backoff = DEFAULT_BACKOFF
+    state: PollState,
+    *,
+    is_empty: bool,
+    held: float,
+    jitter: float,
+    hint_ms: int | None = None,
+    backoff: Backoff = DEFAULT_BACKOFF,
 ) -> tuple[PollState, PollStep]:
     """Take a poll that worked.
 
@@ -186,18 +205,23 @@ def after_batch(
         is_empty: Whether it brought no update.
         held: Seconds it took.
         jitter: A random number from 0 up to 1.
+        hint_ms: The time the server names for a poll; None where it names none, or something else may have cut it.
         backoff: How pauses grow.
 
     Returns:
         The next state, and when to poll again. A server that answers empty at once, again and again, is slowed down:
-        it may be broken, or another process polls with the same token (observed: Lingtai-AI/lingtai#83).
+        it may be broken, or another process polls with the same token (observed: Lingtai-AI/lingtai#83). One that
+        holds polls for a moment before it ends them for another's is not slowed down, and noticed.
     """
-    if not is_empty or held >= FAST:
+    if not is_empty:
         return PollState(), PollAfter()
+    if held >= FAST:
+        is_short = hint_ms is not None and held < SHORT * _hold(hint_ms)
+        return PollState(short_empties=state.short_empties + 1 if is_short else 0), PollAfter()
     empties = state.fast_empties + 1
     too_many = empties - PATIENCE_WITH_FAST_EMPTIES
     pause = backoff.delay(too_many, jitter=jitter) if too_many > 0 else 0.0
-    return PollState(fast_empties=empties), PollAfter(pause)
+    return PollState(fast_empties=empties, short_empties=state.short_empties), PollAfter(pause)
 
 
 def after_error(
