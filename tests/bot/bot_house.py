@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
+import pytest
+
 from ilink.bot import Bot, Policies
 from ilink.bot.clock import WallClock
 from ilink.client.answers import Batch, TypingConfig
@@ -136,8 +138,15 @@ class Server:
 
     async def until_slept(self, clock: HastyClock, seconds: float) -> None:
         """Wait until something pauses for so long at least."""
+        await self._until_seen(lambda: any(slept >= seconds for slept in clock.slept))
+
+    async def until_logged(self, caplog: pytest.LogCaptureFixture, words: str) -> None:
+        """Wait until the log says something."""
+        await self._until_seen(lambda: words in caplog.text)
+
+    async def _until_seen(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
-            while not any(slept >= seconds for slept in clock.slept):  # noqa: ASYNC110  # a clock tells nobody
+            while not condition():  # noqa: ASYNC110  # neither a clock nor a log tells anybody
                 await asyncio.sleep(0.001)
 
     def heard(self, user: str) -> list[str]:

@@ -356,6 +356,7 @@ class TestOvertaking:
     async def test_commands_are_handled_in_their_order(self, house: LanesHouse) -> None:
         house.gate("peek 1")
         await house.say("peek 1", "peek 2", "peek 3")
+        await house.until(lambda: len(house.begun) > 0)
         await house.rest()
         assert house.begun == ["peek 1"]
         house.gate("peek 1").set()

@@ -93,9 +93,10 @@ async def test_a_verify_code_is_shown_until_the_bot_sends_it(house: House, langu
     page = await house.page(locale=language)
     bot = house.bot()
     await bot.ask_for_code()
-    await page.get_by_role("button", name=words("code.scan", name="alice")).click()
     await page.get_by_text(words("code.more"), exact=True).click()
-    await page.get_by_role("button", name=words("code.verify")).click()
+    await page.get_by_role("button", name=words("code.scan", name="alice")).click()
+    await expect(page.get_by_role("button", name=words("code.confirm"))).to_be_visible()
+    await page.get_by_role("button", name=words("code.verify")).click()  # what was opened before is open still
     digits = await page.locator(".digits").inner_text()
     assert len(digits) == 6
     await bot.status(verify_code=digits)

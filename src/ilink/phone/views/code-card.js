@@ -38,6 +38,11 @@ class CodeCard extends View {
     return store.person(this.chosen ?? store.activePerson) ?? store.people[0] ?? null;
   }
 
+  /** Whether more may be done than the card shows: one drawer for both statuses stays open when the one becomes the other. */
+  get #hasMore() {
+    return this.code.status === "scaned" || (this.code.status === "wait" && this.#scanner !== null);
+  }
+
   render() {
     const { code } = this;
     const isOpen = store.codes.isOpen(code);
@@ -56,6 +61,7 @@ class CodeCard extends View {
         </div>
         <p class="status" role="status">${this.#words()}</p>
         ${isOpen ? this.#actions() : nothing}
+        ${isOpen && this.#hasMore ? this.#more() : nothing}
       </article>
     `;
   }
@@ -79,13 +85,11 @@ class CodeCard extends View {
   #actions() {
     const { code } = this;
     if (code.status === "wait") return this.#scan();
-    const canConfirm = code.status === "scaned";
     return html`
       <div class="actions">
-        ${canConfirm ? html`<button class="primary" @click=${() => store.codes.confirm(code)}>${icon("check")}${t("code.confirm")}</button>` : nothing}
+        ${code.status === "scaned" ? html`<button class="primary" @click=${() => store.codes.confirm(code)}>${icon("check")}${t("code.confirm")}</button>` : nothing}
         <button class="plain" @click=${() => store.codes.cancel(code)}>${t("code.cancel")}</button>
       </div>
-      ${canConfirm ? this.#more() : nothing}
     `;
   }
 
@@ -99,7 +103,6 @@ class CodeCard extends View {
           ${icon("qr")}${t("code.scan", { name: scanner.name })}
         </button>
       </div>
-      ${this.#more()}
     `;
   }
 
