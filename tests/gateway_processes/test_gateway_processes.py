@@ -230,14 +230,73 @@ async def test_events_of_one_process_are_followed_at_the_other(pair):
     follower.cancel()
 
 
-async def test_typing_at_one_process_is_seen_at_the_other(pair):
-    bot = await pair.bot()
+async def typing_of(pair, bot):
+    """Return what to say to a process so that the bot types, or types no more."""
     await pair.one.gateway.post_message(bot.user_id, bot.bot_id, text="hi")
     ticket = (await bot.call(pair.one, "getconfig", {"ilink_user_id": bot.user_id}))["typing_ticket"]
 
-    await bot.call(pair.other, "sendtyping", {"ilink_user_id": bot.user_id, "typing_ticket": ticket, "status": 1})
+    async def say(server, status):
+        body = {"ilink_user_id": bot.user_id, "typing_ticket": ticket, "status": status}
+        assert (await bot.call(server, "sendtyping", body))["ret"] == 0
 
+    return say
+
+
+async def test_typing_at_one_process_is_seen_at_the_other_until_either_ends_it(pair):
+    bot = await pair.bot()
+    say = await typing_of(pair, bot)
+
+    await say(pair.other, 1)
     await until(lambda: pair.one.gateway.typing(bot.bot_id, bot.user_id).typing)
+    seen = [one.gateway.typing(bot.bot_id, bot.user_id).since for one in (pair.one, pair.other)]
+    assert seen[0] == seen[1]
+
+    await say(pair.one, 2)
+    assert not pair.one.gateway.typing(bot.bot_id, bot.user_id).typing
+    await until(lambda: not pair.other.gateway.typing(bot.bot_id, bot.user_id).typing)
+
+
+async def test_typing_that_a_process_never_heard_of_is_ended_there(pair):
+    bot = await pair.bot()
+    say = await typing_of(pair, bot)
+    await say(pair.one, 1)
+    await until(lambda: pair.other.gateway.typing(bot.bot_id, bot.user_id).typing)
+    pair.other.gateway._typing.forget()
+
+    await say(pair.other, 2)
+
+    await until(lambda: not pair.one.gateway.typing(bot.bot_id, bot.user_id).typing)
+
+
+async def test_typing_lasts_as_long_as_the_bots_own_knob_says_at_every_process_and_is_prolonged_at_any(pair):
+    bot = await pair.bot()
+    say = await typing_of(pair, bot)
+    both = (pair.one.gateway, pair.other.gateway)
+    await pair.one.gateway.configure(knobs={"typing.shown_s": 1000}, bot_id=bot.bot_id)
+    await pair.one.gateway.freeze_clock(frozen=True)
+    await pair.other.gateway.catch_up()
+
+    async def later(seconds):
+        await pair.one.gateway.advance_clock(seconds)
+        await pair.other.gateway.catch_up()
+
+    def seen():
+        return [gateway.typing(bot.bot_id, bot.user_id).typing for gateway in both]
+
+    await say(pair.one, 1)
+    await until(lambda: seen() == [True, True])
+    await later(900)
+    assert seen() == [True, True]
+
+    first = pair.one.gateway._typing._shown[bot.bot_id, bot.user_id]
+    await say(pair.other, 1)
+    await until(lambda: pair.one.gateway._typing._shown[bot.bot_id, bot.user_id] is not first)
+    await later(900)
+    assert seen() == [True, True]
+    await later(101)
+    assert seen() == [False, False]
+    events = pair.one.gateway.events
+    await until(lambda: [e.data["typing"] for e in events.after(0) if e.kind == "typing"] == [True, False])
 
 
 async def test_a_reader_of_events_goes_on_at_another_process_without_missing_any(pair):

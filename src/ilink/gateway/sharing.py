@@ -111,6 +111,7 @@ class Sharing:
             "code": lambda words: self._look(codes={words}),
             "state": lambda _: self._look(state=True),
             "event": self._on_event,
+            "typing": self._typing.hear,
             "follow": self._state.peers.note_watched,
         }
         for kind, ear in ears.items():
@@ -162,8 +163,6 @@ class Sharing:
         kind: EventKind
         kind, at_ms, data = json.loads(words)
         self._state.events.publish(kind, at_ms, data)
-        if kind == "typing":
-            self._typing.hear(data["bot_id"], data["user_id"], is_typing=data["typing"])
 
     async def _work(self) -> None:
         """Look into the store whenever something was heard, and at everything every few seconds."""

@@ -1,7 +1,11 @@
-"""getconfig and sendtyping: the tickets, and who is seen typing (protocol §3.3)."""
+"""getconfig and sendtyping: the tickets, and who is seen typing (protocol §3.3).
+
+Which process of a gateway is asked last decides: it tells the others until when, and says itself that it is over.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,18 +75,18 @@ class TypingState:
         if status == TypingStatus.TYPING:
             self._show(bot, user_id)
         else:
+            # Whether or not it is known here: the word of its beginning may have been lost.
+            self._state.peers.tell("typing", json.dumps([bot.bot_id, user_id, 0, None]))
             self._end(bot, user_id)
         return Reply(body=Answer(ret=0))
 
-    def hear(self, bot_id: str, user_id: str, *, is_typing: bool) -> None:
-        """Take up that a bot began or ended typing at another process."""
-        shown = self._shown.pop((bot_id, user_id), None)
-        if shown is not None:
-            shown.alarm.cancel()
-        if is_typing:
-            until = self._state.clock.now() + self._state.knobs.about(0, user_id).seconds("typing.shown_s")
-            alarm = self._state.clock.at(until, lambda: self.hear(bot_id, user_id, is_typing=False))
-            self._shown[bot_id, user_id] = _Shown(self._state.clock.now_ms(), alarm)
+    def hear(self, words: str) -> None:
+        """Take up what another process told: since when a bot types and until when, or that it ended."""
+        bot_id, user_id, since_ms, until = json.loads(words)
+        self._drop(bot_id, user_id)
+        if until is not None:
+            alarm = self._state.clock.at(until, lambda: self._drop(bot_id, user_id))
+            self._shown[bot_id, user_id] = _Shown(since_ms, alarm)
 
     def view(self, bot_id: str, user_id: str) -> TypingView:
         """Return whether the bot is seen typing to the person."""
@@ -113,22 +117,24 @@ class TypingState:
         return self._state.knobs_about(bot, user_id).seconds("typing.ticket_ttl_s") * 1000
 
     def _show(self, bot: Bot, user_id: str) -> None:
-        key = bot.bot_id, user_id
-        shown = self._shown.get(key)
+        shown = self._drop(bot.bot_id, user_id)
+        since_ms = self._state.clock.now_ms() if shown is None else shown.since_ms
         until = self._state.clock.now() + self._state.knobs_about(bot, user_id).seconds("typing.shown_s")
         alarm = self._state.clock.at(until, lambda: self._end(bot, user_id))
-        if shown is not None:
-            shown.alarm.cancel()
-            shown.alarm = alarm
-        else:
-            self._shown[key] = _Shown(self._state.clock.now_ms(), alarm)
-            self._tell(bot, user_id, is_typing=True)
+        self._shown[bot.bot_id, user_id] = _Shown(since_ms, alarm)
+        self._state.peers.tell("typing", json.dumps([bot.bot_id, user_id, since_ms, until]))
+        if shown is None:
+            self._publish(bot, user_id, is_typing=True)
 
     def _end(self, bot: Bot, user_id: str) -> None:
-        shown = self._shown.pop((bot.bot_id, user_id), None)
+        if self._drop(bot.bot_id, user_id) is not None:
+            self._publish(bot, user_id, is_typing=False)
+
+    def _drop(self, bot_id: str, user_id: str) -> _Shown | None:
+        shown = self._shown.pop((bot_id, user_id), None)
         if shown is not None:
             shown.alarm.cancel()
-            self._tell(bot, user_id, is_typing=False)
+        return shown
 
-    def _tell(self, bot: Bot, user_id: str, *, is_typing: bool) -> None:
+    def _publish(self, bot: Bot, user_id: str, *, is_typing: bool) -> None:
         self._state.publish("typing", {"bot_id": bot.bot_id, "user_id": user_id, "typing": is_typing})
