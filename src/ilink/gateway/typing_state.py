@@ -83,10 +83,13 @@ class TypingState:
     def hear(self, words: str) -> None:
         """Take up what another process told: since when a bot types and until when, or that it ended."""
         bot_id, user_id, since_ms, until = json.loads(words)
-        self._drop(bot_id, user_id)
+
+        def end() -> None:
+            self._drop(bot_id, user_id)
+
+        end()
         if until is not None:
-            alarm = self._state.clock.at(until, lambda: self._drop(bot_id, user_id))
-            self._shown[bot_id, user_id] = _Shown(since_ms, alarm)
+            self._shown[bot_id, user_id] = _Shown(since_ms, self._state.clock.at(until, end))
 
     def view(self, bot_id: str, user_id: str) -> TypingView:
         """Return whether the bot is seen typing to the person."""
