@@ -470,6 +470,7 @@ async def test_a_reset_waits_for_what_was_written_to_leave() -> None:
 
     protocol = object.__new__(BoundedProtocol)
     protocol.transport = Draining()  # type: ignore[assignment]
-    protocol.cycle = SimpleNamespace(disconnected=False)  # type: ignore[assignment]
+    running = SimpleNamespace(disconnected=False, response_complete=False, message_event=asyncio.Event())
+    protocol._running = running  # type: ignore[assignment]
     await protocol.reset()
-    assert (protocol.transport.aborted_with, protocol.cycle.disconnected) == (0, True)
+    assert (protocol.transport.aborted_with, running.disconnected) == (0, True)

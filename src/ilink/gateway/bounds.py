@@ -69,6 +69,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _idle_since: float | None = None
     _too_slow: asyncio.TimerHandle | None = None
     _on_gone: Callable[[], None] | None = None
+    _running: RequestResponseCycle | None = None
+    """The request that is being answered; `cycle` is the one that came last."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request."""
@@ -94,9 +96,9 @@ class BoundedProtocol(HttpToolsProtocol):
         idle, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         if idle is not None:  # it would keep one that was reset for two minutes
             idle.cancel()
-        on_gone, self._on_gone = self._on_gone, None
-        if on_gone is not None:
-            on_gone()
+        self._tell_running()
+        if self._on_gone is not None:
+            self._on_gone()
 
     def data_received(self, data: bytes) -> None:
         """Count what comes before the end of the headers; a little more may come with the same read."""
@@ -106,7 +108,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_in_message and self._too_slow is None:  # a request that came whole needs no timer
             self._wait_for_head()
-        if self._is_in_head and self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
 
@@ -147,13 +149,13 @@ class BoundedProtocol(HttpToolsProtocol):
         their headers may close the connection.
         """
         cycle = self._running
-        is_plain = status == HTTPStatus.OK and cycle.keep_alive and not cycle.response_started
+        assert cycle is not None
+        is_plain = status == HTTPStatus.OK and cycle.keep_alive
         if not is_plain or cycle.disconnected or self.flow.write_paused:
             return False
         cycle.response_started = cycle.response_complete = True
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[status], head, body))
-        cycle.message_event.set()
         cycle.on_response()
         return True
 
@@ -163,7 +165,6 @@ class BoundedProtocol(HttpToolsProtocol):
         As uvicorn does, but with one timer that looks how long nothing came: to set one after every answer and cancel
         it at the next request costs more than reading that request.
         """
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -182,7 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:
             self._look_when_idle_for(left)
-        elif not self.transport.is_closing():
+        else:
             self.transport.close()
 
     def _look_when_idle_for(self, seconds: float) -> None:
@@ -204,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 break
             await asyncio.sleep(0)
         _do_not_linger(self.transport)
-        self.cycle.disconnected = True
+        self._tell_running()
         self.transport.abort()
 
     def watch(self, on_gone: Callable[[], None]) -> Callable[[], None]:
@@ -214,6 +215,12 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._on_gone = on_gone
         return self._unwatch
+
+    def _tell_running(self) -> None:
+        """Tell the running request that its caller is gone; uvicorn tells the one that came last."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _unwatch(self) -> None:
         self._on_gone = None
