@@ -283,6 +283,7 @@ async def test_who_writes_waits_until_the_caller_reads_on(server: Server) -> Non
     await flow.drain()
     flow.pause_writing()
     waits = [asyncio.create_task(flow.drain()) for _ in range(2)]
+    await asyncio.sleep(0)
     flow.pause_writing()
     waits.append(asyncio.create_task(flow.drain()))
     await asyncio.sleep(0)

@@ -91,10 +91,8 @@ class CdnDoor:
 
     async def _subject(self, exchange: Exchange) -> Subject:
         parties = await self._gateway.media.parties(_param(exchange))
-        if parties is None:
-            return Subject(exchange.endpoint, None)
-        bot = await self._gateway.bot_numbered(parties[0])
-        if bot is None:
+        bot = None if parties is None else await self._gateway.bot_numbered(parties[0])
+        if parties is None or bot is None:
             return Subject(exchange.endpoint, None)
         exchange.bot_id = bot.bot_id
         return Subject(exchange.endpoint, bot.bot_id, frozenset({parties[1] or bot.owner_user_id}))
@@ -235,7 +233,7 @@ class _Traffic:
             await self._inspect()
         if self._cut == "after_effect":
             return
-        headers = [pair for pair in message["headers"] if pair[0].decode("latin-1").lower() not in self._omitted]
+        headers = [pair for pair in message["headers"] if pair[0].decode("latin-1") not in self._omitted]
         self._announced = self._length(headers)
         if self._cut == "after_headers" and not self._announced:
             # An answer without a body would be whole with its head; this one is to be seen as cut.
@@ -260,7 +258,7 @@ class _Traffic:
         if self._is_corrupt:
             body = bytes(body).translate(_INVERTED)
         if self._cut == "mid_body":
-            left = max(0, self._announced // 2 - self.sent)
+            left = self._announced // 2 - self.sent
             if len(body) >= left:
                 await self._pass_on({**message, "body": body[:left], "more_body": True})
                 raise CutError
@@ -291,5 +289,4 @@ class _Traffic:
 
     @staticmethod
     def _length(headers: list[tuple[bytes, bytes]]) -> int:
-        text = next((value for name, value in headers if name.lower() == b"content-length"), b"0")
-        return int(text) if text.isdigit() else 0
+        return int(next((value for name, value in headers if name == b"content-length"), b"0"))
