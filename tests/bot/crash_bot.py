@@ -277,9 +277,23 @@ def run(store: CrashStore, base_url: str, *, variant: str, point: str, count: in
 
     if variant not in ("policies", "unsaid", "files"):
         bot.on_text()(answer)
+    # Who is told to stop before it listens would not end in order: the signal waits until it does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    bot.on_state(tell_that_it_serves())
     bot.run()
     if point == "record":
         (folder / "points").write_text("\n".join(sorted(doom.passed)))
+
+
+def tell_that_it_serves() -> Callable[[object], None]:
+    """Return what tells once that a bot works, and lets the signal to stop come through from then on."""
+    lines = iter(["serving 0\n"])
+
+    def tell(_state: object) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        os.write(1, next(lines, "").encode())
+
+    return tell
 
 
 def main() -> None:
@@ -290,6 +304,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             try:
+                print("started", os.getpid(), flush=True)  # its own word, so that it comes before all others
                 run(store, base_url, variant=variant, point=point, count=int(count), seed=int(seed))
             except BaseException:
                 traceback.print_exc()
@@ -297,7 +312,6 @@ def main() -> None:
             finally:
                 sys.stderr.flush()
                 os._exit(0 if sys.exc_info()[0] is None else 1)
-        print("started", child, flush=True)
         _, status = os.waitpid(child, 0)
         print("ended", os.waitstatus_to_exitcode(status), flush=True)
 

@@ -37,6 +37,7 @@ PEOPLE = 12
 PATIENCE = 300 if IS_LONG else 60
 KNOBS = {"poll.duplicate_rate": 0.2, "poll.hold_ms": 2000, "poll.error_delay_ms": 10}
 TIMED = "never"
+TAKEN = "taken over from"
 
 OpenStore = Callable[[Path], CrashStore]
 """Gives a store that nobody has used, with its files in a folder."""
@@ -144,22 +145,34 @@ class Victim:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.running: int | None = None
+        self.serving = asyncio.Event()
 
     async def start(self, variant: str, point: str, count: int, seed: int) -> int:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{variant},{point},{count},{seed}\n".encode())
+        self.serving.clear()
         self.running = int((await self._line()).split()[1])
         return self.running
 
     async def end(self) -> int:
-        code = int((await self._line()).split()[1])
+        try:
+            while (words := (await self._line()).split())[0] != "ended":
+                self.serving.set()
+        finally:
+            self.serving.set()
         self.running = None
-        return code
+        return int(words[1])
 
-    async def end_within(self, seconds: float, pid: int) -> int:
-        """Wait for the bot's end, and bring it about when the time is over."""
+    async def end_within(self, seconds: float, pid: int, *, served: bool = False) -> int:
+        """Wait for the bot's end, and bring it about when the time is over, of which starting may count for nothing."""
         end = asyncio.ensure_future(self.end())
+        if served:
+            await self.serving.wait()
         await asyncio.wait([end], timeout=seconds)
+        return await self.end_now(end, pid)
+
+    async def end_now(self, end: asyncio.Future[int], pid: int) -> int:
+        """Return how a bot has ended, or kill it."""
         if not end.done():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -212,7 +225,7 @@ async def find_await_points(tmp_path: Path, open_store: OpenStore) -> list[str]:
         pid = await process.start("sound", "record", 1, SEED)
         for _ in range(5):
             await talk.go_on(10)
-            await asyncio.sleep(0.2)
+            await talk.wait_until_done(seconds=PATIENCE)
         os.kill(pid, signal.SIGTERM)
         assert await process.end() == 0, (tmp_path / "log").read_text()[-3000:]
     return (store.folder / "points").read_text().splitlines()
@@ -228,7 +241,7 @@ async def play(
                 pid = await process.start(variant, point, count, seed * 1000 + number)
                 going_on = asyncio.create_task(talk.go_on(talk.random.randrange(4, 12)))
                 lasts = (talk.random.uniform(0.02, 0.3) if point == TIMED else 1.0) * store.pace
-                code = await process.end_within(lasts, pid)
+                code = await process.end_within(lasts, pid, served=point != TIMED)
                 assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
                 await going_on
             pid = await process.start(variant, TIMED, 1, seed)
@@ -261,7 +274,7 @@ async def play_takeover(
         await adopted(store, 2)
         os.kill(old, signal.SIGCONT)
         await talk.go_on(30)
-        old_code = await first.end_within(2.0, old)
+        old_code = await end_or_trespass(first, old, store, variant)
         (folder / "go").touch()
         await talk.wait_until_done(seconds=seconds)
         complaints = await talk.complaints()
@@ -284,6 +297,14 @@ async def adopted(store: CrashStore, times: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def end_or_trespass(process: Victim, pid: int, store: CrashStore, variant: str) -> int:
+    """Wait until a bot that was taken over from ends, or does what it must not and is killed."""
+    end = asyncio.ensure_future(process.end())
+    while not end.done() and not any(TAKEN in complaint for complaint in await journal_complaints(store, variant)):
+        await asyncio.wait([end], timeout=0.05)
+    return await process.end_now(end, pid)
+
+
 async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
     """What the journal itself shows: an update completed twice, or by a process that was taken over from."""
     twice = await store.rows("SELECT seq, count(*) FROM audit WHERE what = 'done' GROUP BY seq HAVING count(*) > 1")
@@ -297,7 +318,7 @@ async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
     return [
         *(f"journaled {count} times: {text}" for text, count in texts.items() if count > 1),
         *(f"completed {count} times: update {sequence}" for sequence, count in twice),
-        *(f"completed by a process that was taken over from: update {sequence}" for sequence, _ in late),
+        *(f"completed by a process that was {TAKEN}: update {sequence}" for sequence, _ in late),
         *([f"{waiting} updates still wait"] if waiting and variant == "sound" else []),
     ]
 
@@ -341,7 +362,7 @@ async def test_a_bot_that_was_stopped_and_taken_over_from_completes_nothing_and_
 async def test_the_check_finds_a_bot_without_a_fence(tmp_path: Path, open_store: OpenStore) -> None:
     store = open_store(tmp_path / "data")
     complaints, _, _ = await play_takeover(tmp_path, store, "no_fence", seed=SEED, seconds=3)
-    assert any("taken over from" in complaint for complaint in complaints)
+    assert any(TAKEN in complaint for complaint in complaints)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ async def play(
             if elsewhere:
                 sent[f"elsewhere-{number}"] = await say(other, talk, f"elsewhere-{number}", random, store)
             lasts = (random.uniform(0.05, 0.4) if point == TIMED else 1.0) * store.pace
-            code = await process.end_within(lasts, pid)
+            code = await process.end_within(lasts, pid, served=point != TIMED)
             assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
             await going_on
         pid = await process.start(variant, TIMED, 1, SEED)
@@ -109,7 +109,8 @@ async def play(
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.3)
-            if await is_at_rest(store) and (may_lose or texts <= (await stored_in(store)).keys()):
+            # Looked at in this order: what is stored between the two looks does not rest yet.
+            if (may_lose or texts <= (await stored_in(store)).keys()) and await is_at_rest(store):
                 break
         os.kill(pid, signal.SIGTERM)
         code = await process.end()

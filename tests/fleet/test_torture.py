@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from torture import ALL_KINDS, PARTS, open_torture
@@ -29,10 +30,7 @@ async def test_what_a_stopped_process_received_is_not_lost_though_it_is_handed_o
 
 
 async def test_the_oracle_sees_processes_that_poll_without_a_permit() -> None:
-    async with open_torture(seed=SEED, accounts=12, variant="no_permits") as torture:
-        await torture.run(SECONDS / 2, kinds=("stall",), rate=8)
-        verdict = await torture.judge()
-    assert any("had lost the slot" in one for one in verdict.complaints), verdict.figures
+    await is_seen("had lost the slot", accounts=12, rate=8, variant="no_permits")
 
 
 async def test_processes_that_do_a_part_each_lose_nothing_together_and_say_nothing_twice() -> None:
@@ -43,7 +41,15 @@ async def test_processes_that_do_a_part_each_lose_nothing_together_and_say_nothi
 
 
 async def test_the_oracle_sees_a_handler_that_completes_what_another_one_has() -> None:
-    async with open_torture(seed=SEED, accounts=9, workers=2, roles=PARTS, variant="no_fence") as torture:
-        await torture.run(SECONDS / 2, kinds=("stall",), rate=12)
-        verdict = await torture.judge()
-    assert any("of a stale owner" in one for one in verdict.complaints), verdict.figures
+    await is_seen("of a stale owner", accounts=9, workers=2, roles=PARTS, rate=12, variant="no_fence")
+
+
+async def is_seen(words: str, *, rate: float, **options: Any) -> None:
+    """Torture what is broken on purpose, again when luck or a busy machine hid it."""
+    for seed in range(SEED, SEED + 4):
+        async with open_torture(seed=seed, **options) as torture:
+            await torture.run(SECONDS / 2, kinds=("stall",), rate=rate)
+            verdict = await torture.judge()
+        if any(words in one for one in verdict.complaints):
+            return
+    pytest.fail(f"nobody noticed what is broken: {verdict.figures}")

@@ -9,7 +9,7 @@ import asyncio
 import os
 from statistics import median
 
-from phone_house import House, open_house
+from phone_house import House, open_house_of_its_own
 from playwright.async_api import Page, expect
 
 ROUNDS = 7
@@ -101,7 +101,7 @@ async def crowd(house: House, count: int) -> float:
 
 
 async def main() -> None:
-    async with open_house() as house:
+    async with open_house_of_its_own() as house:
         paints = [await first_paint(house) for _ in range(ROUNDS)]
         print(f"first paint: {median(paints):.2f} s ({min(paints):.2f} to {max(paints):.2f})")
         messages = [

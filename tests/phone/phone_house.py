@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import segno
-from playwright.async_api import Browser, BrowserContext, Page, Request, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, async_playwright, expect
 
 import ilink
 from ilink.testing import LocalGateway
@@ -40,8 +40,9 @@ than it takes."""
 
 expect.set_options(timeout=PATIENCE)
 
-BROWSER = [pytest.mark.browser, pytest.mark.timeout(240)]
-"""Marks of tests that drive a browser: many waits, each of which may take as long as PATIENCE says."""
+BROWSER = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="session")]
+"""Marks of tests that drive a browser: many waits, each of which may take as long as PATIENCE says, in the event loop
+in which the browser lives that they share."""
 
 LANGUAGES = pytest.mark.parametrize("language", ["en", "zh-CN"])
 
@@ -165,6 +166,14 @@ class House:
             self.strangers.append(request.url)
 
 
+async def copied(page: Page, button: Locator) -> str:
+    """Press what copies something, and return that as soon as it is there."""
+    await page.evaluate("navigator.clipboard.writeText('')")
+    await button.click()
+    found = await page.wait_for_function("navigator.clipboard.readText()")
+    return await found.json_value()
+
+
 class Words:
     """What the page says in a language, by key, as `t` of the page does."""
 
@@ -204,11 +213,37 @@ def chromium() -> str:
 
 
 @asynccontextmanager
-async def open_house(*flags: str) -> AsyncIterator[House]:
+async def open_browser(*flags: str) -> AsyncIterator[Browser]:
+    """Start a browser."""
     program = chromium()
-    async with async_playwright() as playwright, LocalGateway(seed=7) as gateway, aiohttp.ClientSession() as http:
+    async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS, *flags])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def open_house(browser: Browser) -> AsyncIterator[House]:
+    """A gateway of its own; of the browser, contexts of its own, which no other house sees."""
+    async with LocalGateway(seed=7) as gateway, aiohttp.ClientSession() as http:
         try:
             yield House(gateway, browser, http)
         finally:
-            await browser.close()
+            for context in browser.contexts:
+                await leave(context)
+
+
+@asynccontextmanager
+async def open_house_of_its_own(*flags: str) -> AsyncIterator[House]:
+    """A house with a browser that was started with flags which others are not to have."""
+    async with open_browser(*flags) as browser, open_house(browser) as house:
+        yield house
+
+
+async def leave(context: BrowserContext) -> None:
+    """Close a context; answers that are still held back are nobody's then."""
+    for page in context.pages:
+        await page.unroute_all(behavior="ignoreErrors")
+    await context.close()

@@ -12,7 +12,7 @@ from io import BytesIO
 from math import sin
 from pathlib import Path
 
-from phone_house import House, ScriptedBot, Words, film, open_house
+from phone_house import House, ScriptedBot, Words, film, open_house_of_its_own
 from PIL import Image, ImageDraw, ImageOps
 from playwright.async_api import Page, expect
 
@@ -85,7 +85,7 @@ async def main(folder: Path) -> None:
         f"--use-file-for-fake-video-capture={camera}",
     )
     for language in TALKS:
-        async with open_house(*flags) as house:
+        async with open_house_of_its_own(*flags) as house:
             for theme in THEMES:
                 await take_welcome(house, folder, language, theme)
             scene = await Scene.play(house, language)

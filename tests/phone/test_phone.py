@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_rules import violations
-from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, Words, film, open_house
+from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, Words, film, open_house_of_its_own
 from playwright.async_api import Page, Route, expect
 
 from ilink.gateway.views import Quote
@@ -380,10 +380,9 @@ async def test_a_long_chat_opens_at_its_end_and_shows_older_messages_on_the_way_
     page = await house.page(at=f"?bot={bot.bot_id}")
     await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
     assert await page.locator(".message").count() < 200
-    for _ in range(10):
+    while not await page.get_by_text("message 0", exact=True).count():
         await page.locator(".log").evaluate("log => log.scrollTo(0, 0)")
-        await page.wait_for_timeout(30)
-    await expect(page.get_by_text("message 0", exact=True)).to_be_attached()
+        await page.evaluate("new Promise(requestAnimationFrame)")
     await page.get_by_role("button", name="Newest").click()
     await expect(page.get_by_text("message 399", exact=True)).to_be_in_viewport()
 
@@ -447,7 +446,7 @@ async def test_axe_finds_nothing_on_what_lies_over_a_chat(
     words = Words(language)
     camera = tmp_path / "camera.y4m"
     film(camera, "https://example.org/no-code-of-a-bot")
-    async with open_house(*MICROPHONE, f"--use-file-for-fake-video-capture={camera}") as house:
+    async with open_house_of_its_own(*MICROPHONE, f"--use-file-for-fake-video-capture={camera}") as house:
         alice = await house.gateway.person("alice")
         bot = await house.bot_of(alice.user_id)
         page = await house.page(
@@ -468,7 +467,7 @@ async def test_axe_finds_nothing_on_what_lies_over_a_chat(
         assert await violations(page) == []
         await page.keyboard.press("Escape")
         await page.get_by_role("button", name=words("chat.record"), exact=True).click()
-        await expect(page.locator(".recording .seconds")).to_have_text("0:01")
+        await expect(page.locator(".recording .seconds")).to_have_text(re.compile("0:0[1-9]"))
         assert await violations(page) == []
         await page.get_by_role("button", name=words("chat.record.cancel")).click()
         await page.get_by_role("button", name=words("chat.back")).click()

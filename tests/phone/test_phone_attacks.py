@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
-from phone_house import BROWSER, House, open_house
+from phone_house import BROWSER, House, open_house_of_its_own
 from playwright.async_api import Browser, Page, Response, Route, expect
 
 pytestmark = BROWSER
@@ -83,7 +83,7 @@ async def test_a_foreign_page_reads_nothing_and_frames_nothing(house: House) -> 
 
 
 async def test_a_name_that_is_rebound_to_this_machine_opens_nothing() -> None:
-    async with open_house("--host-resolver-rules=MAP evil.example 127.0.0.1") as house:
+    async with open_house_of_its_own("--host-resolver-rules=MAP evil.example 127.0.0.1") as house:
         page = await (await house.browser.new_context()).new_page()
         answer = await page.goto(f"{EVIL}:{urlsplit(house.gateway.control_url).port}/")
         assert answer is not None

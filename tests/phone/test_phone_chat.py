@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import struct
 import wave
 
 import pytest
-from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, ScriptedBot, Words, open_house
+from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, ScriptedBot, Words, copied, open_house_of_its_own
 from playwright.async_api import Locator, Page, expect
 
 pytestmark = BROWSER
@@ -210,24 +211,28 @@ async def test_tool_progress_and_voice_that_phones_do_not_show(house: House, lan
 async def test_a_voice_message_is_recorded_and_played(language: str) -> None:
     pytest.importorskip("pysilk")
     words = Words(language)
-    async with open_house(*MICROPHONE) as house:
+    async with open_house_of_its_own(*MICROPHONE) as house:
         page, bot, _ = await chat(house, locale=language, permissions=["microphone"])
         await page.get_by_role("button", name=words("chat.record"), exact=True).click()
-        await expect(page.locator(".recording .seconds")).to_have_text("0:01")
+        await expect(page.locator(".recording .seconds")).to_have_text(re.compile("0:0[1-9]"))
         await page.get_by_role("button", name=words("chat.record.send")).click()
         voice = page.locator(".voice")
         await expect(voice).to_be_visible()
         item = (await bot.hear())["item_list"][0]
         assert item["type"] == 3
-        assert 900 <= item["voice_item"]["playtime"] <= 4000
+        assert 900 <= item["voice_item"]["playtime"] <= 10_000
         sound = await page.request.get(await sound_url(page))
         with wave.open(io.BytesIO(await sound.body())) as recording:
             samples = recording.readframes(recording.getnframes())
         # The fake microphone beeps; silence would tell that nothing was recorded.
         assert max(abs(value) for (value,) in struct.iter_unpack("<h", samples)) > 1000
+        # It is over soon: every state is noted, since a look now and then may miss the first one.
+        await voice.evaluate(
+            "voice => { voice.seen = []; new MutationObserver(() => voice.seen.push(voice.ariaPressed))"
+            ".observe(voice, {attributeFilter: ['aria-pressed']}); }"
+        )
         await voice.click()
-        await expect(voice).to_have_attribute("aria-pressed", "true")
-        await expect(voice).to_have_attribute("aria-pressed", "false")
+        await expect(voice).to_have_js_property("seen", ["true", "false"])
         assert (house.complaints, house.strangers) == ([], [])
 
 
@@ -239,7 +244,7 @@ async def sound_url(page: Page) -> str:
 @LANGUAGES
 async def test_a_recording_that_is_thrown_away_is_not_sent(language: str) -> None:
     words = Words(language)
-    async with open_house(*MICROPHONE) as house:
+    async with open_house_of_its_own(*MICROPHONE) as house:
         page, _, _ = await chat(house, locale=language, permissions=["microphone"])
         await page.get_by_role("button", name=words("chat.record")).click()
         await page.get_by_role("button", name=words("chat.record.cancel")).click()
@@ -290,8 +295,7 @@ async def test_a_link_leads_to_a_message(house: House, language: str) -> None:
     await expect(wanted).to_be_in_viewport()
     await wanted.locator(".bubble").click(button="right")
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.get_by_role("menuitem", name=words("menu.link")).click()
-    link = await page.evaluate("navigator.clipboard.readText()")
+    link = await copied(page, page.get_by_role("menuitem", name=words("menu.link")))
     assert link.endswith(f"&bot={bot.bot_id.replace('@', '%40')}#message=20")
     other = await page.context.new_page()
     await other.goto(link)
@@ -333,12 +337,12 @@ async def test_a_chat_of_ten_thousand_messages_opens_at_once_and_scrolls(house: 
     drawn = page.locator(".entry")
     assert await drawn.count() < 120
     await page.locator(".log").hover()
-    for _ in range(30):
+    most = 0
+    while int(await drawn.first.get_attribute("data-n") or 0) > 9600:
         await page.mouse.wheel(0, -4000)
         await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert await drawn.count() < 120
-    top = int(await drawn.first.get_attribute("data-n") or 0)
-    assert top < 9900
+        most = max(most, await drawn.count())
+    assert most < 120
     await expect(page.get_by_role("button", name="Newest")).to_be_visible()
     await page.goto(f"{house.gateway.phone_url}?person=alice&bot={bot_id}#message=5")
     await page.reload()

@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, Words, open_house
+from phone_house import BROWSER, LANGUAGES, MICROPHONE, House, Words, open_house_of_its_own
 from playwright.async_api import Page, Route, expect
 
 pytestmark = BROWSER
@@ -173,7 +173,7 @@ async def test_a_text_that_arrived_although_its_answer_was_cut_off_is_not_offere
 
 @pytest.mark.parametrize("what", ["file", "recording"])
 async def test_before_what_a_reload_would_lose_is_lost_the_browser_asks(what: str) -> None:
-    async with open_house(*MICROPHONE) as house:
+    async with open_house_of_its_own(*MICROPHONE) as house:
         alice = await house.gateway.person("alice")
         bot = await house.bot_of(alice.user_id)
         page = await house.page(at=f"?person=alice&bot={bot.bot_id}", permissions=["microphone"])

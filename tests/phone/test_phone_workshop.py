@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 import segno
-from phone_house import BROWSER, FLAGS, LANGUAGES, House, Words, film, open_house
+from phone_house import BROWSER, LANGUAGES, House, Words, copied, film, open_house_of_its_own
 from playwright.async_api import Page, expect
+
+from ilink.gateway.server import GatewayServer, ServerOptions
 
 pytestmark = BROWSER
 
@@ -41,7 +43,7 @@ async def test_a_code_is_scanned_by_camera(tmp_path: Path, language: str) -> Non
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-video-capture={camera}",
     )
-    async with open_house(*flags) as house:
+    async with open_house_of_its_own(*flags) as house:
         await house.gateway.person("alice")
         bot = house.bot()
         await bot.ask_for_code()
@@ -302,25 +304,22 @@ async def test_the_wire_is_filtered_linked_and_copied(house: House, tmp_path: Pa
     await page.get_by_label(words("wire.show")).select_option("faults")
     await lines.locator(".line").click()
     await expect(page.locator(".details")).to_contain_text("prepare failed")
-    await page.get_by_role("button", name=words("wire.curl")).click()
-    curl = await page.evaluate("navigator.clipboard.readText()")
+    curl = await copied(page, page.get_by_role("button", name=words("wire.curl")))
     assert curl.startswith("curl -sS -X POST 'http://127.0.0.1:")
     assert bot._token not in curl
     assert message["context_token"] not in curl
     secrets = {"ILINK_TOKEN": bot._token, "ILINK_CONTEXT_TOKEN": message["context_token"]}
     assert json.loads(await asyncio.to_thread(run_command, curl, secrets))["ret"] == 0
-    await page.get_by_role("button", name=words("wire.link")).click()
-    link = await page.evaluate("navigator.clipboard.readText()")
+    link = await copied(page, page.get_by_role("button", name=words("wire.link")))
     other = await page.context.new_page()
     await other.goto(link)
     await expect(other.locator(".details")).to_contain_text("prepare failed")
     await page.get_by_label(words("wire.show")).select_option("all")
     await lines.first.locator(".line").click()
-    await page.get_by_role("button", name=words("wire.test")).click()
-    copied = tmp_path / "test_copied.py"
-    copied.write_text(await page.evaluate("navigator.clipboard.readText()"), "utf-8")
-    assert bot._token not in copied.read_text("utf-8")
-    run = await asyncio.to_thread(run_tests, copied)
+    test = tmp_path / "test_copied.py"
+    test.write_text(await copied(page, page.get_by_role("button", name=words("wire.test"))), "utf-8")
+    assert bot._token not in test.read_text("utf-8")
+    run = await asyncio.to_thread(run_tests, test)
     assert run.returncode == 0, run.stdout
     assert "1 passed" in run.stdout
 
@@ -389,16 +388,9 @@ async def test_a_person_made_elsewhere_shows_at_once(house: House, language: str
     await expect(page.get_by_role("button", name="carol", exact=True)).to_be_visible()
 
 
-async def test_with_a_key_the_page_opens_by_a_link_that_works_once() -> None:
-    from phone_house import chromium
-    from playwright.async_api import async_playwright
-
-    from ilink.gateway.server import GatewayServer, ServerOptions
-
-    options = ServerOptions(synchronous="OFF", control_key="a-key-of-these-tests")
-    async with async_playwright() as playwright, GatewayServer(options) as server:
-        browser = await playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
-        context = await browser.new_context(locale="en-US")
+async def test_with_a_key_the_page_opens_by_a_link_that_works_once(house: House) -> None:
+    async with GatewayServer(ServerOptions(synchronous="OFF", control_key="a-key-of-these-tests")) as server:
+        context = await house.browser.new_context(locale="en-US")
         page = await context.new_page()
         link = server.login_url
         await page.goto(link)
@@ -408,6 +400,6 @@ async def test_with_a_key_the_page_opens_by_a_link_that_works_once() -> None:
         assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
         assert await page.evaluate("document.cookie") == ""
         assert "a-key-of-these-tests" not in await page.evaluate("fetch('/_sim/info').then((one) => one.text())")
-        other = await (await browser.new_context()).new_page()
+        other = await (await house.browser.new_context()).new_page()
         assert (await other.goto(link)).status == 403
-        await browser.close()
+        await context.close()  # what it listens to would hold the server up
