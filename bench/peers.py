@@ -34,12 +34,21 @@ class PeerUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One client: the name and version under which its registry has it, and what it runs in, if it is a part."""
+    """One client.
+
+    Attributes:
+        name: Under which its registry has it.
+        version: Likewise.
+        kind: What it is written in.
+        host: What it runs in, if it is a part.
+        is_bare: Whether nothing is installed but itself and its host: what it asks for is too much for what it uses.
+    """
 
     name: str
     version: str
     kind: Literal["python", "node"] = "python"
     host: tuple[str, ...] = ()
+    is_bare: bool = False
 
     @property
     def package(self) -> str:
@@ -62,6 +71,11 @@ class InstalledPeer:
     folder: Path
 
 
+_HTTPX: Final = (
+    *("httpx==0.28.1", "httpcore==1.0.9", "h11==0.16.0", "anyio==4.12.1", "certifi==2026.1.4", "idna==3.11"),
+    "typing-extensions==4.15.0",
+)
+
 PEERS: Final[dict[str, Peer]] = {
     peer.name: peer
     for peer in (
@@ -77,6 +91,9 @@ PEERS: Final[dict[str, Peer]] = {
         Peer("nonebot-adapter-wxclaw", "0.2.1", host=("nonebot2[httpx]==2.5.0",)),
         Peer("nonebot-adapter-claweixin", "0.1.11", host=("nonebot2[httpx]==2.5.0",)),
         Peer("weixin-ilink", "0.3.5"),
+        Peer("easywechatpy", "0.0.5"),
+        Peer("ilink-bot-server", "0.1.3"),
+        Peer("ides-adapter-weixin", "0.1.4", host=(*_HTTPX, "segno==1.6.6"), is_bare=True),
     )
 }
 
@@ -119,11 +136,13 @@ def _publish(make: Callable[[Peer, Path], Path], peer: Peer, folder: Path) -> No
 
 def _make_environment(peer: Peer, scratch: Path) -> Path:
     environment = scratch / "environment"
-    _run([sys.executable, "-m", "venv", str(environment)])
+    # Without a pip of its own, which takes longer to copy than most clients to install.
+    _run([sys.executable, "-m", "venv", "--without-pip", str(environment)])
     _run(
         [
-            str(_python_of(environment)),
-            *("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"),
+            *(sys.executable, "-m", "pip", "--python", str(_python_of(environment))),
+            *("install", "--quiet", "--disable-pip-version-check", "--retries", "2"),
+            *(("--no-deps",) if peer.is_bare else ()),
             f"{peer.package}=={peer.version}",
             *peer.host,
         ]

@@ -27,31 +27,36 @@ class Client:
     Attributes:
         name: As in its registry.
         keeps_account: Whether it signs in once and goes on after a restart.
-        moves_media: Whether it sends and receives files.
+        media: Whether it sends and receives files, receives them only, or does neither.
+        types: Whether it can show that it types.
         when_stale: What it does when its token stopped working.
     """
 
     name: str
     keeps_account: bool
-    moves_media: bool
     when_stale: Literal["signs in again", "waits", "ends"]
+    media: Literal["both", "in", "none"] = "both"
+    types: bool = True
 
 
 CLIENTS = {
     client.name: client
     for client in (
-        Client(name="openclaw-weixin", keeps_account=True, moves_media=True, when_stale="waits"),
-        Client(name="wechatbot-sdk", keeps_account=True, moves_media=True, when_stale="signs in again"),
-        Client(name="weilink", keeps_account=True, moves_media=True, when_stale="ends"),
-        Client(name="openilink-sdk-python", keeps_account=False, moves_media=True, when_stale="waits"),
-        Client(name="wechat-link", keeps_account=False, moves_media=True, when_stale="waits"),
-        Client(name="wechat-clawbot", keeps_account=False, moves_media=True, when_stale="waits"),
-        Client(name="wechat-clawbot-sdk", keeps_account=False, moves_media=True, when_stale="waits"),
-        Client(name="weixin-channel-sdk", keeps_account=True, moves_media=True, when_stale="waits"),
-        Client(name="weixin-bot-sdk", keeps_account=True, moves_media=False, when_stale="signs in again"),
-        Client(name="nonebot-adapter-wxclaw", keeps_account=True, moves_media=True, when_stale="waits"),
-        Client(name="nonebot-adapter-claweixin", keeps_account=True, moves_media=True, when_stale="waits"),
-        Client(name="weixin-ilink", keeps_account=True, moves_media=True, when_stale="waits"),
+        Client(name="openclaw-weixin", keeps_account=True, when_stale="waits"),
+        Client(name="wechatbot-sdk", keeps_account=True, when_stale="signs in again"),
+        Client(name="weilink", keeps_account=True, when_stale="ends"),
+        Client(name="openilink-sdk-python", keeps_account=False, when_stale="waits"),
+        Client(name="wechat-link", keeps_account=False, when_stale="waits"),
+        Client(name="wechat-clawbot", keeps_account=False, when_stale="waits"),
+        Client(name="wechat-clawbot-sdk", keeps_account=False, when_stale="waits"),
+        Client(name="weixin-channel-sdk", keeps_account=True, when_stale="waits"),
+        Client(name="weixin-bot-sdk", keeps_account=True, when_stale="signs in again", media="none"),
+        Client(name="nonebot-adapter-wxclaw", keeps_account=True, when_stale="waits"),
+        Client(name="nonebot-adapter-claweixin", keeps_account=True, when_stale="waits"),
+        Client(name="weixin-ilink", keeps_account=True, when_stale="waits"),
+        Client(name="easywechatpy", keeps_account=True, when_stale="ends", media="none"),
+        Client(name="ilink-bot-server", keeps_account=True, when_stale="waits", media="in"),
+        Client(name="ides-adapter-weixin", keeps_account=True, when_stale="waits", media="none", types=False),
     )
 }
 

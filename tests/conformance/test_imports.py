@@ -18,7 +18,10 @@ from ilink.storage.foreign_accounts import find_foreign_accounts
 
 Fleet = Callable[[str], Running]
 
-KEEPING = [name for name, client in CLIENTS.items() if client.keeps_account] + ["wechat-clawbot-sdk"]
+NOT_READ = {"easywechatpy", "ilink-bot-server", "ides-adapter-weixin"}
+"""Those with forms of their own, or with none: the program around them keeps the account."""
+KEEPING = [name for name, client in CLIENTS.items() if client.keeps_account and name not in NOT_READ]
+KEEPING += ["wechat-clawbot-sdk"]
 FORGETS_CURSOR = {"wechatbot-sdk", "weixin-bot-sdk", "nonebot-adapter-wxclaw", "nonebot-adapter-claweixin"}
 """Those whose cursor is lost when they end, or kept by the program around them."""
 FORGETS_OWNER = {"nonebot-adapter-wxclaw", "nonebot-adapter-claweixin"}

@@ -39,10 +39,17 @@ NO_APP_HEADERS = Report(
     findings=frozenset({"header_missing:ilink-app-id", "header_missing:ilink-app-clientversion"}),
 )
 EXPECTED = {
-    **{name: Report(document="shown" if client.moves_media else None) for name, client in CLIENTS.items()},
+    **{name: Report(document="shown" if client.media == "both" else None) for name, client in CLIENTS.items()},
     "openilink-sdk-python": NO_APP_HEADERS,
     "wechat-link": NO_APP_HEADERS,
     "weixin-bot-sdk": NO_APP_HEADERS,
+    "easywechatpy": NO_APP_HEADERS,
+    "ilink-bot-server": NO_APP_HEADERS,
+    "ides-adapter-weixin": Report(
+        answers="no context token (context.missing)",
+        document=None,
+        findings=frozenset({"context_token_missing"}),
+    ),
 }
 """Who fails on `strict`, and at what; everybody else gets by, and nothing is found."""
 
@@ -85,7 +92,7 @@ def outcome(strict: Control, client: Running, text: str) -> str:
 def report(strict: Control, client: Running) -> Report:
     client.sign_in()
     answers = outcome(strict, client, "hello")
-    moves = CLIENTS[client.name].moves_media and answers == "shown"
+    moves = CLIENTS[client.name].media == "both" and answers == "shown"
     document = outcome(strict, client, "!document") if moves else None
     entries = strict.get("/_sim/wire", bot_id=client.bot_id)["entries"]
     findings = frozenset(code for entry in entries for code in entry["findings"])

@@ -112,7 +112,7 @@ async def test_what_goes_up_and_what_goes_down_are_noted_and_counted_apart(there
     before = tallies.media_bytes.copy()
     transfer.pieces = [b"not asked for"]
     entry = await transfer.run()
-    assert read(entry.response) == {"bytes": 16}
+    assert ("bytes" in str(entry.request), read(entry.response)) == (False, {"bytes": 16})
     assert tallies.media_bytes - before == {("down",): 16}
     refused = await uploading(there, [CIPHER[:-1]], size=15)
     refused.target += "0"
@@ -159,6 +159,21 @@ async def test_an_upload_is_about_the_person_it_is_for(there: FaultHouse) -> Non
     assert (await Transfer(there, f"/c2c/upload?{query}", [CIPHER], 16).run()).status == 418
 
 
+async def test_a_download_of_what_a_person_sent_is_about_the_owner_of_its_bot(there: FaultHouse) -> None:
+    await there.house.gateway.post_media(there.alice, there.bot.bot_id, "file", words(), name="a.txt")
+    (message,) = (await there.bot.poll())["msgs"]
+    param = message["item_list"][0]["file_item"]["media"]["encrypt_query_param"]
+    target = f"/c2c/download?encrypted_query_param={quote(param, safe='')}"
+    there.fault(endpoint="cdn_download", user_id=await there.house.person("bob"), http_status=500)
+    assert (await Transfer(there, target, method="GET").run()).status == 200
+    there.fault(endpoint="cdn_download", user_id=there.alice, http_status=418)
+    assert (await Transfer(there, target, method="GET").run()).status == 418
+
+
+async def words() -> AsyncIterator[bytes]:
+    yield b"some words"
+
+
 @pytest.mark.parametrize("rates", [(1, 1000), (1000, 1)])
 async def test_the_slower_of_two_slow_faults_counts(there: FaultHouse, rates: tuple[int, int]) -> None:
     transfer = await uploading(there, [CIPHER])
@@ -202,6 +217,18 @@ async def test_an_upload_that_hangs_ends_quietly_when_its_caller_leaves(there: F
     transfer.has_left.set()
     entry = await running
     assert (transfer.sent, transfer.resets, entry.status) == ([], 0, 0)
+
+
+async def test_what_comes_with_a_download_is_not_counted_as_an_upload(there: FaultHouse) -> None:
+    transfer = await downloading(there)
+    transfer.pieces = [b"not asked for"]
+    before = there.house.gateway.tallies.media_bytes.copy()
+    there.fault(endpoint="cdn_download", hang=True)
+    running = asyncio.create_task(transfer.run())
+    await there.house.until(lambda: transfer.taken == 1)
+    transfer.has_left.set()
+    await running
+    assert there.house.gateway.tallies.media_bytes == before
 
 
 async def test_a_dropped_upload_whose_caller_leaves_is_answered_by_nothing(there: FaultHouse) -> None:

@@ -136,12 +136,39 @@ async def test_a_later_head_on_a_connection_has_its_limit_too(server: Server) ->
     assert server.asked == ["/"]
 
 
-async def test_a_body_that_nobody_reads_is_passed_over(server: Server) -> None:
+@pytest.mark.parametrize("comes", ["at once", "after the answer"])
+async def test_a_body_that_nobody_reads_is_passed_over(server: Server, comes: str) -> None:
     one = await server.connect()
-    one.write(request("/unread", bytes(LARGE)) + request())
+    whole = request("/unread", bytes(LARGE)) + request()
+    head = whole.index(b"\r\n\r\n") + 4 if comes == "after the answer" else len(whole)
+    one.write(whole[:head])
     await one.answered()
+    one.write(whole[head:])
     await one.answered()
     assert server.asked == ["/unread", "/"]
+
+
+async def test_a_first_piece_that_is_large_is_enough(server: Server) -> None:
+    server.may_read.clear()
+    one = await server.connect()
+    one.protocol.data_received(request("/", bytes(100_000)))
+    assert one.protocol.flow.read_paused
+    server.may_read.set()
+    await one.answered()
+    assert not one.protocol.flow.read_paused
+
+
+async def test_what_waits_behind_the_last_answer_of_a_connection_does_not_begin(server: Server) -> None:
+    server.may_read.clear()
+    one = await server.connect()
+    one.write(request() * 2)
+    await until(lambda: server.asked == ["/"] and len(one.protocol.pipeline) == 1)
+    server.listener.leave()
+    one.protocol._running.keep_alive = False  # type: ignore[union-attr]
+    server.may_read.set()
+    with contextlib.suppress(ConnectionResetError):
+        assert (await one.reader.read()).count(b"HTTP/1.1 200") == 1
+    assert server.asked == ["/"]
 
 
 async def test_no_more_of_a_body_is_taken_than_is_read(server: Server) -> None:
