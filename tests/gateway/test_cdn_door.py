@@ -245,6 +245,21 @@ async def test_an_upload_is_cut_at_its_half_and_not_before(there: FaultHouse) ->
     assert (transfer.taken, transfer.resets, transfer.sent, entry.status) == (2, 1, [], 0)
 
 
+async def test_an_upload_of_nothing_that_is_cut_stores_nothing(there: FaultHouse) -> None:
+    transfer = await uploading(there, [CIPHER])
+    transfer.pieces, transfer.size = [b""], 0
+    there.fault(endpoint="cdn_upload", reset="mid_body")
+    entry = await transfer.run()
+    assert (transfer.sent, transfer.resets, entry.status) == ([], 1, 0)
+
+
+async def test_a_download_is_cut_in_its_answer_and_not_in_what_comes_with_it(there: FaultHouse) -> None:
+    transfer = Transfer(there, "/c2c/download?encrypted_query_param=unknown", [b"not asked for"], 13, "GET")
+    there.fault(endpoint="cdn_download", reset="mid_body")
+    assert (await transfer.run()).status == 400
+    assert (len(transfer.bodies), transfer.resets) == (1, 1)
+
+
 async def test_the_first_of_two_resets_of_a_blob_says_where_it_ends(there: FaultHouse) -> None:
     transfer = await downloading(there)
     there.fault(endpoint="cdn_download", reset="after_headers")

@@ -158,6 +158,15 @@ async def test_a_first_piece_that_is_large_is_enough(server: Server) -> None:
     assert not one.protocol.flow.read_paused
 
 
+async def test_a_connection_ends_with_its_next_answer_when_the_server_leaves(server: Server) -> None:
+    one = await server.connect()
+    one.write(request())
+    await one.answered()
+    server.listener.leave()
+    one.write(request())
+    assert b"connection: close" in (await one.reader.read()).lower()
+
+
 async def test_what_waits_behind_the_last_answer_of_a_connection_does_not_begin(server: Server) -> None:
     server.may_read.clear()
     one = await server.connect()

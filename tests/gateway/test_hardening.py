@@ -230,6 +230,22 @@ async def test_a_half_closed_connection_is_let_go_and_loses_no_mail(served: Serv
     assert len((await served.bot.poll())["msgs"]) == 1
 
 
+@pytest.mark.parametrize("end", ["half", "whole"])
+async def test_a_send_whose_end_did_not_come_is_none(served: Served, end: str) -> None:
+    """What came may well be readable: here a blank is missing behind it."""
+    body = json.dumps(served.bot.message(served.bot.user_id)).encode()
+    length = f"Content-Length: {len(body) + 1}"
+    whole = request(SEND, body, length, f"Authorization: Bearer {served.bot.token}", "Connection: close")
+    reader, writer = await served.connect()
+    writer.write(whole if end == "half" else whole + b" ")
+    if end == "whole":
+        assert b'"ret":0' in await reader.read()
+    writer.close()
+    await served.house.until(lambda: bool(served.house.gateway.wire_log(endpoint="sendmessage")))
+    entries = await served.house.gateway.transcript(served.bot.bot_id, served.bot.user_id)
+    assert [entry.direction for entry in entries if entry.direction == "out"] == ([] if end == "half" else ["out"])
+
+
 async def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
     bodies = [json.dumps({"ilink_user_id": f"nobody-{n}"}).encode() for n in range(40)]
     authorization = f"Authorization: Bearer {served.bot.token}"

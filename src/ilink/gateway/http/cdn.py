@@ -185,7 +185,7 @@ class _Traffic:
         message = await self._receive()
         body: bytes = message.get("body", b"")
         self.received += len(body)
-        if self._is_upload and body:
+        if self._is_upload:
             if self._rate is not None:
                 await self._gateway.state.waiting.delay(len(body) / self._rate)
             if self._cut == "mid_body" and self.received >= self._length(self._exchange.headers) / 2:
