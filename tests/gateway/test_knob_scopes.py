@@ -65,6 +65,15 @@ async def test_a_knob_changes_what_is_seen(tmp_path: Path, name: str, fact: Fact
     assert await look(tmp_path / "c", fact, setting={name: fact.value}, kind="all", of=1) != without
 
 
+@pytest.mark.parametrize(("name", "fact"), EVERY, ids=name_of)
+async def test_a_knob_that_is_set_to_what_it_is_changes_nothing(tmp_path: Path, name: str, fact: Fact) -> None:
+    """So that what is seen differs by the value alone: not by chance, and not by setting something."""
+    values = {knob.name: knob.default for knob in KNOBS.values()} | QUICK | fact.base
+    assert values[name] != fact.value
+    without = await look(tmp_path / "a", fact, setting=None, kind="all", of=0)
+    assert await look(tmp_path / "b", fact, setting={name: values[name]}, kind="all", of=0) == without
+
+
 @pytest.mark.parametrize("name", [name for name, facts in FACTS.items() if len(facts) > 1])
 async def test_each_choice_of_a_knob_is_seen_as_itself(tmp_path: Path, name: str) -> None:
     alike = [fact for fact in FACTS[name] if fact.look is FACTS[name][0].look]
