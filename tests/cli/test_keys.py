@@ -6,10 +6,14 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
 from ilink.bot.store import find_place, open_store
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret, UserId
 from tests.cli.test_command import ilink
+
+pytestmark = pytest.mark.timeout(180)  # each test starts several processes, one after the other
 
 OWNER = UserId("o9cq80AbCdEfGhIjKlMnOpQrStUv@im.wechat")
 AWAY = "postgresql://me:hush@127.0.0.1:1/bots"
@@ -46,11 +50,12 @@ async def test_keys_are_changed_in_a_database(postgres_url: str, tmp_path: Path)
 
 
 async def test_the_doctor_looks_at_the_database(postgres_url: str, tmp_path: Path) -> None:
-    key = new_key()
+    key = base64.urlsafe_b64encode(bytes(32)).decode()
     async with open_store(find_place(postgres_url, environ={"ILINK_STORE_KEY": key})) as store:
         await store.accounts.put(ACCOUNT)
     for url, verdict, words in ((postgres_url, "ok", "takes writes"), (AWAY, "bad", "cannot be reached")):
-        asked = ilink("doctor", "--json", ILINK_DATABASE_URL=url, ILINK_STORE_KEY=key, ILINK_DATA=str(tmp_path))
+        arguments = ("doctor", "--json", "--base-url", ACCOUNT.base_url)  # or it asks the real server's name
+        asked = ilink(*arguments, ILINK_DATABASE_URL=url, ILINK_STORE_KEY=key, ILINK_DATA=str(tmp_path))
         found = {entry["check"]: entry for entry in json.loads(asked.stdout)}
         assert found["database"]["verdict"] == verdict
         assert words in found["database"]["found"]

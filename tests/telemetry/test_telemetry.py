@@ -19,9 +19,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from tests.cli.test_terminal import sign_in
+from tests.gateway.test_poison import sign_in
 
 from ilink import Bot, Message, Policies
+from ilink.bot.store import StorePlace, open_store
 from ilink.errors import ConfigError
 from ilink.storage.sqlite import Database
 from ilink.telemetry.logs import JsonLines
@@ -248,9 +249,12 @@ def test_traces_are_an_extra_and_metrics_load_no_tracing() -> None:
     assert run.stdout.strip() == "False"
 
 
+@pytest.mark.timeout(180)  # it starts a process
 async def test_ilink_run_serves_metrics_and_writes_json(tmp_path: Path) -> None:
     async with LocalGateway() as gateway:
-        alice = await sign_in(gateway, tmp_path)
+        alice = await gateway.person("alice")
+        async with open_store(StorePlace(folder=tmp_path, environ={})) as store:
+            await store.accounts.put(await sign_in(gateway, alice))
         script = tmp_path / "bot.py"
         script.write_text(ECHO)
         process = await asyncio.create_subprocess_exec(
