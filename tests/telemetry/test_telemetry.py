@@ -270,7 +270,7 @@ async def test_ilink_run_serves_metrics_and_writes_json(tmp_path: Path) -> None:
                 break
         url = str(lines[-1]["message"]).rpartition(" ")[2]
         await alice.says("hi")
-        assert await alice.hears(within=20) == "You said: hi"
+        assert await alice.hears(timeout=60) == "You said: hi"
         async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
             assert figure(await answer.text(), "ilink_updates_total") == 1
         process.terminate()
