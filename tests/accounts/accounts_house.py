@@ -80,7 +80,7 @@ class Street:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is true that tells nobody."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
 

@@ -155,7 +155,7 @@ async def test_a_bot_of_one_account_ends_in_order_when_it_is_removed(street: Str
     await street.sign_in("a")
     bot = street.bot(accounts=None)
     echo(bot)
-    async with street.running(bot, "a"), asyncio.timeout(10):
+    async with street.running(bot, "a"), asyncio.timeout(45):
         with pytest.raises(ConfigError, match="one account"):
             await bot.remove_account("a@im.bot")
         await street.sign_out("a")

@@ -85,7 +85,7 @@ def _all_done(street: Street, name: str) -> bool:
 
 
 async def _settled(bot: Bot) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while (counts := await bot.counts()).waiting or counts.outgoing:  # noqa: ASYNC110  # a count tells nobody
             await asyncio.sleep(0.005)
 

@@ -51,7 +51,7 @@ async def heard(server: Server, count: int, user: str = "mia") -> list[str]:
 async def settled(home: Street, bot: Bot) -> None:
     """Wait until everything that was said is stored, handled and answered."""
     await home.until(lambda: all(is_read(home.server(name)) for name in NAMES))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while (counts := await bot.counts()).waiting or counts.outgoing:  # noqa: ASYNC110  # a count tells nobody
             await asyncio.sleep(0.002)
 

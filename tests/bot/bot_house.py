@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -130,15 +131,15 @@ class Server:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def until(self, condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something is true; it is looked at whenever something happens here."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(45):
             while not condition():
                 await self._changed.wait()
 
-    async def until_slept(self, clock: HastyClock, seconds: float) -> None:
-        """Wait until something pauses for so long at least."""
-        await self._until_seen(lambda: any(slept >= seconds for slept in clock.slept))
+    async def until_slept(self, clock: HastyClock, seconds: float, *, below: float = math.inf) -> None:
+        """Wait until something has paused for so long at least; a bot at rest pauses for 3, 5, 30 and 60 s itself."""
+        await self._until_seen(lambda: any(seconds <= slept < below for slept in clock.slept))
 
     async def until_logged(self, caplog: pytest.LogCaptureFixture, words: str) -> None:
         """Wait until the log says something."""

@@ -20,9 +20,10 @@ from ilink.bot.lane_plans import Plan
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.lanes import Lanes
 from ilink.bot.settings import Policies
-from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
+from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal import Arrival, Completed, Draft, InboxState, Letter, Outgoing
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.sqlite import Database, Work
 from ilink.wire.ids import ClientId, Cursor, UserId
 
 _numbers = count(1)
@@ -64,6 +65,26 @@ class HandClock(WallClock):
                 over.set()
 
 
+class CountingDatabase(Database):
+    """Knows how much it was asked that it has not answered yet."""
+
+    unanswered = 0
+
+    def submit(self, work: Work[Any], **options: Any) -> asyncio.Future[Any]:
+        return self._counted(super().submit(work, **options))
+
+    async def read(self, work: Work[Any]) -> Any:
+        return await self._counted(asyncio.ensure_future(super().read(work)))
+
+    def _counted(self, answer: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        def count(_answer: object) -> None:
+            self.unanswered -= 1
+
+        self.unanswered += 1
+        answer.add_done_callback(count)
+        return answer
+
+
 class MortalJournal(SqliteJournal):
     """Dies with its process at the n-th thing it is asked: nothing that is asked later is done, nor answered."""
 
@@ -72,9 +93,14 @@ class MortalJournal(SqliteJournal):
     asked = 0
     is_dead = False
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, database: CountingDatabase, *arguments: Any) -> None:
+        super().__init__(database, *arguments)
+        self._counting = database
         self.died = asyncio.Event()
+
+    @property
+    def unanswered(self) -> int:
+        return self._counting.unanswered
 
     def _count(self) -> bool:
         """Whether this is what it dies of."""
@@ -183,11 +209,11 @@ class LanesHouse:
                 changed.cancel()
 
     async def rest(self) -> None:
-        """Let everything that can go on go on."""
-        for _ in range(3):
-            await self.journal.count()
-            for _ in range(10):
-                await asyncio.sleep(0)
+        """Let everything go on until nothing can: the clock stands, and the journal has answered whatever was asked."""
+        quiet = 0
+        while quiet < 20:
+            quiet = 0 if self.journal.unanswered else quiet + 1
+            await asyncio.sleep(0)
 
     async def store(self, *texts: str, user: str = "a") -> list[Letter]:
         """Store messages that nobody is told of."""
@@ -231,7 +257,7 @@ def by_first_word(**policies: LanePolicy) -> Plan:
 @asynccontextmanager
 async def journals(folder: Path) -> AsyncIterator[Callable[[], Any]]:
     """Open journals of one account, one process after the other."""
-    async with local_database(folder, synchronous="OFF") as database:
+    async with CountingDatabase(folder / "ilink.db", schema="local", synchronous="OFF") as database:
         accounts = SqliteAccounts(folder, database=database)
         await accounts.put(ACCOUNT)
 

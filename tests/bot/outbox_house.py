@@ -65,7 +65,7 @@ class House:
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something is true that tells nobody."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while not await condition():  # noqa: ASYNC110  # as it says
                 await asyncio.sleep(0.01)
 
@@ -128,7 +128,7 @@ async def quiet_bot(home: House, policies: Policies = FAST, **options: Any) -> A
         heard.set()
 
     async with running(bot, login=None):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             if not options.get("has_heard"):
                 await home.until(lambda: _has_heard(bot, home))
         yield bot

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from bot_house import ACCOUNT, FAST, OWNER, Server, running, sign_in, text_update, words
+from bot_house import ACCOUNT, FAST, OWNER, HastyClock, Server, running, sign_in, text_update, words
 
 from ilink import (
     Accepted,
@@ -278,11 +278,11 @@ async def test_a_thousand_conversations_are_served_side_by_side(server: Server, 
     async with running(bot):
         for number in range(1000):
             server.says(f"user-{number}", "hi")
-        await server.until(lambda: len(server.sent) == 1000, seconds=20)
+        await server.until(lambda: len(server.sent) == 1000)
 
 
 async def test_an_idle_poll_writes_nothing_and_messages_share_their_commits(
-    server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+    server: Server, make_bot: Make, clock: HastyClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commits: list[str] = []
     true_commit = Database._commit
@@ -294,7 +294,7 @@ async def test_an_idle_poll_writes_nothing_and_messages_share_their_commits(
     monkeypatch.setattr(Database, "_commit", count)
     async with running(echo(make_bot(policies=replace(FAST, keep_seconds=1e9)))):
         await server.until(lambda: len(server.polls) == 1)
-        await asyncio.sleep(0.05)  # what starting costs
+        await server.until_slept(clock, 60.0)  # the house is kept, which is the last that starting costs
         commits.clear()
         server.empties = 50
         server.change()

@@ -285,14 +285,14 @@ async def play_takeover(
 
 async def stopped(pid: int) -> None:
     """Wait until a process stands still."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def adopted(store: CrashStore, times: int) -> None:
     """Wait until a journal was taken over so many times."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while (await store.rows("SELECT count(*) FROM audit WHERE what = 'adopted'"))[0][0] < times:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

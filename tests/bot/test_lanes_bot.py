@@ -189,11 +189,11 @@ class TestTime:
     async def test_a_handler_that_gets_on_takes_longer(self, server: Server, make_bot: Make) -> None:
         bot = make_bot()
 
-        @bot.on_text(policy=LanePolicy(seconds=0.05))
+        @bot.on_text(policy=LanePolicy(seconds=0.1))
         async def answer(message: TextMessage) -> None:
             for _ in range(4):
-                message.extend(0.5)
-                await asyncio.sleep(0.03)
+                message.extend(30)
+                await asyncio.sleep(0.05)
             await message.reply(f"attempt {message.attempt}")
 
         async with running(bot):

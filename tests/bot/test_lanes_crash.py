@@ -36,7 +36,7 @@ STORIES = {
 
 async def live(house: LanesHouse, clock: HandClock, letters: list[Letter]) -> None:
     """Let time go on until everything is finished, or the process is dead."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while not house.journal.is_dead and InboxState.WAITING in await house.states(letters):
             clock.advance(1.0)
             await house.rest()

@@ -189,10 +189,10 @@ class TestNoticing:
             done, _ = await asyncio.wait([waiting], timeout=0.6)
             assert not done
             await theirs.write(_write)
-            assert await asyncio.wait_for(waiting, 5) == 1
+            assert await asyncio.wait_for(waiting, 45) == 1
             await theirs.write(_write)
-            assert await asyncio.wait_for(ours.wait_changed(1), 5) == 2
-            assert await asyncio.wait_for(ours.wait_changed(1), 5) == 2
+            assert await asyncio.wait_for(ours.wait_changed(1), 45) == 2
+            assert await asyncio.wait_for(ours.wait_changed(1), 45) == 2
 
     async def test_waiting_for_others_commits_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         commits: list[Any] = []

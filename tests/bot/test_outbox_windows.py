@@ -49,7 +49,7 @@ async def hear(server: Server, user: str = "a") -> None:
 
 
 async def until_deferred(bot: Bot, client_id: str, why: DeferredWhy) -> Deferred:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while True:
             receipt = await bot.outbox.receipt(client_id)
             if isinstance(receipt, Deferred) and receipt.why is why:
@@ -86,7 +86,7 @@ class TestWaiting:
             server.send_faults.append(CLOSED)
             sent = await bot.send("a", "one")
             lanes = bot._runner_of(None)._sending.senders._scheduler  # type: ignore[union-attr]
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(45):
                 while (lane := lanes.find("u:a")) is None or lane.pause is None:  # noqa: ASYNC110  # it tells nobody
                     await asyncio.sleep(0.001)
             await hear(server)

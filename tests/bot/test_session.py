@@ -357,7 +357,7 @@ class TestStopping:
         serving = asyncio.create_task(bot.serve(login=sign_in))
         await greeted.wait()
         bot.stop()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await serving
 
 

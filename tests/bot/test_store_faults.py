@@ -90,7 +90,7 @@ async def test_a_store_that_never_works_again_ends_in_an_error_when_the_bot_is_s
         async with running(bot):
             disk.break_down(share=1.0, which="write")
             server.says("a", "hi")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(45):
                 while disk.failures < 3:  # noqa: ASYNC110  # the disk tells nobody
                     await asyncio.sleep(0.001)
 
@@ -122,7 +122,7 @@ async def test_a_batch_is_acknowledged_only_when_it_would_outlive_a_power_cut(
         server.says("a", "hi")
         await server.until(lambda: server.heard("a") == ["re hi"])
         acknowledged = f"cursor-{server.cursor}"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             while len(asked) < 3:  # noqa: ASYNC110  # the disk tells nobody
                 await asyncio.sleep(0.001)
         assert acknowledged not in server.polls

@@ -75,7 +75,7 @@ class Child:
 
     async def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             return await self.process.wait()
 
 

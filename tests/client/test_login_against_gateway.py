@@ -66,11 +66,11 @@ class Prompt:
         return await self.digits.get()
 
     async def code(self) -> str:
-        return (await asyncio.wait_for(self.codes.get(), 5)).qrcode
+        return (await asyncio.wait_for(self.codes.get(), 45)).qrcode
 
     async def sees(self, *statuses: str) -> None:
         for status in statuses:
-            while await asyncio.wait_for(self.statuses.get(), 5) != status:
+            while await asyncio.wait_for(self.statuses.get(), 45) != status:
                 pass
 
 
@@ -175,7 +175,7 @@ class TestLogin:
             await alice.scans(code)
             await gateway.rules.redirect(code, host.removeprefix("https://"))
             await prompt.sees("scaned_but_redirect")
-            await asyncio.wait_for(relayed.wait(), 5)
+            await asyncio.wait_for(relayed.wait(), 45)
             await alice.befriend(code)
             assert isinstance(await login, Account)
 

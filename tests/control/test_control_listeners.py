@@ -129,7 +129,7 @@ async def talk(listener: Listener, *pieces: bytes) -> bytes:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(45):
             return await reader.read()
     except ConnectionError:
         return b""

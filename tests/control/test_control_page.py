@@ -75,7 +75,7 @@ async def raw_get(server, path: str) -> bytes:
 
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.info.control_url.rpartition(":")[2]))
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         answer = await reader.read()
     writer.close()
     await writer.wait_closed()

@@ -40,7 +40,7 @@ class Process:
         return await self.end()
 
     async def end(self) -> tuple[int, bytes, bytes]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
         return self.process.returncode, out, err
@@ -59,7 +59,7 @@ async def started(*, is_ready: bool = True, **options):
     running = Process(process)
     try:
         if is_ready:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(45):
                 running.ready = json.loads(await process.stdout.readline())
         yield running
     finally:
@@ -185,7 +185,7 @@ async def poll(session, api: str, token: str, cursor: str) -> dict:
 
 
 async def wait_for_poll(session, control: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while True:
             async with session.get(f"{control}/_sim/bots") as answer:
                 if (await answer.json())["bots"][0]["waiting_polls"]:

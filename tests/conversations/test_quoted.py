@@ -56,7 +56,7 @@ async def said(bot: Bot, server: Server, user: str, text: str, **more: object) -
 
 
 async def settled(bot: Bot) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         while (await bot.counts()).outgoing:  # noqa: ASYNC110  # the journal tells nobody
             await asyncio.sleep(0.001)
 

@@ -52,16 +52,17 @@ async def test_a_slow_answer_goes_out_in_parts(make_bot: Make, server: Server, c
 
 
 async def test_a_part_goes_out_while_the_model_thinks(make_bot: Make, server: Server, clock: HastyClock) -> None:
-    go_on = asyncio.Event()
+    thinks, go_on = asyncio.Event(), asyncio.Event()
 
     async def thinking() -> AsyncIterator[str]:
         yield f"First. {LONG}\n\nThen"
+        thinks.set()
         await go_on.wait()
         yield " the end."
 
     async with running(answering(make_bot(), thinking)):
         server.says(ALICE, "hi")
-        await server.until_slept(clock, 5)
+        await thinks.wait()
         clock.late += 10
         await server.until(lambda: len(server.heard(ALICE)) == 1)
         go_on.set()

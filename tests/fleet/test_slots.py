@@ -63,7 +63,7 @@ async def test_two_processes_never_take_the_same_slot(fleet: Fleet) -> None:
 
 async def test_who_claims_leaves_out_what_somebody_else_is_claiming(fleet: Fleet) -> None:
     one, two = await fleet.start(), await fleet.start()
-    async with asyncio.timeout(20), fleet.database.transaction() as connection:
+    async with asyncio.timeout(45), fleet.database.transaction() as connection:
         await connection.execute("SELECT claim_slots($1, 4, interval '0', interval '0')", one)
         taken = await fleet.slots.claim(two, limit=FEW, terms=TERMS)
     assert len(taken) == FEW - 4

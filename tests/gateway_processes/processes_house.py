@@ -89,7 +89,7 @@ def waiting(gateway: Gateway) -> int:
 
 async def until(condition: Any) -> None:
     """Wait for something that a few turns of the loop bring."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while not condition():  # noqa: ASYNC110  # what is waited for has no event
             await asyncio.sleep(0.005)
 

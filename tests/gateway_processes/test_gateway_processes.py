@@ -312,7 +312,7 @@ async def test_a_reader_of_events_goes_on_at_another_process_without_missing_any
                 found.set()
 
     follower = asyncio.create_task(follow())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         await found.wait()
     follower.cancel()
 

@@ -108,7 +108,7 @@ async def test_a_gateway_that_leaves_says_so_and_ends_connections_with_its_answe
         async with session.post(code, json={}) as response:
             assert "close" not in response.headers.get("connection", "")
         running[0].process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             status = 200
             while status == 200:
                 async with session.get(f"{ready['control_url']}/readyz") as response:
@@ -156,7 +156,7 @@ async def test_gateways_restart_one_after_the_other_without_a_failed_request(pos
                 await write(2)
             assert stopping.result() == 0
         await write(5)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             while any(set(traffic.got[user]) != set(traffic.posted[user]) for user in traffic.posted):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         for poller in pollers:

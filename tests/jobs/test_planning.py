@@ -33,7 +33,7 @@ async def reminders(bot: Bot, server: Server, clock: HastyClock) -> list[str]:
     await bot.schedule("remind", in_=7_200, data="that this is all", key="zzz")  # comes last, by its name
     clock.ahead_ms += 3 * HOUR
     await server.until(lambda: "remember that this is all" in server.heard(OWNER))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while (counts := await bot.counts()).waiting or counts.outgoing:  # noqa: ASYNC110  # a count tells nobody
             await asyncio.sleep(0.002)
     return sorted(text for text in server.heard(OWNER) if text.startswith("remember") and "all" not in text)

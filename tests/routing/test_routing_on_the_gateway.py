@@ -58,7 +58,7 @@ def login_of(gateway: LocalGateway, person: Person):
 
 
 async def signed_in(person: Person) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while person.bot_id is None:  # noqa: ASYNC110  # the login tells nobody
             await asyncio.sleep(0.01)
 

@@ -90,7 +90,7 @@ class TestTransport:
         with pytest.raises(OutcomeUnknownError, match=r"within 0\.05 s") as caught:
             await transport.send(Request(method="POST", url=f"{url}/hang", body=b"{}"), timeout=0.05)
         assert caught.value.timed_out
-        await asyncio.wait_for(application.left.wait(), 5)
+        await asyncio.wait_for(application.left.wait(), 45)
 
     async def test_application_learns_that_a_cancelled_caller_left(
         self, reach: Reach, application: Application
@@ -101,7 +101,7 @@ class TestTransport:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await asyncio.wait_for(application.left.wait(), 5)
+        await asyncio.wait_for(application.left.wait(), 45)
 
     async def test_answer_that_breaks_off_is_an_unknown_outcome(self, reach: Reach) -> None:
         transport, url = reach
@@ -188,7 +188,7 @@ class TestTransport:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await anext(chunks)
         assert caught.value.timed_out
-        await asyncio.wait_for(application.left.wait(), 5)
+        await asyncio.wait_for(application.left.wait(), 45)
 
     async def test_streamed_answer_that_breaks_off_is_an_unknown_outcome(self, reach: Reach) -> None:
         transport, url = reach
@@ -219,7 +219,7 @@ class TestTransport:
         transport, url = reach
         async with transport.open_stream(Request(method="GET", url=f"{url}/stall"), timeout=5) as stream:
             assert await stream.read(5) == b"first"
-        await asyncio.wait_for(application.left.wait(), 5)
+        await asyncio.wait_for(application.left.wait(), 45)
 
     async def test_nothing_is_left_running(self, reach: Reach, application: Application) -> None:
         transport, url = reach
@@ -227,7 +227,7 @@ class TestTransport:
         for _ in range(3):
             application.left.clear()
             await give_up_waiting(transport, Request(method="POST", url=f"{url}/hang", body=b"{}"))
-            await asyncio.wait_for(application.left.wait(), 5)
+            await asyncio.wait_for(application.left.wait(), 45)
         for _ in range(20):
             await asyncio.sleep(0)
         assert asyncio.all_tasks() <= before

@@ -172,7 +172,7 @@ class TestFraming:
         async with raw_server(serve) as (raw, url):
             await http.send(post(url), timeout=5)
             asked.set()
-            await asyncio.wait_for(closed.wait(), 5)
+            await asyncio.wait_for(closed.wait(), 45)
             assert (await http.send(post(url), timeout=5)).body == b"{}"
             assert raw.connections == 2
 
@@ -263,7 +263,7 @@ class TestStreams:
             body = StreamedBody(endless(), 10 * MIB)
             whole = await http.send(post(url, body), timeout=5)
             assert (whole.status, whole.body) == (413, b"no!")
-            await asyncio.wait_for(closed.wait(), 5)
+            await asyncio.wait_for(closed.wait(), 45)
             assert ended.is_set()
 
     async def test_early_answer_to_a_large_whole_body_closes_its_connection(self, http: DirectTransport) -> None:
