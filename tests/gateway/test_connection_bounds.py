@@ -148,6 +148,15 @@ async def test_a_body_that_nobody_reads_is_passed_over(server: Server, comes: st
     assert server.asked == ["/unread", "/"]
 
 
+async def test_a_body_that_comes_too_late_is_not_kept(server: Server) -> None:
+    one = await server.connect()
+    one.write(request("/unread", bytes(100_000))[:-100_000])
+    await one.answered()
+    one.protocol.data_received(bytes(100_000))
+    assert not one.protocol.flow.read_paused
+    assert not one.protocol.cycle.body
+
+
 async def test_a_first_piece_that_is_large_is_enough(server: Server) -> None:
     server.may_read.clear()
     one = await server.connect()

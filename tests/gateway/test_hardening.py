@@ -27,6 +27,7 @@ from gateway_house import BotClient, House, open_house
 from ilink.gateway.bounds import HEAD_BYTES, BoundedProtocol
 from ilink.gateway.cdn import CdnApp
 from ilink.gateway.http import ProtocolApp
+from ilink.gateway.http.bodies import BodyTooLargeError, read_body
 from ilink.gateway.listeners import Listener
 
 HEAD_SECONDS = 0.4
@@ -216,7 +217,37 @@ async def test_a_huge_body_is_refused_before_it_is_read(served: Served, framing:
     else:
         authorization = f"Authorization: Bearer {served.bot.token}"
         answer = await served.answer(request(SEND, b"", "Transfer-Encoding: chunked", authorization), *[chunk] * 64)
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 413")
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 413")  # a reset takes along what was not read
+    await served.house.until(lambda: bool(served.house.gateway.wire_log(endpoint="sendmessage")))
+    assert [entry.status for entry in served.house.gateway.wire_log(endpoint="sendmessage")] == [413]
+
+
+async def test_a_body_that_comes_at_once_and_says_no_length_is_measured_too(served: Served) -> None:
+    await served.house.knobs(limits__body_bytes=1024)
+    authorization = f"Authorization: Bearer {served.bot.token}"
+    body = b"401\r\n" + b" " * 1025 + b"\r\n0\r\n\r\n"
+    answer = await served.answer(request(SEND, body, "Transfer-Encoding: chunked", authorization))
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(("length", "is_refused"), [("9" * 5000, True), ("11", True), ("²", False), ("", False)])
+async def test_a_length_that_no_server_lets_pass_raises_nothing_else(length: str, is_refused: bool) -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    with pytest.raises(BodyTooLargeError) if is_refused else contextlib.nullcontext():
+        assert await read_body(receive, {"content-length": length}, most=10) == b"{}"  # type: ignore[arg-type]
+
+
+async def test_a_body_in_small_pieces_is_measured_as_a_whole() -> None:
+    left = [b"123456"] * 3
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": left.pop(), "more_body": True}
+
+    with pytest.raises(BodyTooLargeError):
+        await read_body(receive, {}, most=10)  # type: ignore[arg-type]
+    assert len(left) == 1
 
 
 @pytest.mark.parametrize("sent", ["nothing", "half a head", "half a body", "a whole poll"])
