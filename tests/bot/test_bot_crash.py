@@ -142,8 +142,9 @@ def plan_of(random: Random, kills: int, points: Sequence[str]) -> Plan:
 class Victim:
     """The process that forks bots."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self.process = process
+        self.log = log
         self.running: int | None = None
         self.serving = asyncio.Event()
 
@@ -191,12 +192,13 @@ async def victim(store: CrashStore, base_url: str, log: Path) -> AsyncIterator[V
             sys.executable, str(Path(__file__).with_name("crash_bot.py")), str(store.folder), base_url, store.url,
             stdin=PIPE, stdout=PIPE, stderr=errors,
         )  # fmt: skip
-        started = Victim(process)
+        started = Victim(process, log)
         try:
             yield started
         finally:
             if started.running is not None:
-                os.kill(started.running, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ended, and nobody asked how: what is raised already says why
+                    os.kill(started.running, signal.SIGKILL)
             assert process.stdin is not None
             process.stdin.close()
             await process.wait()
@@ -222,12 +224,11 @@ async def find_await_points(tmp_path: Path, open_store: OpenStore) -> list[str]:
     """Let a bot run undisturbed, and return where its tasks wait between the arrival of a message and its answer."""
     store = open_store(tmp_path / "record")
     async with talking(store, seed=SEED) as talk, victim(store, talk.gateway.api_url, tmp_path / "log") as process:
-        pid = await process.start("sound", "record", 1, SEED)
+        await process.start("sound", "record", 1, SEED)
         for _ in range(5):
             await talk.go_on(10)
             await talk.wait_until_done(seconds=PATIENCE)
-        os.kill(pid, signal.SIGTERM)
-        assert await process.end() == 0, (tmp_path / "log").read_text()[-3000:]
+        assert await process.terminate() == 0, (tmp_path / "log").read_text()[-3000:]
     return (store.folder / "points").read_text().splitlines()
 
 
@@ -244,11 +245,10 @@ async def play(
                 code = await process.end_within(lasts, pid, served=point != TIMED)
                 assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
                 await going_on
-            pid = await process.start(variant, TIMED, 1, seed)
+            await process.start(variant, TIMED, 1, seed)
             await talk.wait_until_done(seconds=seconds)
             complaints = await talk.complaints()
-            os.kill(pid, signal.SIGTERM)
-            code = await process.end()
+            code = await process.terminate()
         return complaints + await journal_complaints(store, variant), code
 
 
@@ -270,7 +270,7 @@ async def play_takeover(
         await talk.go_on(30)
         await stopped(old)
         (folder / "go").unlink()
-        new = await second.start(f"unlocked {variant}", TIMED, 1, seed + 1)
+        await second.start(f"unlocked {variant}", TIMED, 1, seed + 1)
         await adopted(store, 2)
         os.kill(old, signal.SIGCONT)
         await talk.go_on(30)
@@ -278,8 +278,7 @@ async def play_takeover(
         (folder / "go").touch()
         await talk.wait_until_done(seconds=seconds)
         complaints = await talk.complaints()
-        os.kill(new, signal.SIGTERM)
-        new_code = await second.end()
+        new_code = await second.terminate()
     return complaints + await journal_complaints(store, variant), old_code, new_code
 
 

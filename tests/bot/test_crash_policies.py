@@ -104,7 +104,7 @@ async def play(
             code = await process.end_within(lasts, pid, served=point != TIMED)
             assert code == -signal.SIGKILL, (tmp_path / "log").read_text()[-3000:]
             await going_on
-        pid = await process.start(variant, TIMED, 1, SEED)
+        await process.start(variant, TIMED, 1, SEED)
         texts = {text for said in talk.said.values() for text in said}
         deadline = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < deadline:
@@ -112,8 +112,7 @@ async def play(
             # Looked at in this order: what is stored between the two looks does not rest yet.
             if (may_lose or texts <= (await stored_in(store)).keys()) and await is_at_rest(store):
                 break
-        os.kill(pid, signal.SIGTERM)
-        code = await process.end()
+        code = await process.terminate()
         answers = {name: await shown(talk, name) for name in talk.said}
         complaints = [] if code == 0 else [f"ended with {code}"]
         stored, says = await stored_in(store), await says_of(store)
