@@ -198,6 +198,18 @@ async def test_a_slow_download_comes_ten_times_a_second_and_leaves_nobody_listen
     assert asyncio.all_tasks() == before
 
 
+async def test_a_download_of_a_few_bytes_a_second_comes_byte_by_byte(there: FaultHouse) -> None:
+    transfer = await downloading(there)
+    there.fault(endpoint="cdn_download", slow_bytes_per_s=8)
+    await there.house.gateway.freeze_clock(frozen=True)
+    running = asyncio.create_task(transfer.run())
+    for n in range(len(CIPHER)):
+        await there.house.until(lambda n=n: len(transfer.bodies) == n and len(there.house.gateway.state.waiting) == 1)
+        await there.house.gateway.advance_clock(0.125)
+    await running
+    assert transfer.bodies == [CIPHER[n : n + 1] for n in range(16)]
+
+
 async def test_a_slow_download_sends_no_more_to_who_left(there: FaultHouse) -> None:
     transfer = await downloading(there, bytes(SIZE))
     there.fault(endpoint="cdn_download", slow_bytes_per_s=1)
@@ -298,6 +310,14 @@ async def test_an_upload_without_a_length_is_measured_by_what_came(there: FaultH
     other = await uploading(there, [CIPHER], size=None)
     other.pieces = [CIPHER, b"more"]
     assert (await other.run()).findings == ["upload_size_mismatch"]
+
+
+async def test_what_is_wrong_with_an_upload_is_found_once(there: FaultHouse) -> None:
+    transfer = await uploading(there, [bytes(16)])
+    assert (await transfer.run()).findings == ["upload_undecryptable"]
+    transfer.taken = 0
+    again = await transfer.run()
+    assert (again.status, again.findings) == (400, [])
 
 
 async def test_an_upload_that_is_refused_unread_is_measured_by_what_it_says(there: FaultHouse) -> None:
