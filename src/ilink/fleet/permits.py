@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import Event
 from collections.abc import Callable
 
 from ilink.bot.runner import BotClient
@@ -11,9 +12,9 @@ from ilink.fleet.lease import Lease
 from ilink.flows.polling import FAST
 from ilink.messages.media import MediaMover
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
-from ilink.wire.ids import Cursor, Secret, UserId
+from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
-__all__ = ["Permits", "PermittedClient"]
+__all__ = ["Permits", "PermittedClient", "PollsUnderWay"]
 
 
 class Permits:
@@ -49,6 +50,29 @@ class Permits:
             await self._lease.wait_changed()
 
 
+class PollsUnderWay:
+    """The polls of a process that are held, or whose answer is not stored yet."""
+
+    def __init__(self) -> None:
+        self._accounts: set[AccountId] = set()
+        self._changed = Event()
+
+    def begin(self, account: AccountId) -> None:
+        """A poll for an account begins."""
+        self._accounts.add(account)
+
+    def end(self, account: AccountId) -> None:
+        """What the last poll for an account brought is stored, or it brought nothing."""
+        self._accounts.discard(account)
+        self._changed.set()
+
+    async def wait_ended(self) -> None:
+        """Wait until none is under way."""
+        while self._accounts:
+            self._changed.clear()
+            await self._changed.wait()
+
+
 class PermittedClient:
     """A client that asks before each call; see `BotClient`.
 
@@ -57,6 +81,7 @@ class PermittedClient:
         permits: The permits of the account.
         on_poll: Called before every poll.
         on_answer: Called after every poll that was answered.
+        on_stored: Called when what the last poll brought is stored, or it brought nothing.
     """
 
     def __init__(
@@ -66,11 +91,13 @@ class PermittedClient:
         *,
         on_poll: Callable[[], None],
         on_answer: Callable[[Batch], None],
+        on_stored: Callable[[], None],
     ) -> None:
         self._client = client
         self._permits = permits
         self._on_poll = on_poll
         self._on_answer = on_answer
+        self._on_stored = on_stored
 
     @property
     def media(self) -> MediaMover:
@@ -79,10 +106,15 @@ class PermittedClient:
 
     async def get_updates(self, cursor: Cursor, *, hint_ms: int | None = None) -> Batch:
         """Poll as soon as that is allowed; when it will not be any more, return as from a poll that was cut."""
+        self._on_stored()  # whoever polls again has stored what came before
         if not await self._permits.may_poll():
             return Batch(updates=(), cursor=cursor, hint_ms=hint_ms, is_cut=True)
         self._on_poll()
-        batch = await self._client.get_updates(cursor, hint_ms=hint_ms)
+        try:
+            batch = await self._client.get_updates(cursor, hint_ms=hint_ms)
+        except BaseException:
+            self._on_stored()
+            raise
         self._on_answer(batch)
         return batch
 

@@ -7,7 +7,7 @@ import logging
 from asyncio import Event, TaskGroup
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -17,8 +17,8 @@ from ilink.bot.runner import Runner
 from ilink.bot.workplace import Workplace
 from ilink.client.answers import Batch
 from ilink.fleet.accounts import LeasedStore, SlotAccounts, fleet_accounts
-from ilink.fleet.lease import Lease
-from ilink.fleet.permits import Permits, PermittedClient
+from ilink.fleet.lease import Lease, SessionLostError
+from ilink.fleet.permits import Permits, PermittedClient, PollsUnderWay
 from ilink.fleet.ramp import Ramp
 from ilink.fleet.settings import FleetSettings
 from ilink.storage.accounts import StoredAccount
@@ -62,17 +62,19 @@ class Shift:
         self._ramp = Ramp(rate=settings.rate, at_once=settings.at_once, clock=blueprint.clock, random=blueprint.random)
         self._crew: Crew = place.crew(self._find, self._open_runner)
         self._answered: dict[AccountId, float] = {}
+        self._polls = PollsUnderWay()
 
     async def work(self, stop: Event) -> None:
         """Work until `stop` is set, then give everything away in order.
 
         Raises:
-            SessionLostError: The others think that this process is dead. Everything was cancelled on the spot.
+            SessionLostError: The others think that this process is dead. What polls under way brought is stored, if
+                that was possible in time; everything else was cancelled on the spot.
         """
         ending = Event()
         try:
             async with TaskGroup() as tasks:
-                keeping = tasks.create_task(self._lease.keep())
+                keeping = tasks.create_task(self._keep())
                 settling = tasks.create_task(self._settle())
                 working = tasks.create_task(self._place.employ(self._crew, None, ending))
                 await stop.wait()
@@ -110,6 +112,19 @@ class Shift:
             "poll_age": round(max(ages, default=0.0), 1),
         }
 
+    async def _keep(self) -> None:
+        """Keep the lease; once it is lost no poll begins, and those under way bring what may never be handed out again.
+
+        Whoever has the slots now is not disturbed: what is stored here moves no cursor and completes nothing.
+        """
+        try:
+            await self._lease.keep()
+        except SessionLostError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.poll_seconds):
+                    await self._polls.wait_ended()
+            raise
+
     async def _settle(self) -> None:
         """Give slots away as soon as their accounts have ended."""
         while True:
@@ -142,6 +157,7 @@ class Shift:
 
             def note_poll() -> None:
                 begun()
+                self._polls.begin(account_id)
                 self._answered.setdefault(account_id, self._clock.uptime())
 
             def note_answer(_batch: Batch) -> None:
@@ -150,7 +166,13 @@ class Shift:
             if permits.is_wanted:
                 # Whoever takes a journal over ends the work of its owner: with a lease that ran out that is wrong.
                 await permits.wait_to_act()
-            wrap = partial(PermittedClient, permits=permits, on_poll=note_poll, on_answer=note_answer)
+            wrap = partial(
+                PermittedClient,
+                permits=permits,
+                on_poll=note_poll,
+                on_answer=note_answer,
+                on_stored=partial(self._polls.end, account_id),
+            )
             try:
                 async with self._place.open_runner(stored, previous, wrap) as runner:
                     if not self._place.role.polls:
@@ -158,3 +180,4 @@ class Shift:
                     yield runner
             finally:
                 self._answered.pop(account_id, None)
+                self._polls.end(account_id)
