@@ -155,6 +155,15 @@ class Victim:
         self.running = int((await self._line()).split()[1])
         return self.running
 
+    async def terminate(self) -> int:
+        """Let the bot stop as it should; it has to run still."""
+        assert self.running is not None
+        try:
+            os.kill(self.running, signal.SIGTERM)
+        except ProcessLookupError:
+            pytest.fail(f"the bot ended by itself, with {await self.end()}: {self.log.read_text()[-3000:]}")
+        return await self.end()
+
     async def end(self) -> int:
         try:
             while (words := (await self._line()).split())[0] != "ended":
