@@ -105,6 +105,13 @@ class House:
     def stderr(self) -> str:
         return self.errors.read_text()
 
+    async def until_stored(self, count: int) -> None:
+        """Wait until the journal knows that so many answers were accepted."""
+        async with asyncio.timeout(20):
+            with closing(sqlite3.connect(self.folder / "ilink.db")) as reader:
+                while reader.execute("SELECT count(*) FROM outbox WHERE state = 1").fetchone()[0] < count:  # noqa: ASYNC110  # a row tells nobody
+                    await asyncio.sleep(0.05)
+
     async def answers(self) -> list[str]:
         assert self.alice.bot_id is not None
         entries = await self.gateway.rules.transcript(self.alice.bot_id, self.alice.user_id)
@@ -168,6 +175,7 @@ async def test_a_stopped_process_keeps_its_account_and_goes_on_where_it_was(hous
         await bot.until("state active")
         await house.alice.says("one")
         assert await house.alice.hears() == "re one"
+        await house.until_stored(1)  # one that is stopped while it writes keeps everybody out of the database
         bot.process.send_signal(signal.SIGSTOP)
         await house.alice.says("two")
         async with house.bot() as other:

@@ -372,6 +372,30 @@ class TestWhatNeedNotWaitForTheDiskAlone:
         assert await database.write(self.level("c"), is_short=is_short, is_synced=False) == 1
         assert await database.read(keys) == ["a", "b", "c", "first"]
 
+    async def test_what_follows_it_finds_the_disk_waited_for_and_it_finds_that_done_away_with_when_nobody_writes(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sqlite, "_QUICK", 10.0)  # so that all is committed in this loop
+        said: list[bool] = []
+        true_set = Database._set_sync
+
+        def note(self: Database, connection: sqlite3.Connection, *, is_synced: bool) -> None:
+            if is_synced is not self._syncs:
+                said.append(is_synced)
+            true_set(self, connection, is_synced=is_synced)
+
+        monkeypatch.setattr(Database, "_set_sync", note)
+        await database.write(put("a"), is_short=True)
+        assert said == []  # where all wait for the disk nothing else is expected
+        await database.write(put("b"), is_short=True, is_synced=False)
+        assert said == [False, True]
+        await database.write(put("c"), is_short=True)
+        assert said == [False, True]
+        async with asyncio.timeout(10):
+            while said != [False, True, False]:  # noqa: ASYNC110  # a list tells nobody
+                await asyncio.sleep(0.005)
+        assert await database.write(self.level("d"), is_short=True) == 2
+
     async def test_in_a_group_with_one_that_waits_it_waits_too(self, database: Database) -> None:
         begun, release = threading.Event(), threading.Event()
 

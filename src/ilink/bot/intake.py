@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from ilink.bot.backlog import Backlog
 from ilink.bot.clock import Clock
@@ -30,8 +31,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """Somebody wrote, which opens their window.
 
     Attributes:
@@ -47,8 +47,7 @@ class Heard:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """What a batch brought, once it is stored.
 
     Attributes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 __all__ = ["next_plan", "planning_for"]
 
@@ -31,14 +29,19 @@ class _Plans:
 _at_hand: ContextVar[_Plans | None] = ContextVar("_at_hand", default=None)
 
 
-@contextmanager
-def planning_for(cause: str) -> Generator[None, None, None]:
+class planning_for:  # noqa: N801  # reads as a statement; entered for every message, so no generator
     """Name what is planned in this block, and by tasks that begin in it, by its cause and in its order."""
-    token = _at_hand.set(_Plans(cause))
-    try:
-        yield
-    finally:
-        _at_hand.reset(token)
+
+    __slots__ = ("_plans", "_token")
+
+    def __init__(self, cause: str) -> None:
+        self._plans = _Plans(cause)
+
+    def __enter__(self) -> None:
+        self._token: Token[_Plans | None] = _at_hand.set(self._plans)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _at_hand.reset(self._token)
 
 
 def next_plan() -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import Task
+from asyncio import Future, Task
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from random import Random
@@ -302,7 +302,21 @@ class Poller:
             return False
         self._cursor = self._stored_cursor = batch.cursor
         # Handlers come first: what they say is on its way while the next poll is written.
-        for _ in range(_HEAD_START):
-            await asyncio.sleep(0)
+        await _let_others_go_first(_HEAD_START)
         await self._intake.sync(stop=stop)  # the next poll acknowledges this batch
         return True
+
+
+def _let_others_go_first(turns: int) -> Future[None]:
+    """Wait for so many turns of the event loop; whoever waits is woken once, and costs nothing in between."""
+    loop = asyncio.get_running_loop()
+    waiter: Future[None] = loop.create_future()
+
+    def count(left: int) -> None:
+        if left:
+            loop.call_soon(count, left - 1)
+        elif not waiter.done():
+            waiter.set_result(None)
+
+    count(turns)
+    return waiter

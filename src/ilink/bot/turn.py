@@ -118,6 +118,7 @@ class Turn:
         "_ordinal",
         "_outlet",
         "_policies",
+        "_run_id",
         "_said",
         "drafts",
         "rewrite",
@@ -134,6 +135,7 @@ class Turn:
         self._policies = policies
         self._ordinal = 0
         self._notes = 0
+        self._run_id: str | None = None
         self._said = said
         self._is_over = False
         self.drafts: list[Draft] = []
@@ -280,7 +282,9 @@ class Turn:
     @property
     def run_id(self) -> str:
         """What ties the messages of this turn together, in every run the same (official 2.4.9: one UUID a turn)."""
-        return run_id_of(self._account, self._letter.identity)
+        if self._run_id is None:
+            self._run_id = run_id_of(self._account, self._letter.identity)
+        return self._run_id
 
     def _next_name(self) -> Callable[[int], str]:
         """Return what names the parts of the next answer."""

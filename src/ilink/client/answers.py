@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from ilink.wire.ids import Cursor, Secret
 
 __all__ = ["Batch", "QrCode", "TypingConfig", "UploadPermission"]
@@ -22,8 +24,7 @@ class QrCode:
     link: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """What one poll brought.
 
     Attributes:

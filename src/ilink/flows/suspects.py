@@ -11,14 +11,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 __all__ = ["Likeness", "Said", "Suspects"]
 
 _MOST: Final = 20_000
 """How many messages are remembered at most; the window is short, so this bounds memory and nothing else."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Said(Struct, frozen=True, kw_only=True):
     """One message as the guard sees it.
 
     Attributes:

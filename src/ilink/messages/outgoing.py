@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from ilink.wire.enums import ItemType, MessageState, MessageType
 from ilink.wire.ids import ClientId, MessageId, Secret, UserId
@@ -14,8 +14,7 @@ MAX_TEXT_BYTES = 16_384
 """The longest text the server takes, in bytes of UTF-8 (peer: weilink, measured)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingMessage:
+class OutgoingMessage(Struct, frozen=True, kw_only=True):
     """One message, that is one item, to one user.
 
     Attributes:
@@ -47,8 +46,7 @@ class OutgoingMessage:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendReceipt:
+class SendReceipt(Struct, frozen=True, kw_only=True):
     """The server accepted a message, which is not yet delivery.
 
     Attributes:

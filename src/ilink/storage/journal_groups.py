@@ -6,10 +6,12 @@ a group, and from group to group, everything is stored in the order of the calls
 
 from __future__ import annotations
 
-from asyncio import Event, Future, Task, create_task, get_running_loop
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from asyncio import CancelledError, Future, get_running_loop, wait
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
+
+from msgspec import Struct
 
 from ilink.errors import IlinkError, StoreError
 from ilink.storage.journal import Completed, Draft, Outcome, Outgoing
@@ -22,8 +24,7 @@ _LINGER: Final = 0.005
 """Seconds an outcome waits for others to share a unit of work with: nobody waits for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """The success of a run; see `Journal.complete`."""
 
     runs: tuple[tuple[int, int], ...]
@@ -35,16 +36,14 @@ class Completion:
     ignored: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(Struct, frozen=True):
     """Messages that belong to no completion; see `Journal.enqueue`."""
 
     drafts: Sequence[Draft]
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """An outcome, and when it was one."""
 
     outcome: Outcome
@@ -60,8 +59,7 @@ class Group:
     settlements: list[Settlement] = field(default_factory=list[Settlement])
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What became of a group: an answer for each completion and each addition."""
 
     completed: Sequence[Completed]
@@ -72,18 +70,17 @@ class Groups:
     """Stores groups, one after the other; open it with `async with`.
 
     Args:
-        store: Stores a group.
-        name: Whose, for people who look at tasks.
+        store: Begins to store a group; raises StoreError when it cannot even begin.
     """
 
-    def __init__(self, store: Callable[[Group], Awaitable[Stored]], *, name: str) -> None:
+    def __init__(self, store: Callable[[Group], Future[Stored]]) -> None:
         self._store = store
-        self._name = name
         self._completions: list[tuple[Completion, Future[Completed]]] = []
         self._additions: list[tuple[Addition, Future[list[Outgoing]]]] = []
         self._settlements: list[tuple[Settlement, Future[None]]] = []
-        self._has_work: Event | None = None
-        self._storing: Task[None] | None = None
+        self._storing: Future[Stored] | None = None
+        self._broken: BaseException | None = None
+        self._is_awake = False
         self._is_lingering = False
         self._is_closing = False
         self._is_closed = False
@@ -93,11 +90,14 @@ class Groups:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._is_closing = True
-        if self._settlements or self._storing is not None:
-            self._wake()
-        if self._storing is not None:
-            await self._storing
+        while self._storing is not None or self._has_waiting:
+            if self._storing is None:
+                self._store_waiting()
+            else:
+                await wait([self._storing])
         self._is_closed = True
+        if self._broken is not None:
+            raise self._broken
 
     def complete(self, completion: Completion) -> Future[Completed]:
         """Store a completion with the next group."""
@@ -123,31 +123,21 @@ class Groups:
         self._refuse_when_closed()
         return answer
 
-    def _wake(self) -> None:
-        """Begin with the next group. Nobody works before the first: a journal that only takes what comes needs none."""
-        if self._has_work is None and not self._is_closed:
-            self._has_work = Event()
-            self._storing = create_task(self._store_forever(self._has_work), name=self._name)
-        if self._has_work is not None:
-            self._has_work.set()
-        self._refuse_when_closed()
-
-    async def _store_forever(self, has_work: Event) -> None:
-        """Store what was asked for, all of it in one unit of work, until the journal is closed."""
-        try:
-            while not self._is_closing or self._completions or self._additions or self._settlements:
-                await has_work.wait()
-                has_work.clear()
-                if self._completions or self._additions or (self._settlements and self._may_settle):
-                    await self._store_waiting()
-        finally:
-            self._is_closed = True
-            self._refuse_when_closed()
+    @property
+    def _has_waiting(self) -> bool:
+        return bool(self._completions or self._additions or (self._settlements and self._may_settle))
 
     @property
     def _may_settle(self) -> bool:
         """Whether outcomes have waited for others long enough."""
         return self._is_closing or not self._is_lingering
+
+    def _wake(self) -> None:
+        """Begin with the next group when this turn of the event loop is over, if none is being stored."""
+        if not self._is_awake and self._storing is None:
+            self._is_awake = True
+            get_running_loop().call_soon(self._store_waiting)
+        self._refuse_when_closed()
 
     def _end_linger(self) -> None:
         self._is_lingering = False
@@ -162,28 +152,50 @@ class Groups:
             _fail(error, waiting)
         self._completions, self._additions, self._settlements = [], [], []
 
-    async def _store_waiting(self) -> None:
+    def _store_waiting(self) -> None:
+        """Store what was asked for until now, all of it in one unit of work."""
+        self._is_awake = False
+        if self._storing is not None or not self._has_waiting:
+            return
         completions, self._completions = self._completions, []
         additions, self._additions = self._additions, []
         settlements: list[tuple[Settlement, Future[None]]] = []
         if self._may_settle:  # else a reply that somebody waits for would wait for outcomes that nobody does
             settlements, self._settlements = self._settlements, []
         group = Group([one for one, _ in completions], [one for one, _ in additions], [one for one, _ in settlements])
+
+        def answer(storing: Future[Stored]) -> None:
+            self._storing = None
+            error = CancelledError() if storing.cancelled() else storing.exception()
+            if error is not None:
+                self._give_up(error, completions, additions, settlements)
+                return
+            stored = storing.result()
+            _answer(completions, stored.completed)
+            _answer(additions, stored.added)
+            _answer(settlements, [None] * len(settlements))
+            if self._has_waiting:
+                self._wake()
+
         try:
-            stored = await self._store(group)
+            storing = self._store(group)
         except IlinkError as error:
-            # What was asked for in the meantime follows from what failed, so it fails too: order before progress.
-            for waiting in (completions, additions, settlements):
-                _fail(error, waiting)
-            self._fail_waiting(error)
+            self._give_up(error, completions, additions, settlements)
             return
-        except BaseException:  # whoever closes the journal gets it; nobody waits for an answer that never comes
-            for waiting in (completions, additions, settlements):
-                _fail(StoreError("the journal is closed"), waiting)
-            raise
-        _answer(completions, stored.completed)
-        _answer(additions, stored.added)
-        _answer(settlements, [None] * len(settlements))
+        if storing.done():  # as on a quick disk
+            answer(storing)
+        else:
+            self._storing = storing
+            storing.add_done_callback(answer)
+
+    def _give_up(self, error: BaseException, *groups: Iterable[tuple[object, Future[Any]]]) -> None:
+        """Tell those whose group was not stored, and those who asked since: what follows from it fails too."""
+        if not isinstance(error, IlinkError):  # whoever closes the journal gets it
+            self._broken, self._is_closed = error, True
+            error = StoreError("the journal is closed")
+        for waiting in groups:
+            _fail(error, waiting)
+        self._fail_waiting(error)
 
 
 def _fail(error: IlinkError, waiting: Iterable[tuple[object, Future[Any]]]) -> None:

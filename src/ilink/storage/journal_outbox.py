@@ -53,16 +53,17 @@ class OutboxTable:
     def _insert_new(
         self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
     ) -> dict[ClientId, Outgoing]:
+        values: list[object] = []
+        for draft in drafts:
+            values += draft_row(self._account, draft, now_ms)
         inserted = connection.execute(
-            f"INSERT INTO outbox ({DRAFT}) VALUES {marks(DRAFT_COLUMNS, len(drafts))}",
-            flat(draft_row(self._account, draft, now_ms) for draft in drafts),
+            f"INSERT INTO outbox ({DRAFT}) VALUES {marks(DRAFT_COLUMNS, len(drafts))}", values
         )
         assert inserted.lastrowid is not None
-        first = inserted.lastrowid - len(drafts) + 1
-        return {
-            draft.client_id: Outgoing(out_sequence=first + number, draft=draft, created_ms=now_ms)
-            for number, draft in enumerate(drafts)
-        }
+        stored: dict[ClientId, Outgoing] = {}
+        for place, draft in enumerate(drafts, inserted.lastrowid - len(drafts) + 1):
+            stored[draft.client_id] = Outgoing(out_sequence=place, draft=draft, created_ms=now_ms)
+        return stored
 
     def _insert_unknown(
         self, connection: sqlite3.Connection, drafts: Sequence[Draft], now_ms: int
@@ -212,11 +213,14 @@ class OutboxTable:
 
     def store_windows(self, connection: sqlite3.Connection, windows: Mapping[UserId, Window]) -> None:
         """Keep what is known about sending to some users."""
-        rows = [(self._account, *window_row(user, window)) for user, window in windows.items()]
-        for chunk in chunks(rows):
+        for chunk in chunks(list(windows.items())):
+            values: list[object] = []
+            for user, window in chunk:
+                values.append(self._account)
+                values += window_row(user, window)
             connection.execute(
                 f"INSERT OR REPLACE INTO windows (account_id, {WINDOW}) VALUES {marks(WINDOW_COLUMNS, len(chunk))}",
-                flat(chunk),
+                values,
             )
 
 

@@ -120,7 +120,7 @@ class PostgresJournal:
         self._epoch = 0
         self._newest = 0
         self._calls: int | None = None
-        self._groups = Groups(self._store, name=f"journal of {account}")
+        self._groups = Groups(lambda group: asyncio.create_task(self._store(group), name=f"journal of {account}"))
         self._exits: AsyncExitStack | None = None
         self._watch: Watch | None = None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -59,13 +60,17 @@ _windows: Final = msgspec.json.Decoder(list[tuple[str, int | None, int, int, int
 _files: Final = msgspec.json.Decoder(OutgoingFile)
 
 
-def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+def chunks(rows: Sequence[T]) -> Sequence[Sequence[T]]:
     """Return rows in pieces of few sizes, so that every statement is one of few texts."""
+    if len(rows) == 1:  # as of a single message
+        return (rows,)
+    pieces: list[Sequence[T]] = []
     start = 0
     while left := len(rows) - start:
         size = _CHUNKS[bisect_right(_CHUNKS, left) - 1]
-        yield rows if size == len(rows) else rows[start : start + size]
+        pieces.append(rows if size == len(rows) else rows[start : start + size])
         start += size
+    return pieces
 
 
 @cache
@@ -77,7 +82,7 @@ def marks(columns: int, rows: int) -> str:
 
 def flat(rows: Iterable[Row]) -> list[object]:
     """Return the values of rows, one after the other, as a statement takes them."""
-    return [value for row in rows for value in row]
+    return list(chain.from_iterable(rows))
 
 
 def to_letter(row: tuple[Any, ...]) -> Letter:

@@ -75,7 +75,7 @@ class SqliteJournal:
         self._outbox = OutboxTable(account)
         self._epoch = 0
         self._newest = 0
-        self._groups = Groups(self._store, name=f"journal of {account}")
+        self._groups = Groups(self._store)
 
     @property
     def account(self) -> AccountId:
@@ -175,12 +175,10 @@ class SqliteJournal:
             for arrival in arrivals:
                 if arrival.identity not in known:
                     fresh.setdefault(arrival.identity, arrival)
-            outdated = self._find_outdated(connection, arrivals, known)
+            outdated = self._find_outdated(connection, arrivals, known) if known else frozenset[int]()
             sequences = self._insert_arrivals(connection, list(fresh.values()), now_ms)
-            self._store_context_tokens(
-                connection, [arrival for n, arrival in enumerate(arrivals) if n not in outdated], now_ms
-            )
-            self._open_windows(connection, windows, [arrival for arrival in fresh.values() if arrival.opens], now_ms)
+            self._store_context_tokens(connection, arrivals, outdated, now_ms)
+            self._open_windows(connection, windows, fresh.values(), now_ms)
             self._count_repeats(connection, len(arrivals) - len(fresh), fresh.values())
             nonlocal newest
             newest = max(sequences.values(), default=0) or _newest(connection)
@@ -463,7 +461,7 @@ class SqliteJournal:
             parked=parked,
         )
 
-    async def _store(self, group: Group) -> Stored:
+    def _store(self, group: Group) -> Future[Stored]:
         """Store a group in one unit of work."""
 
         def work(connection: sqlite3.Connection) -> Stored:
@@ -477,7 +475,7 @@ class SqliteJournal:
             return Stored(completed, added)
 
         rows = len(group.completions) + len(group.additions) + len(group.settlements)
-        return await self._database.write(work, is_short=rows <= _SHORT)
+        return self._database.submit(work, is_short=rows <= _SHORT)
 
     def _complete_all(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[Completed]:
         return self._send_after(connection, completions, self._finish(connection, completions))
@@ -572,8 +570,9 @@ class SqliteJournal:
     def _insert_arrivals(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> dict[str, int]:
         sequences: dict[str, int] = {}
         for chunk in chunks(arrivals):
-            rows = [
-                (
+            values: list[object] = []
+            for arrival in chunk:
+                values += (
                     self._account,
                     arrival.conversation,
                     arrival.user,
@@ -585,23 +584,25 @@ class SqliteJournal:
                     arrival.raw,
                     arrival.resembles,
                 )
-                for arrival in chunk
-            ]
             inserted = connection.execute(
                 "INSERT INTO inbox (account_id, conversation, user_id, identity, state, received_ms, finished_ms,"
                 f" error, raw, resembles) VALUES {marks(10, len(chunk))}",
-                flat(rows),
+                values,
             )
             assert inserted.lastrowid is not None
-            first = inserted.lastrowid - len(chunk) + 1
-            sequences.update((arrival.identity, first + number) for number, arrival in enumerate(chunk))
+            for sequence, arrival in enumerate(chunk, inserted.lastrowid - len(chunk) + 1):
+                sequences[arrival.identity] = sequence
         return sequences
 
-    def _store_context_tokens(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], now_ms: int) -> None:
+    def _store_context_tokens(
+        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], outdated: frozenset[int], now_ms: int
+    ) -> None:
         """Keep the newest token of each user, also of updates that were stored before: it may be fresher."""
-        tokens = {arrival.user: arrival.context_token for arrival in arrivals if arrival.user and arrival.context_token}
-        rows = [(self._account, user, token.reveal(), now_ms) for user, token in tokens.items()]
-        for chunk in chunks(rows):
+        tokens: dict[UserId, Row] = {}
+        for place, arrival in enumerate(arrivals):
+            if place not in outdated and arrival.user and arrival.context_token:
+                tokens[arrival.user] = (self._account, arrival.user, arrival.context_token.reveal(), now_ms)
+        for chunk in chunks(list(tokens.values())):
             connection.execute(
                 "INSERT INTO peers (account_id, user_id, context_token, updated_at_ms)"
                 f" VALUES {marks(4, len(chunk))} ON CONFLICT DO UPDATE SET"
@@ -610,13 +611,15 @@ class SqliteJournal:
             )
 
     def _open_windows(
-        self, connection: sqlite3.Connection, known: Mapping[UserId, Window], arrivals: list[Arrival], now_ms: int
+        self, connection: sqlite3.Connection, known: Mapping[UserId, Window], arrivals: Iterable[Arrival], now_ms: int
     ) -> None:
         counts: dict[UserId, int] = {}
         for arrival in arrivals:
-            if arrival.user:
+            if arrival.user and arrival.opens:
                 counts[arrival.user] = counts.get(arrival.user, 0) + 1
-        opened = {user: heard(known.get(user, Window()), now_ms, messages=count) for user, count in counts.items()}
+        opened: dict[UserId, Window] = {}
+        for user, count in counts.items():
+            opened[user] = heard(known.get(user) or Window(), now_ms, messages=count)
         self._outbox.store_windows(connection, opened)
 
     def _find_outdated(
@@ -652,8 +655,8 @@ class SqliteJournal:
 
     def _count_repeats(self, connection: sqlite3.Connection, duplicates: int, fresh: Iterable[Arrival]) -> None:
         suspects = [arrival for arrival in fresh if arrival.resembles is not None]
-        dropped = sum(arrival.state is InboxState.IGNORED for arrival in suspects)
         if duplicates or suspects:
+            dropped = sum(arrival.state is InboxState.IGNORED for arrival in suspects)
             connection.execute(
                 "UPDATE journals SET duplicates = duplicates + ?, suspects = suspects + ?,"
                 " suspects_dropped = suspects_dropped + ? WHERE account_id = ?",

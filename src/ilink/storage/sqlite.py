@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -55,6 +55,8 @@ _PATIENCE_MS: int = 5_000
 """How long a lock of another process is waited for, in the writer's thread."""
 _QUICK: float = 0.001
 """Seconds a commit may take in the event loop, on average: about as long as a handler that does a little."""
+_REST: float = 0.01
+"""Seconds after a commit that waited for the disk when the next one probably need not."""
 _LATELY: int = 8
 """Commits that such an average goes back, roughly."""
 
@@ -121,6 +123,9 @@ class Database:
         self._syncs = True
         """Whether a commit waits for the disk now; what `synchronous` asks for is the most it does."""
         self._has_unsynced = False
+        self._has_both_kinds = False
+        """Whether some work waits for the disk here and other work does not."""
+        self._is_resting = False
         self._log_pages = 0
         self._readers: ThreadPoolExecutor | None = None
         self._local = threading.local()
@@ -284,6 +289,7 @@ class Database:
             if not _begins(connection):
                 return False
             self._commit(connection, [job])
+            self._expect_next(connection, job)
         finally:
             self._turn.release()
         if self._log_pages >= _MOVED_PAGES:
@@ -371,6 +377,31 @@ class Database:
         if is_synced is not self._syncs:
             connection.execute(f"PRAGMA synchronous = {self._synchronous if is_synced else 'NORMAL'}")
             self._syncs = is_synced
+
+    def _expect_next(self, connection: sqlite3.Connection, job: _Job[Any]) -> None:
+        """Get ready for what probably comes next, so that nobody waits for that.
+
+        What must be on the disk follows what need not be at once: said while the processor has all of SQLite at hand,
+        that takes half the time. What need not be follows later, when somebody writes again.
+        """
+        if not job.is_synced:
+            self._has_both_kinds = True
+            try:
+                self._set_sync(connection, is_synced=True)
+            except sqlite3.Error:
+                return  # the next commit says it again
+        elif self._has_both_kinds and not self._is_resting:
+            self._is_resting = True
+            job.loop.call_later(_REST, self._expect_unsynced, connection)
+
+    def _expect_unsynced(self, connection: sqlite3.Connection) -> None:
+        self._is_resting = False
+        if self._turn.acquire(blocking=False):
+            try:
+                with suppress(sqlite3.Error):  # it was closed
+                    self._set_sync(connection, is_synced=False)
+            finally:
+                self._turn.release()
 
     def _run_in_savepoint(self, connection: sqlite3.Connection, job: _Job[Any]) -> None:
         connection.execute("SAVEPOINT work")

@@ -8,6 +8,7 @@ one request could be taken for the answer to another.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -52,18 +53,13 @@ class Connection(asyncio.Protocol):
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._exchange: Exchange | None = None
         self._room: asyncio.Future[None] | None = None
+        self._poller: select.poll | None = None
         self._is_full = False
         self._is_interim = False
         self._is_kept = False
         self._ends_with_connection = False
         self._head_bytes = 0
         self._barren = 0
-
-    @property
-    def descriptor(self) -> int:
-        """The socket's file descriptor; -1 when there is none any more."""
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
-        return -1 if sock is None else sock.fileno()
 
     @property
     def is_open(self) -> bool:
@@ -110,6 +106,19 @@ class Connection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.let_go()
             self._exchange = None
+
+    def has_input(self) -> bool:
+        """Tell whether something waits to be read: between two exchanges that can only be the end of the connection."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        descriptor = -1 if sock is None else sock.fileno()
+        if descriptor < 0:
+            return True
+        if not hasattr(select, "poll"):  # Windows
+            return bool(select.select([descriptor], [], [], 0)[0])
+        if self._poller is None:
+            self._poller = select.poll()  # select() itself refuses descriptors above 1023
+            self._poller.register(descriptor, select.POLLIN)
+        return bool(self._poller.poll(0))
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""

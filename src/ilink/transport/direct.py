@@ -65,7 +65,9 @@ class DirectTransport:
             body = await exchange.wait_whole()
         finally:
             exchange.unlimit()
-            await _end(pool, connection, upload)
+            if upload is not None:
+                await _end(connection, upload)
+            pool.give_back(connection)
         if is_gzipped(exchange.headers.get("content-encoding", "")):
             body = _open(request, body, max_bytes)
         return Response(status=exchange.status, headers=exchange.headers, body=body)
@@ -88,7 +90,9 @@ class DirectTransport:
             stream.close()
         finally:
             exchange.unlimit()
-            await _end(pool, connection, upload)
+            if upload is not None:
+                await _end(connection, upload)
+            pool.give_back(connection)
 
     def _working(self) -> Pool:
         if self._pool is None:
@@ -163,14 +167,12 @@ def _begin(connection: Connection, exchange: Exchange, head: Head) -> asyncio.Ta
     return asyncio.create_task(_upload(connection, exchange, body))
 
 
-async def _end(pool: Pool, connection: Connection, upload: asyncio.Task[None] | None) -> None:
-    """End an exchange: a connection whose request or answer is not whole is closed."""
-    if upload is not None:
-        if not upload.done():
-            connection.abort()
-            upload.cancel()
-        await asyncio.wait([upload])
-    pool.give_back(connection)
+async def _end(connection: Connection, upload: asyncio.Task[None]) -> None:
+    """End an upload; a connection on which it is not whole is closed."""
+    if not upload.done():
+        connection.abort()
+        upload.cancel()
+    await asyncio.wait([upload])
 
 
 async def _upload(connection: Connection, exchange: Exchange, body: StreamedBody) -> None:

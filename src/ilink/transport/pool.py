@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import ssl
 from collections import deque
@@ -53,7 +52,7 @@ class Pool:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            if connection.is_reusable and not _has_input(connection.descriptor):
+            if connection.is_reusable and not connection.has_input():
                 return connection
             connection.abort()
         return None
@@ -156,14 +155,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _has_input(descriptor: int) -> bool:
-    """Tell whether something waits to be read: between two requests that can only be the end of the connection."""
-    if descriptor < 0:
-        return True
-    if not hasattr(select, "poll"):  # Windows
-        return bool(select.select([descriptor], [], [], 0)[0])
-    poller = select.poll()  # select() itself refuses descriptors above 1023
-    poller.register(descriptor, select.POLLIN)
-    return bool(poller.poll(0))

@@ -334,7 +334,7 @@ class UploadUrlAnswer(Answer):
 
 def given(value: T | None | UnsetType, default: T) -> T:
     """Return the value, or the default where the field was absent or null."""
-    return default if value is None or isinstance(value, UnsetType) else value
+    return default if value is None or value is UNSET else value
 
 
 def read_id(value: WireId) -> MessageId | None:

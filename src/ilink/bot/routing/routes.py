@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from ilink.bot.routing.binding import Binding
 from ilink.bot.routing.commands import Command
 from ilink.bot.routing.handlers import Handler
@@ -131,8 +133,7 @@ class Route:
         return Match(self, values)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """A message has found its handler.
 
     Attributes:
