@@ -210,6 +210,16 @@ async def test_a_download_of_a_few_bytes_a_second_comes_byte_by_byte(there: Faul
     assert transfer.bodies == [CIPHER[n : n + 1] for n in range(16)]
 
 
+async def test_a_slow_download_sends_its_rest_at_once_when_the_gateway_stops(there: FaultHouse) -> None:
+    transfer = await downloading(there, bytes(SIZE))
+    there.fault(endpoint="cdn_download", slow_bytes_per_s=1)
+    running = asyncio.create_task(transfer.run())
+    await waits(there)
+    there.house.gateway.stop_waiting()
+    await running
+    assert transfer.bodies == [bytes(1), bytes(SIZE - 1)]
+
+
 async def test_a_slow_download_sends_no_more_to_who_left(there: FaultHouse) -> None:
     transfer = await downloading(there, bytes(SIZE))
     there.fault(endpoint="cdn_download", slow_bytes_per_s=1)

@@ -276,8 +276,11 @@ class _Traffic:
         """Wait, unless the caller leaves: a slow answer can be very long."""
         hold = Hold(_ReadAway(self._receive))
         try:
-            if await self._gateway.state.waiting.wait(hold, seconds) is Ending.GONE:
+            ending = await self._gateway.state.waiting.wait(hold, seconds)
+            if ending is Ending.GONE:
                 raise CallerGoneError
+            if ending is Ending.STOPPING:
+                self._rate = None  # the rest goes at once: no pause would be one any more
         finally:
             hold.close()
 
