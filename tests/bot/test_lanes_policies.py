@@ -409,7 +409,7 @@ class TestOvertaking:
         assert house.begun.count("stop") == 1
         assert [said for said in house.said if said != "re stop"] == [f"re {number}" for number in range(1, 200)]
 
-    async def test_a_flood_of_commands_waits_like_other_messages(self, house: LanesHouse) -> None:
+    async def test_a_flood_of_commands_overtakes_some_at_a_time(self, house: LanesHouse) -> None:
         house.gate("one")
         house.gate("peek 0")
         await house.say("one")
@@ -418,11 +418,52 @@ class TestOvertaking:
         await house.rest()
         assert len(house.begun) == 2
         house.gate("peek 0").set()
-        await house.until(lambda: len(house.said) == 20)
+        await house.until(lambda: len(house.said) == 40)
+        assert house.said == [f"re peek {number}" for number in range(40)]
         house.gate("one").set()
         await house.until(lambda: len(house.said) == 41)
         assert len(set(house.said)) == 41
         assert len(house.begun) == 41
+
+    async def test_commands_of_before_that_are_pages_away_are_handled_before_those_that_come_now(
+        self, open_journal: Callable[[], Any], clock: HandClock
+    ) -> None:
+        async with open_journal() as journal:
+            async with at_work(journal, clock, plan=PLAN) as house:
+                early = [f"peek {number}" for number in range(30)]
+                await house.store(*map(str, range(100)), *early[:10], *map(str, range(100, 300)), *early[10:])
+            async with at_work(journal, clock, plan=PLAN) as house:
+                house.gate("0")
+                await house.until(lambda: house.begun[:1] == ["0"])
+                await house.say("peek 30")
+                await house.until(lambda: len(house.begun) == 32)
+                assert house.begun == ["0", *early, "peek 30"]
+                house.gate("0").set()
+                await house.until(lambda: len(house.said) == 331)
+                assert [text for text in house.begun if "peek" not in text] == [str(number) for number in range(300)]
+
+    async def test_a_message_that_is_cancelled_while_newer_ones_are_found_takes_no_other_away(
+        self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looking, go_on = asyncio.Event(), asyncio.Event()
+        true_read = house.journal.read_waiting
+
+        async def read(*arguments: Any, **options: Any) -> list[Letter]:
+            if options.get("after") and not looking.is_set():
+                looking.set()
+                await go_on.wait()
+            return await true_read(*arguments, **options)
+
+        monkeypatch.setattr(house.journal, "read_waiting", read)
+        letters = await house.say("restart one", *[f"plain {number}" for number in range(60)], "restart two")
+        await looking.wait()
+        await house.say("stop")
+        await house.until(lambda: "stop" in house.begun)
+        go_on.set()
+        await house.until(lambda: len(house.said) == 62)
+        await house.rest()
+        assert house.begun == ["stop", *(f"plain {number}" for number in range(60)), "restart two"]
+        assert await house.states(letters) == [IGNORED] + [DONE] * 61
 
     async def test_a_command_that_is_found_in_the_journal_overtakes_too(
         self, open_journal: Callable[[], Any], clock: HandClock
@@ -534,7 +575,7 @@ class TestOvertaking:
         true_read = house.journal.read_waiting
 
         async def read(*arguments: Any, **options: Any) -> list[Letter]:
-            if options.get("after"):
+            if options.get("after") and not looking.is_set():
                 looking.set()
                 await go_on.wait()
             return await true_read(*arguments, **options)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncio import Future, Task
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -40,6 +41,11 @@ class Plans:
                 known.clear()
             known[letter.sequence] = self._plan(letter)
         return known[letter.sequence]
+
+    def overtakes(self, letter: Letter) -> bool:
+        """Tell whether a message is handled beside its lane."""
+        policy = self.of(letter)
+        return policy is not None and policy.overtakes
 
     def again(self, letter: Letter) -> LanePolicy | None:
         """Return how a message goes through its lane whose turn has come: it may answer a question that is new."""
@@ -113,8 +119,11 @@ class LetterLane(Lane[Letter]):
         running: What is being handled, where that is not just one message after the other.
         in_hand: Messages that are worked on out of their order, so that the lane leaves them out.
         late: Those that were finished while a page was read that may still have them.
-        is_reading: Whether a page is being read.
+        readings: How many pages are being read.
         commands: Messages that overtake, in order.
+        wants_look: Whether it is to be looked through for messages that overtake.
+        is_looking: Whether it is being looked through.
+        is_looked: Whether no message that overtakes waits in it that nobody has seen.
         is_cancelling: Whether a command cancels the first message, and the journal has not answered yet.
         merging: The wait for more messages.
     """
@@ -124,10 +133,26 @@ class LetterLane(Lane[Letter]):
     running: Running | None = None
     in_hand: set[int] = field(default_factory=set[int])
     late: set[int] = field(default_factory=set[int])
-    is_reading: bool = False
+    readings: int = 0
     commands: list[Letter] = field(default_factory=list[Letter])
+    wants_look: bool = False
+    is_looking: bool = False
+    is_looked: bool = False
     is_cancelling: bool = False
     merging: Merging | None = None
+
+    @contextmanager
+    def reading(self) -> Generator[None]:
+        """Remember what is finished while a page is read."""
+        self.readings += 1
+        try:
+            yield
+        finally:
+            self.readings -= 1
+
+    def is_first(self, letter: Letter) -> bool:
+        """Tell whether a message is still the first, and nobody else is about to finish it."""
+        return bool(self.waiting) and self.waiting[0] is letter and letter.sequence not in self.in_hand
 
     def let_go(self, letters: Iterable[Letter]) -> bool:
         """Be done with messages that were worked on out of their order; tell whether any of them was."""
@@ -135,7 +160,7 @@ class LetterLane(Lane[Letter]):
         self.in_hand -= finished
         if finished:
             self.waiting = deque(letter for letter in self.waiting if letter.sequence not in finished)
-        if self.is_reading:
+        if self.readings:
             self.late |= finished
         return bool(finished)
 
@@ -143,7 +168,8 @@ class LetterLane(Lane[Letter]):
         """Leave out what is worked on out of its order; tell whether anything is left."""
         left_out = self.in_hand | self.late
         self.waiting = deque(letter for letter in self.waiting if letter.sequence not in left_out)
-        self.late.clear()
+        if not self.readings:
+            self.late.clear()
         return bool(self.waiting)
 
     def put_first(self, letter: Letter) -> None:
@@ -166,4 +192,4 @@ class LetterLane(Lane[Letter]):
     @property
     def is_unsettled(self) -> bool:
         """Whether there is something about it that the journal does not know."""
-        return bool(self.unstored or self.in_hand or self.commands)
+        return bool(self.unstored or self.in_hand or self.commands or self.is_looking)

@@ -22,6 +22,7 @@ from typing import Final, Protocol
 from ilink.bot.clock import Clock
 from ilink.bot.handled import Handled
 from ilink.bot.lane_endings import PARKED, Endings, Retry, again
+from ilink.bot.lane_looks import Looks
 from ilink.bot.lane_plans import LetterLane, Merging, Plan, Plans, Running
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.scheduler import Pause, Scheduler
@@ -37,7 +38,7 @@ _MOST_UNSTORED: Final = 50
 """Successes of a lane that may be on their way to the disk."""
 
 _MOST_COMMANDS: Final = 20
-"""Messages of a lane that overtake at a time; more of them wait like others."""
+"""Messages of a lane that overtake at a time; more of them wait until these are handled."""
 
 _ALONE: Final = 2
 """Deaths of the process after which a message is handled alone, to find out which of a group it was."""
@@ -103,6 +104,11 @@ class Lanes:
         self._scheduler: Scheduler[Letter, LetterLane] = Scheduler(
             self, most=policies.conversations, backoff=policies.handler_backoff.first, clock=clock, tasks=tasks
         )
+        self._looks = (
+            None
+            if self._plans is None
+            else Looks(journal, self._scheduler, self._plans, self._overtake, backoff=policies.handler_backoff.first)
+        )
         self._endings = Endings(
             journal,
             self._scheduler,
@@ -136,7 +142,7 @@ class Lanes:
         for letter in letters:
             if self._is_for_the_lane(self._plans, letter):
                 self._scheduler.offer([letter])
-                self._look_at_merging(self._plans, letter)
+                self._note_offered(self._plans, letter)
 
     def arrived(self, letters: Sequence[Letter]) -> None:
         """Take messages that another process has stored, in their order; some may have been read here already."""
@@ -200,16 +206,16 @@ class Lanes:
         """Return the next waiting messages, and begin with those that overtake; see `Work`."""
         if not lane.read_to:
             lane.storing = None  # what could not be stored comes again now
-        lane.is_reading = True
-        try:
+            lane.is_looked = lane.wants_look = False
+        with lane.reading():
             page = await self._journal.read_waiting(lane.conversation, after=lane.read_to, limit=limit)
-        finally:
-            lane.is_reading = False
-        if self._plans is not None:
+        if self._plans is not None and self._looks is not None:
             for letter in page:
-                policy = self._plans.of(letter)
-                if policy is not None and policy.overtakes:
-                    self._overtake(lane, letter)
+                if self._plans.overtakes(letter) and not self._overtake(lane, letter):
+                    break
+            if lane.wants_look or (len(page) == limit and not lane.is_looked):
+                lane.wants_look = True
+                self._looks.look(lane)
         return page
 
     async def settle(self, lane: LetterLane) -> None:
@@ -241,7 +247,7 @@ class Lanes:
             if not isinstance(chosen, Sequence):
                 return chosen
             letters = chosen
-            if letter.sequence in lane.in_hand or lane.waiting[0] is not letter:
+            if not lane.is_first(letter):
                 return None  # it was cancelled while more messages were looked for
         retry = await self._try(lane, letters, policy, is_beside=False)
         if retry is not None:
@@ -258,7 +264,7 @@ class Lanes:
         if policy is None:
             return True
         if policy.overtakes:
-            return not self._overtakes_now(self._scheduler.lane(letter.conversation), letter)
+            return self._looks is None or not self._looks.take(self._scheduler.lane(letter.conversation), letter)
         lane = self._scheduler.find(letter.conversation)
         running = None if lane is None else lane.running
         if lane is None or running is None or running.policy is not policy:
@@ -270,11 +276,18 @@ class Lanes:
             return not self._endings.finish(lane, (letter,), _NOTHING, ignored=reason)
         return True
 
-    def _look_at_merging(self, plans: Plans, letter: Letter) -> None:
-        """Let a lane that waits for more messages go on when there are enough, or no more can follow."""
+    def _note_offered(self, plans: Plans, letter: Letter) -> None:
+        """Take note that a message has come to its lane, if that is in memory."""
         lane = self._scheduler.find(letter.conversation)
-        if lane is None or lane.pause is None or lane.pause.why != _MERGING:
+        if lane is None:
             return
+        if self._looks is not None:
+            self._looks.note_seen(lane)
+        if lane.pause is not None and lane.pause.why == _MERGING:
+            self._look_at_merging(lane, plans, letter)
+
+    def _look_at_merging(self, lane: LetterLane, plans: Plans, letter: Letter) -> None:
+        """Let a lane that waits for more messages go on when there are enough, or no more can follow."""
         policy = plans.of(letter)
         is_complete = policy is None or not lane.waiting or len(lane.waiting) >= policy.merge_most_messages
         if is_complete or lane.has_more or plans.of(lane.waiting[0]) is not policy:
@@ -285,6 +298,8 @@ class Lanes:
     ) -> Sequence[Letter] | Pause | None:
         """Return the messages that are handled now, or why none is, or None when the first one is out of the way."""
         if policy.mode == "restart" and (newer := await self._find_newer(lane, plans, policy)) is not None:
+            if not lane.is_first(letter):
+                return None  # it was cancelled meanwhile: the first one is another
             if not self._endings.finish(lane, (letter,), _NOTHING, ignored=f"message {newer} took its place"):
                 return again(self._policies.handler_backoff.first)
             lane.waiting.popleft()
@@ -310,6 +325,8 @@ class Lanes:
         group = plans.merge(lane.waiting, policy)
         if lane.has_more and len(group) == len(lane.waiting) < policy.merge_most_messages:
             await self._scheduler.read_more(lane)
+            if not lane.is_first(group[0]):
+                return group
             group = plans.merge(lane.waiting, policy)
         is_complete = len(group) >= policy.merge_most_messages or len(group) < len(lane.waiting)
         left = self._merging(lane, group).over_at(policy) - self._clock.monotonic()
@@ -331,17 +348,13 @@ class Lanes:
     def _age(self, letter: Letter) -> float:
         return max(0.0, (self._clock.now_ms() - letter.received_ms) / 1000)
 
-    def _overtakes_now(self, lane: LetterLane, letter: Letter) -> bool:
-        """Handle a message beside its lane that has just come; False when it is found in its lane."""
-        if lane.running is None and lane.pause is None and self._scheduler.is_unread(lane):
-            return False  # older commands may wait in the journal: they are found together, as soon as it is read
-        return self._overtake(lane, letter)
-
     def _overtake(self, lane: LetterLane, letter: Letter) -> bool:
         """Handle a message beside its lane, at once; False when too many do so already."""
-        if letter.sequence in lane.in_hand:
+        if letter.sequence in lane.in_hand or letter.sequence in lane.late:
             return True
-        if len(lane.commands) >= _MOST_COMMANDS or self._scheduler.beside >= self._policies.conversations:
+        beside = self._scheduler.beside - (0 if self._looks is None else self._looks.running)
+        if len(lane.commands) >= _MOST_COMMANDS or beside >= self._policies.conversations:
+            lane.wants_look = True  # those that come behind it do not go past it
             return False
         lane.in_hand.add(letter.sequence)
         lane.commands.append(letter)
@@ -365,6 +378,8 @@ class Lanes:
             after = retry.pause.seconds or 0.0
         if lane.commands:
             self._scheduler.run_beside(lambda: self._command(lane), after=after)
+        elif lane.wants_look and self._looks is not None:
+            self._looks.look(lane)
         else:
             self._scheduler.forget(lane)
 
