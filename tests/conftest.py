@@ -23,6 +23,7 @@ from hypothesis import settings
 
 from ilink.errors import ConfigError
 from ilink.testing.engines import NatsEngine, PostgresEngine
+from tests.disks import SmallDisk, small_disk_for
 
 settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
 settings.register_profile("fresh", deadline=None, max_examples=int(os.environ.get("ILINK_EXAMPLES", "100")))
@@ -72,6 +73,13 @@ def own_postgres() -> Iterator[PostgresEngine]:
     engine = _started(PostgresEngine)
     yield engine
     engine.__exit__()
+
+
+@pytest.fixture
+def small_disk(own_postgres: PostgresEngine) -> Iterator[SmallDisk]:
+    """A disk of a few megabytes that the server of the test may lay its tables on."""
+    with small_disk_for(own_postgres) as disk:
+        yield disk
 
 
 @pytest.fixture

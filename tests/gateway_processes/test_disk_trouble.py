@@ -3,64 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
-import asyncpg
-import pytest
 from processes_house import open_pair, texts
 from test_store_trouble import are_ready, is_ready, post
-
-
-async def admin(engine, *statements: str) -> None:
-    """Do something as the server's operator."""
-    connection = await asyncpg.connect(engine.url().partition("?")[0])
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-@pytest.fixture
-def small_disk(own_postgres) -> Iterator[Path]:
-    """A disk of four megabytes that the server may write to; where nothing can be mounted there is none."""
-    folder = Path(tempfile.mkdtemp(prefix="ilink-disk-"))
-    mount = shutil.which("mount")
-    try:
-        if (
-            mount is None
-            or os.geteuid() != 0
-            or subprocess.run([mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False).returncode
-        ):
-            pytest.skip("a real disk that fills up needs the right to mount one")
-        try:
-            space = folder / "space"
-            space.mkdir()
-            owner = (own_postgres.data / "PG_VERSION").stat()
-            os.chown(space, owner.st_uid, owner.st_gid)
-            folder.chmod(0o755)
-            yield space
-        finally:
-            own_postgres.stop(at_once=True)
-            subprocess.run(["umount", folder], check=True)
-    finally:
-        folder.rmdir()
-
-
-def fill(folder: Path) -> Path:
-    """Leave no room at all."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return filler
+from tests.disks import admin
 
 
 async def test_a_full_disk_is_refused_for_what_must_be_stored_and_told_until_there_is_room(
@@ -69,12 +15,8 @@ async def test_a_full_disk_is_refused_for_what_must_be_stored_and_told_until_the
     async with open_pair(own_postgres.url(), tmp_path, sweep_seconds=0.2) as pair:
         bot = await pair.bot()
         assert await post(pair, pair.one, bot, "before") == 201
-        await admin(
-            own_postgres,
-            f"CREATE TABLESPACE small LOCATION '{small_disk}'",
-            "ALTER TABLE ALL IN TABLESPACE pg_default SET TABLESPACE small NOWAIT",
-        )
-        filler = fill(small_disk.parent)
+        await small_disk.take_tables()
+        small_disk.fill()
 
         stored, refused = ["before"], ""
         while not refused:
@@ -107,7 +49,7 @@ async def test_a_full_disk_is_refused_for_what_must_be_stored_and_told_until_the
             got += texts(await bot.poll(pair.other))
         assert got == stored
 
-        filler.unlink()
+        small_disk.make_room()
         await are_ready(pair)
         assert await post(pair, pair.other, bot, refused) == 201
         assert texts(await bot.poll(pair.one)) == [refused]

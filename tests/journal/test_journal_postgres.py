@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from journal_house import BOT, arrival, draft, sign_in
 from msgspec.structs import astuple as struct_tuple
+from tests.disks import SmallDisk
 
 from ilink.errors import StoreUnavailableError
 from ilink.flows.window import Window, accepted, heard, limited, refused
@@ -20,6 +22,7 @@ from ilink.storage.journal import Arrival, Draft, OutboxState, Outcome, WindowEv
 from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.journal_postgres_rows import escaped, unescaped
 from ilink.storage.postgres import PostgresDatabase
+from ilink.testing.engines import PostgresEngine
 from ilink.wire.ids import AccountId, ClientId, Cursor, MessageId, UserId
 
 ALICE = UserId("alice")
@@ -492,3 +495,30 @@ def _cases(
             (at_ms, retry),
         ),
     ]
+
+
+async def test_after_a_full_disk_the_check_asks_for_room_until_there_is_some(
+    own_postgres: PostgresEngine, small_disk: SmallDisk
+) -> None:
+    async with PostgresDatabase(own_postgres.url()) as database:
+        await sign_in(database, BOT)
+        async with PostgresJournal(database, AccountId(BOT)) as journal:
+            await journal.adopt()
+            await small_disk.take_tables()
+            small_disk.fill()
+            await journal.check(gap_ms=0)  # it finds room in a page that is there
+            with pytest.raises(StoreUnavailableError, match="disk"):
+                await _ingest_without_end(journal)
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError, match="disk"):
+                    await journal.check(gap_ms=0)
+            small_disk.make_room()
+            await journal.check(gap_ms=0)
+            stored = await ingest(journal, arrival("m:last", raw=b"x" * 3000))
+            assert stored.has_moved
+            assert stored.sequences != (None,)
+
+
+async def _ingest_without_end(journal: PostgresJournal) -> None:
+    for number in count():
+        await ingest(journal, arrival(f"m:{number}", raw=b"x" * 3000))

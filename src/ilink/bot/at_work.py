@@ -43,7 +43,7 @@ class WorksForAccounts:
         return added([await runner.counts() for runner in runners])
 
     async def check_store(self) -> None:
-        """Look whether the store takes writes, by writing what it holds already.
+        """Look whether the store takes writes, by writing what it holds already, and more after it refused something.
 
         Raises:
             ConfigError: The bot is not running.

@@ -206,12 +206,12 @@ class Runner:
         return self._working(self._client).media
 
     async def check_store(self) -> None:
-        """Look whether the store takes writes, by writing what it holds already.
+        """Look whether the store takes writes, by writing what it holds already, and more after it refused something.
 
         Raises:
             StoreError: It does not.
         """
-        await self._journal.note_clock_gap(self._clock.gap_ms())
+        await self._journal.check(gap_ms=self._clock.gap_ms())
 
     def note_gap(self, gap: Gap) -> None:
         """Tell what the clocks showed; after an absence poll anew, because what was waited for may never come."""

@@ -81,8 +81,6 @@ _PUT_META: Final = (
     "INSERT INTO meta (name, value) SELECT * FROM unnest($1::text[], $2::text[])"
     " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
-_PROOF_BYTES: Final = 256 << 10
-"""So much room is asked for when it is in doubt."""
 _CLAIM_META: Final = (
     "INSERT INTO meta (name, value) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (name) DO NOTHING"
 )
@@ -103,7 +101,6 @@ class PostgresGatewayStore:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
         self._book = FactsBook()
-        self._proven = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,11 +134,8 @@ class PostgresGatewayStore:
 
     async def check(self, *, at_ms: int) -> None:
         """Write something; after something was refused also something that needs room on the disk."""
-        refusals = self._database.refusals
         await self.put_meta({"checked": str(at_ms)})
-        if refusals != self._proven:
-            await self._database.execute("SELECT prove_room($1)", _PROOF_BYTES)
-            self._proven = refusals
+        await self._database.prove_room()
 
     async def claim_meta(self, values: dict[str, str]) -> dict[str, str]:
         """Set the meta values that are not set yet, and return all."""

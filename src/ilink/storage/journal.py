@@ -363,6 +363,10 @@ class Journal(Protocol):
         """
         ...
 
+    async def check(self, *, gap_ms: int) -> None:
+        """Look whether writes are taken, by writing down the clock's gap; after a refusal also by what needs room."""
+        ...
+
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:

@@ -190,6 +190,11 @@ class PostgresJournal:
             gap_ms,
         )
 
+    async def check(self, *, gap_ms: int) -> None:
+        """Look whether writes are taken; see `Journal`."""
+        await self.note_clock_gap(gap_ms)
+        await self._database.prove_room()
+
     async def ingest(
         self, arrivals: Sequence[Arrival], *, cursor: Cursor, generation: int, hint_ms: int | None, now_ms: int
     ) -> Ingested:

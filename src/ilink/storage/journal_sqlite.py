@@ -143,6 +143,10 @@ class SqliteJournal:
             )
         )
 
+    async def check(self, *, gap_ms: int) -> None:
+        """Look whether writes are taken; see `Journal`."""
+        await self.note_clock_gap(gap_ms)
+
     def _move_times(self, connection: sqlite3.Connection, gap_ms: int) -> None:
         """Move the times of what waits to those of a clock that was set; nothing expires earlier than it was to."""
         if not gap_ms:

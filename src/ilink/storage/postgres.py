@@ -42,6 +42,8 @@ Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 _ATTEMPTS: Final = 3
 """How often a statement is tried whose effects the server undid because of others, or that reads."""
+_PROOF_BYTES: Final = 256 << 10
+"""So much room is asked for when it is in doubt."""
 _MARGIN: Final = 5.0
 """Seconds that the server has for cancelling a statement itself, before the connection is given up."""
 
@@ -67,9 +69,6 @@ class PostgresDatabase:
         connect_timeout: Seconds after which a connection that does not open is given up.
         steps: The migrations; those of the schema unless a test says otherwise.
 
-    Attributes:
-        refusals: How many statements the database could not take, because it was away, full or read-only.
-
     Raises:
         ConfigError: The URL cannot be read.
     """
@@ -92,7 +91,8 @@ class PostgresDatabase:
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._hints = PostgresHints(self._connect, place=self._place)
         self._exits = AsyncExitStack()
-        self.refusals = 0
+        self._refusals = 0
+        self._proven = 0
 
     @property
     def place(self) -> str:
@@ -189,6 +189,19 @@ class PostgresDatabase:
         status = await self._run(lambda connection: connection.execute(statement, *values))
         return int(status.rpartition(" ")[2]) if status[-1:].isdecimal() else 0
 
+    async def prove_room(self) -> None:
+        """After statements were refused, write something that needs room on the disk, until that is taken once.
+
+        A small write may find room in pages that are there when messages do not.
+
+        Raises:
+            StoreError: It was not taken.
+        """
+        refusals = self._refusals
+        if refusals != self._proven:
+            await self.execute("SELECT prove_room($1)", _PROOF_BYTES)
+            self._proven = refusals
+
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
         """Run several statements in one transaction: for what one statement or function cannot do in a round trip.
@@ -244,7 +257,7 @@ class PostgresDatabase:
                 may_repeat = nothing_happened(error) or (is_read and was_asked and lost_connection(error))
                 if not may_repeat or attempt == _ATTEMPTS:
                     refusal = translate(error, self._place, was_asked=was_asked and not is_read)
-                    self.refusals += isinstance(refusal, StoreUnavailableError)
+                    self._refusals += isinstance(refusal, StoreUnavailableError)
                     raise refusal from error
             attempt += 1
 
