@@ -21,7 +21,11 @@ from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.testing.gateway import LocalGateway
 from ilink.testing.person import Person
 
-pytestmark = [pytest.mark.crash, pytest.mark.skipif(sys.platform != "linux", reason="stops processes, mounts disks")]
+pytestmark = [
+    pytest.mark.crash,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(sys.platform != "linux", reason="stops processes, mounts disks"),
+]
 
 PROGRAM = """
 import asyncio, sys
@@ -63,7 +67,7 @@ class Child:
         self.process = process
         self.lines: list[str] = []
 
-    async def until(self, words: str, *, seconds: float = 20.0) -> str:
+    async def until(self, words: str, *, seconds: float = 45.0) -> str:
         """Wait until it says something that begins so; what it said before does not count."""
         assert self.process.stdout is not None
         async with asyncio.timeout(seconds):
@@ -112,6 +116,22 @@ class House:
                 while reader.execute("SELECT count(*) FROM outbox WHERE state = 1").fetchone()[0] < count:  # noqa: ASYNC110  # a row tells nobody
                     await asyncio.sleep(0.05)
 
+    async def until_heard(self, text: str) -> None:
+        """Wait until the bot has acknowledged what it was told, and waits for more."""
+        assert self.alice.bot_id is not None
+        state = None
+        while state != "acked":
+            entries = await self.gateway.rules.transcript(self.alice.bot_id, self.alice.user_id)
+            (state,) = [entry.state for entry in entries if entry.items[0].text == text]
+            await asyncio.sleep(0.01)
+        await self.until_polls(1)
+
+    async def until_polls(self, count: int) -> None:
+        """Wait until so many polls of the bot are held."""
+        assert self.alice.bot_id is not None
+        while (await self.gateway.rules.bot(self.alice.bot_id)).waiting_polls != count:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.01)
+
     async def answers(self) -> list[str]:
         assert self.alice.bot_id is not None
         entries = await self.gateway.rules.transcript(self.alice.bot_id, self.alice.user_id)
@@ -141,16 +161,19 @@ async def test_sigterm_finishes_what_runs_says_goodbye_and_exits_with_0(house: H
         await bot.until("state active")
         await house.alice.says("slow")
         await bot.until("handling")
+        await house.gateway.rules.configure(knobs={"poll.hold_ms": 60_000})
         await house.alice.says("next time")
+        await house.until_heard("next time")
         bot.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.1)
+        await house.until_polls(0)
         (house.folder / "go").touch()
-        assert await asyncio.wait_for(bot.process.wait(), 20) == 0
+        assert await asyncio.wait_for(bot.process.wait(), 45) == 0
         polls = house.calls("getupdates")
     assert await house.answers() == ["re slow"]
     assert house.calls("notifystop") == 1
     assert house.calls("getupdates") == polls
     async with house.bot() as bot:
+        await bot.until("state active")
         assert await house.alice.hears() == "re slow"
         assert await house.alice.hears() == "re next time"
         assert await bot.end(signal.SIGINT) == 0
@@ -179,7 +202,7 @@ async def test_a_stopped_process_keeps_its_account_and_goes_on_where_it_was(hous
         bot.process.send_signal(signal.SIGSTOP)
         await house.alice.says("two")
         async with house.bot() as other:
-            assert await asyncio.wait_for(other.process.wait(), 20) == 1
+            assert await asyncio.wait_for(other.process.wait(), 45) == 1
         assert f"in use by pid {bot.process.pid}" in house.stderr()
         bot.process.send_signal(signal.SIGCONT)
         assert await house.alice.hears() == "re two"

@@ -50,7 +50,7 @@ class Terminal:
             if not data:
                 return
 
-    def wait_for(self, pattern: str, *, timeout: float = 20.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, timeout: float = 60.0) -> re.Match[str]:
         """Wait until the screen shows a pattern."""
         with self._news:
             found = self._news.wait_for(lambda: re.search(pattern, self.text) or self._is_over, timeout)
@@ -66,7 +66,7 @@ class Terminal:
         """Interrupt the program as its terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def wait_exit(self, *, timeout: float = 20.0) -> int:
+    def wait_exit(self, *, timeout: float = 60.0) -> int:
         """Return the exit code once the program has ended."""
         code = self.process.wait(timeout)
         self._reader.join(timeout)

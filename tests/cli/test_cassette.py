@@ -37,7 +37,7 @@ def running(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
 
 def interrupted(process: subprocess.Popen[str]) -> str:
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=45)
     assert process.returncode == 0, said
     return said
 

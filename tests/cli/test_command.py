@@ -33,7 +33,7 @@ def ilink(*arguments: str, text: str = "", **environment: str) -> subprocess.Com
         text=True,
         env={**kept, "LANG": "en_US.UTF-8", "COLUMNS": "120", **environment},
         check=False,
-        timeout=30,
+        timeout=55,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.cli.test_command import ilink
 
 
+@pytest.mark.timeout(180)  # a command, and a test run of its own
 @pytest.mark.parametrize(("spoken", "words"), [("en", "You said: "), ("zh-CN", "你说：")])
 def test_a_new_project_passes_its_test(tmp_path: Path, spoken: str, words: str) -> None:
     folder = tmp_path / "my-bot"
@@ -25,7 +26,7 @@ def test_a_new_project_passes_its_test(tmp_path: Path, spoken: str, words: str) 
     assert "my-bot" in (folder / "README.md").read_text()
     assert not any("@NAME@" in path.read_text() for path in folder.rglob("*.*") if path.is_file())
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert "1 passed" in run.stdout, run.stdout + run.stderr
 
 

@@ -99,7 +99,7 @@ async def test_bot_in_a_file_signs_in_answers_and_stops_on_control_c(
         await on(screen, "Scan this code")
         await alice.befriend()
         await alice.says("hi")
-        assert await alice.hears(timeout=20) == "You said: hi"
+        assert await alice.hears(timeout=45) == "You said: hi"
         screen.presses_control_c()
         assert await asyncio.to_thread(screen.wait_exit) == 0
         assert "Traceback" not in screen.text

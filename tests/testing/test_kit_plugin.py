@@ -98,13 +98,14 @@ def run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.timeout(240)  # two test runs of their own
 def test_two_test_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     (tmp_path / "bot.py").write_text(BOT)
     (tmp_path / "test_bot.py").write_text(TEST)
-    runs = [run(tmp_path, "--ilink-forbid-network") for _ in range(2)]
-    for one in runs:
-        shown, _ = one.communicate(timeout=50)
-        assert "4 passed" in shown, shown
+    with run(tmp_path, "--ilink-forbid-network") as one, run(tmp_path, "--ilink-forbid-network") as other:
+        for each in (one, other):
+            shown, _ = each.communicate()
+            assert "4 passed" in shown, shown
 
 
 def test_a_test_that_tries_the_network_fails_also_if_it_swallows_the_error(pytester: pytest.Pytester) -> None:

@@ -86,4 +86,4 @@ async def test_a_bot_survives_odd_messages(ilink_gateway: LocalGateway, name: st
     items, fields = ODD_UPDATES[name]
     await alice.sends(*items, **fields)
     await alice.says("ping")
-    assert await alice.hears(timeout=20) == "pong"
+    assert await alice.hears(timeout=45) == "pong"

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(240)  # checkers read the whole library
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 CHECKERS = {"mypy": ["--strict", "--no-error-summary"], "basedpyright": []}

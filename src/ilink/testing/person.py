@@ -97,7 +97,7 @@ class Person:
         self.name = name
         self.bot_id: AccountId | None = None
 
-    async def scans(self, qrcode: str | None = None, *, timeout: float = 10.0) -> str:
+    async def scans(self, qrcode: str | None = None, *, timeout: float = 30.0) -> str:
         """Scan a code, or the newest one as soon as there is one, and return its new status.
 
         Raises:
@@ -106,7 +106,7 @@ class Person:
         code = await self._gateway.scan(qrcode or await self._newest_code(timeout), self.user_id)
         return code.status
 
-    async def befriend(self, bot: Bot | str | None = None, *, timeout: float = 10.0) -> AccountId:
+    async def befriend(self, bot: Bot | str | None = None, *, timeout: float = 30.0) -> AccountId:
         """Scan a bot's code, confirm it, and return the bot's id; further calls say or hear something of this bot.
 
         Args:
@@ -199,13 +199,13 @@ class Person:
         return await self._send_file("video", video, text=text, name=name, bot_id=bot_id)
 
     async def hears(
-        self, *, bot_id: AccountId | None = None, within: float | None = None, timeout: float = 10.0
+        self, *, bot_id: AccountId | None = None, within: float | None = None, timeout: float = 30.0
     ) -> str:
         """Return the text of the bot's next message that was not heard yet, as soon as it is there; see `receives`."""
         return (await self.receives(bot_id=bot_id, within=within, timeout=timeout)).text
 
     async def receives(
-        self, *, bot_id: AccountId | None = None, within: float | None = None, timeout: float = 10.0
+        self, *, bot_id: AccountId | None = None, within: float | None = None, timeout: float = 30.0
     ) -> Received:
         """Return the bot's next message that was not heard yet, as soon as it is there.
 
