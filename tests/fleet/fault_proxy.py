@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -16,6 +17,7 @@ class FaultProxy:
     def __init__(self, engine: PostgresEngine) -> None:
         self._engine = engine
         self._writers: set[StreamWriter] = set()
+        self._listening: set[StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -36,10 +38,20 @@ class FaultProxy:
         port = self._server.sockets[0].getsockname()[1]
         return self._engine.url(pool=6).replace(f":{self._engine.port}/", f":{port}/")
 
-    def cut(self) -> None:
-        """End all connections at once, with whatever is on its way."""
-        for writer in list(self._writers):
+    def cut(self) -> int:
+        """End all connections at once, with whatever is on its way, and return how many there were."""
+        writers = list(self._writers)
+        for writer in writers:
             writer.transport.abort()
+        return len(writers) // 2
+
+    def deafen(self) -> int:
+        """End the connections that listen for hints: what is sent meanwhile is lost. Return their number."""
+        ended = len(self._listening)
+        for writer in list(self._listening):
+            writer.transport.abort()
+        self._listening.clear()
+        return ended
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
@@ -48,7 +60,10 @@ class FaultProxy:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
-        tasks = [asyncio.create_task(_pass(reader, back)), asyncio.create_task(_pass(there, writer))]
+        tasks = [
+            asyncio.create_task(_pass(reader, back, lambda data: self._look(data, writer))),
+            asyncio.create_task(_pass(there, writer)),
+        ]
         self._tasks.update(tasks)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -56,12 +71,18 @@ class FaultProxy:
             for one in (writer, back):
                 one.transport.abort()
                 self._writers.discard(one)
+                self._listening.discard(one)
             await asyncio.gather(*tasks, return_exceptions=True)
             self._tasks.difference_update(tasks)
 
+    def _look(self, data: bytes, writer: StreamWriter) -> None:
+        if b"LISTEN " in data:
+            self._listening.add(writer)
 
-async def _pass(reader: StreamReader, writer: StreamWriter) -> None:
+
+async def _pass(reader: StreamReader, writer: StreamWriter, look: Callable[[bytes], None] = lambda _data: None) -> None:
     with suppress(OSError):
         while data := await reader.read(65_536):
+            look(data)
             writer.write(data)
             await writer.drain()

@@ -1,9 +1,10 @@
 """Worker processes that are killed, stopped, cut off and drained while people talk, and an oracle that watches.
 
-    python tests/fleet/torture.py --seconds 300 --seed 1 [--variant no_fence]
+    python tests/fleet/torture.py --seconds 300 --seed 1 [--variant cursor_first]
 
 The gateway keeps the log of everything that went over the wire, the database writes down who had which slot when. From
-these the oracle tells what was promised and not kept. A variant breaks one promise on purpose, to see that it shows.
+these the oracle tells what was promised and not kept, and which of the faults left no trace. A variant breaks one
+promise on purpose, to see that it shows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import re
 import signal
 import sys
 import tempfile
@@ -19,18 +21,18 @@ from asyncio.subprocess import Process
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 from fault_proxy import FaultProxy
 from fleet_people import ENVIRON, Crowd
+from torture_oracle import AUDIT, NOTE, Poll, Verdict, find_overlaps, find_strange_polls, judge_overlaps
+from torture_variants import VARIANTS
 
 from ilink.errors import StoreError
 from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.roles import Role
-from ilink.storage.slots import slot_of
 from ilink.testing.engines import PostgresEngine
 from ilink.testing.gateway import LocalGateway
 from ilink.wire.ids import AccountId
@@ -38,52 +40,19 @@ from ilink.wire.ids import AccountId
 TTL: Final = 2.0
 HOLD: Final = 1.0
 PARTS: Final = (Role.POLLER, Role.HANDLER, Role.SENDER)
-VARIANTS: Final = ("", "stale_rejected", "no_fence", "no_permits")
+SKEWS: Final = (3600, -3600, 0)
+"""By how many seconds the clocks of workers are wrong, in turn."""
 
-_AUDIT: Final = (
-    (
-        "CREATE TABLE owners (n bigserial PRIMARY KEY, slot_id integer, owner uuid,"
-        " at timestamptz NOT NULL DEFAULT clock_timestamp())"
-    ),
-    "CREATE TABLE stale_effects (account_id text, what text, epoch bigint, newest bigint)",
-    (
-        "CREATE FUNCTION keep_owners() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " INSERT INTO owners (slot_id, owner) VALUES (NEW.slot_id, NEW.owner); RETURN NEW; END $$"
-    ),
-    (
-        "CREATE TRIGGER keep_owners AFTER UPDATE OF owner ON slots FOR EACH ROW"
-        " WHEN (OLD.owner IS DISTINCT FROM NEW.owner AND NEW.role IN ('all', 'poller'))"
-        " EXECUTE FUNCTION keep_owners()"
-    ),
-)
-
-_NOTE: Final = (
-    "IF {condition} AND v_epoch <> p_epoch THEN"
-    " INSERT INTO stale_effects VALUES (p_account, '{what}', p_epoch, v_epoch); END IF;"
-)
-
-
-@dataclass
-class Verdict:
-    """What the oracle found.
-
-    Attributes:
-        complaints: What was promised and not kept.
-        figures: What happened.
-    """
-
-    complaints: list[str] = field(default_factory=list[str])
-    figures: dict[str, object] = field(default_factory=dict[str, object])
-
-
-@dataclass(frozen=True)
-class Poll:
-    """A poll as the gateway saw it: whose, by which process, and from when to when."""
-
-    account: AccountId
-    pid: int
-    began: float
-    ended: float
+TRACES: Final = {
+    "kill": "killed",
+    "stall": "leases lost",
+    "drain": "hand-overs",
+    "rebalance": "came",
+    "restart": "restarts",
+    "cut": "connections cut",
+    "deafen": "listeners ended",
+}
+"""What is to be seen of a kind of fault that really happened."""
 
 
 class Torture:
@@ -118,17 +87,19 @@ class Torture:
         self.stopped: set[int] = set()
         self.polls: list[Poll] = []
         self.happened: Counter[str] = Counter()
+        self._skews = itertools.cycle(SKEWS)
+        self._traces: set[str] = set()
 
     async def start(self, role: Role | None = None) -> Process:
         """Start one more worker of a role, whose clock is wrong."""
         role = role or self.random.choice(self.roles)
-        skew = self.random.choice([0, 0, -3600, 3600])
         with (self.folder / "workers.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 str(Path(__file__).with_name("worker_process.py")),
-                f"--skew={skew}",
+                f"--skew={next(self._skews)}",
                 f"--variant={self.variant}",
+                "--hints-lost=0.3",
                 f"--ttl={TTL}",
                 f"--hold={HOLD}",
                 f"--role={role.value}",
@@ -143,22 +114,13 @@ class Torture:
 
     async def prepare(self) -> None:
         """Let the database keep an audit, and break what the variant breaks."""
-        for statement in _AUDIT:
+        for statement in AUDIT:
             await self.database.execute(statement)
         await self._rewrite("store_group", "is_owner := v_epoch = p_epoch AND p_epoch > 0;", "is_owner", "effects")
         await self._rewrite("ingest", "has_moved := FOUND;", "has_moved", "cursor")
-        if self.variant == "no_fence":
-            for name in ("store_group", "ingest", "fail_update"):
-                await self._replace(
-                    name,
-                    {
-                        "v_epoch = p_epoch AND": "",
-                        "lock_role(p_account, 'handler') <> p_epoch": "lock_role(p_account, 'handler') IS NULL",
-                    },
-                )
-        if self.variant == "stale_rejected":
-            refusal = "IF v_epoch <> p_epoch THEN RAISE EXCEPTION 'stale' USING ERRCODE = 'IL001'; END IF; sequences :="
-            await self._replace("ingest", {"sequences := array_fill": f"{refusal} array_fill"})
+        for variant in filter(None, self.variant.split("+")):
+            for name, changes in VARIANTS[variant].functions.items():
+                await self._replace(name, changes)
         self._listen()
 
     async def run(self, seconds: float, *, kinds: tuple[str, ...], rate: float) -> None:
@@ -172,29 +134,80 @@ class Torture:
             tasks.create_task(self.crowd.talk(end, rate))
             tasks.create_task(self._trouble(end, kinds))
         await self._calm()
-        await self.crowd.wait_answered(60 if not self.variant else 15)
+        if not self.variant:
+            await self.crowd.wait_answered(60)
+        else:
+            await self._wait_quiet()
 
     async def _trouble(self, end: float, kinds: tuple[str, ...]) -> None:
-        while (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, self.random.uniform(0.5, 2.0)))
-            kind = self.random.choice(kinds)
-            self.happened[kind] += 1
-            await getattr(self, f"_{kind}")()
+        """Let every kind happen in an order that chance gives, and again until the time is over.
+
+        Standing still goes on beside everything else: others have to wait for the end of the lease.
+        """
+        self._traces = {TRACES[kind] for kind in kinds} | {"wrong clocks"}
+        if len(self.roles) > 1:
+            self._traces.add("hints lost")
+        rounds = 0
+        async with asyncio.TaskGroup() as tasks:
+            while rounds == 0 or time.monotonic() < end:
+                for kind in self.random.sample(kinds, len(kinds)):
+                    if rounds and time.monotonic() >= end:
+                        break
+                    await asyncio.sleep(self.random.uniform(0.2, 1.0))
+                    if kind == "stall":
+                        tasks.create_task(self._stall())
+                    else:
+                        await getattr(self, f"_{kind}")()
+                rounds += 1
+                await asyncio.sleep(0.2)
+
+    async def _wait_quiet(self) -> None:
+        """Wait until everybody was answered, or nothing has happened in the journals for a while."""
+        before: object = None
+        for _ in range(10):
+            if await self.crowd.wait_answered(3) or (now := await self._journals()) == before:
+                return
+            before = now
+
+    async def _journals(self) -> object:
+        return [await self._states(table) for table in ("inbox", "outbox")]
 
     async def _kill(self) -> None:
         victim = await self._victim()
         victim.kill()
-        await victim.wait()
+        self.happened["killed"] += await victim.wait() == -signal.SIGKILL
         self.processes.remove(victim)
         await self.start(self.role_of[victim.pid])
 
     async def _stall(self) -> None:
-        """Let a process stand still for less or more than its lease."""
-        victim = await self._victim()
+        """Let a process stand still until the others have taken its slots, and sometimes for less than its lease.
+
+        Somebody has to be left who does the same.
+        """
+        roles = Counter(self.role_of[one.pid] for one in self.processes if one.pid not in self.stopped)
+        if not (there := [role for role, count in roles.items() if count > 1]):
+            return
+        victim = await self._victim(self.random.choice(there))
         victim.send_signal(signal.SIGSTOP)
         self.stopped.add(victim.pid)
-        await asyncio.sleep(self.random.uniform(0.3, 2.5) * TTL)
+        self.happened["stalls"] += 1
+        if self.happened["stalls"] % 3 == 0:
+            await asyncio.sleep(self.random.uniform(0.3, 0.9) * TTL)
+        else:
+            await self._wait_dead(victim.pid)
+            await asyncio.sleep(self.random.uniform(0.2, 0.7) * TTL)
         self._wake(victim)
+
+    async def _wait_dead(self, pid: int) -> None:
+        """Wait until the others have declared a process dead."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(20):
+                while True:
+                    with suppress(StoreError):
+                        query = "SELECT FROM worker_sessions WHERE pid = $1 AND state <> 'dead'"
+                        if not await self.database.read(query, pid):
+                            return
+                    await asyncio.sleep(0.1)
 
     async def _drain(self) -> None:
         victim = await self._victim()
@@ -207,6 +220,7 @@ class Torture:
     async def _rebalance(self) -> None:
         """Let one come, and one go later."""
         role = self.role_of[(await self.start()).pid]
+        self.happened["came"] += 1
         if len(self.processes) > self.count * len(self.roles) + 1:
             await self._drain_one(role)
 
@@ -218,16 +232,18 @@ class Torture:
 
     async def _restart(self) -> None:
         await asyncio.to_thread(self.engine.restart, at_once=self.random.random() < 0.5)
+        self.happened["restarts"] += 1
 
     async def _cut(self) -> None:
-        self.proxy.cut()
+        self.happened["connections cut"] += self.proxy.cut()
 
     async def _deafen(self) -> None:
-        """Lose all hints for a while: end the connections that listen for them."""
-        with suppress(Exception):
-            await self.database.read(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN%'"
-            )
+        """Lose all hints for a while: end the connections that listen for them, as soon as there are some."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                while not (ended := self.proxy.deafen()):  # noqa: ASYNC110  # proxies tell nobody
+                    await asyncio.sleep(0.1)
+                self.happened["listeners ended"] += ended
 
     async def _victim(self, role: Role | None = None) -> Process:
         """Choose one that has slots, if there is one: those that are only about to begin have nothing to lose."""
@@ -268,17 +284,22 @@ class Torture:
         verdict = Verdict(await self.crowd.complaints())
         stale = await self.database.read("SELECT what, count(*) AS count FROM stale_effects GROUP BY what")
         verdict.complaints += [f"{row['count']} times {row['what']} of a stale owner" for row in stale]
-        strange = await self._strange_polls()
+        query = "SELECT identity, count(*) AS count FROM inbox GROUP BY account_id, identity HAVING count(*) > 1"
+        twice = await self.database.read(query)
+        verdict.complaints += [f"stored {row['count']} times: {row['identity']}" for row in twice]
+        strange = await find_strange_polls(self.polls, self.database)
         # Between the look at the lease and the request a process may be stopped: once for each account, each time.
-        bound = self.happened["stall"] * len(self.crowd.people) // self.count
+        traces = await self._read_traces()
+        verdict.missing = sorted(trace for trace in self._traces if not traces[trace])
+        bound = max(self.happened["stalls"], traces["leases lost"]) * len(self.crowd.people) // self.count
         if len(strange) > bound:
             verdict.complaints.append(f"{len(strange)} polls of processes that had lost the slot, above {bound}")
-        overlaps = self._overlaps()
-        verdict.complaints += self._overlap_complaints(overlaps)
+        overlaps = find_overlaps(self.polls)
+        verdict.complaints += judge_overlaps(overlaps, traces, accounts=len(self.crowd.people), hold=HOLD)
         longest = max((after for after in strange), default=0.0)
         verdict.figures = {
             "said": self.crowd.said_count,
-            "happened": dict(self.happened),
+            "happened": dict(self.happened | traces),
             "polls": len(self.polls),
             "strange_polls": len(strange),
             "longest_after": round(longest, 2),
@@ -292,6 +313,21 @@ class Torture:
     async def _states(self, table: str) -> dict[int, int]:
         rows = await self.database.read(f"SELECT state, count(*) AS count FROM {table} GROUP BY state")
         return {row["state"]: row["count"] for row in rows}
+
+    async def _read_traces(self) -> Counter[str]:
+        """Count what workers and the database tell of what happened to them."""
+        log = (self.folder / "workers.log").read_text("utf-8")
+        hours = "SELECT count(*) FROM inbox WHERE abs(received_ms / 1000.0 - extract(epoch FROM now())) > 1800"
+        row = await self.database.read_row(hours)
+        assert row is not None
+        return self.happened + Counter(
+            {
+                "leases lost": log.count("was taken for dead"),
+                "hand-overs": len(re.findall(r"gave \d+ slots to", log)),
+                "hints lost": log.count("a hint is lost"),
+                "wrong clocks": row[0],
+            }
+        )
 
     def _listen(self) -> None:
         """Note every poll as the gateway saw it, by the process that its name tells."""
@@ -309,48 +345,8 @@ class Torture:
 
         rules.note = noted
 
-    async def _strange_polls(self) -> list[float]:
-        """Return for every poll of a process that did not have the slot when it began, how long that was ago."""
-        pids = {row["session_id"]: row["pid"] for row in await self.database.read("SELECT * FROM worker_sessions")}
-        history: dict[int, list[tuple[float, int | None]]] = {}
-        for row in await self.database.read(
-            "SELECT slot_id, owner, extract(epoch FROM at)::float8 AS at FROM owners ORDER BY n"
-        ):
-            history.setdefault(row["slot_id"], []).append((row["at"], pids.get(row["owner"])))
-        strange: list[float] = []
-        for poll in self.polls:
-            owners = history.get(slot_of(poll.account), [])
-            before = [(at, pid) for at, pid in owners if at <= poll.began]
-            if before and before[-1][1] == poll.pid:
-                continue
-            lost = [after for (_, pid), (after, _) in itertools.pairwise(before) if pid == poll.pid]
-            if lost and poll.began - lost[-1] > 0.05:  # clocks of one machine are read at different moments
-                strange.append(poll.began - lost[-1])
-        return strange
-
-    def _overlaps(self) -> list[float]:
-        """Return for how long, each time, two processes had a poll of one account under way, as the gateway saw it."""
-        found: list[float] = []
-        last: dict[AccountId, Poll] = {}
-        for poll in sorted(self.polls, key=lambda poll: poll.began):
-            other = last.get(poll.account)
-            if other is not None and other.pid != poll.pid and other.ended > poll.began + 0.001:
-                found.append(min(other.ended, poll.ended) - poll.began)
-            last[poll.account] = poll
-        return found
-
-    def _overlap_complaints(self, overlaps: list[float]) -> list[str]:
-        """Polls may overlap once for each account of a process that died or stood still, while one is held."""
-        found: list[str] = []
-        most = (self.happened["stall"] + self.happened["kill"] + self.happened["restart"]) * len(self.crowd.people)
-        if len(overlaps) > most:
-            found.append(f"{len(overlaps)} times two polls of one token, above {most}")
-        if (longest := max(overlaps, default=0.0)) > HOLD + 1:
-            found.append(f"two polls of one token for {longest:.1f} s, above {HOLD + 1:.1f} s")
-        return found
-
     async def _rewrite(self, name: str, anchor: str, condition: str, what: str) -> None:
-        await self._replace(name, {anchor: f"{anchor} {_NOTE.format(condition=condition, what=what)}"})
+        await self._replace(name, {anchor: f"{anchor} {NOTE.format(condition=condition, what=what)}"})
 
     async def _replace(self, name: str, changes: dict[str, str]) -> None:
         row = await self.database.read_row(
@@ -374,6 +370,7 @@ async def open_torture(
     variant: str = "",
     accounts: int = 24,
     one_way: bool = False,
+    conflict: str = "newest",
     workers: int = 3,
     roles: Sequence[Role] = (Role.ALL,),
 ) -> AsyncIterator[Torture]:
@@ -381,14 +378,21 @@ async def open_torture(
 
     Args:
         seed: What happens follows from it, as far as processes can.
-        variant: What is broken on purpose.
+        variant: What is broken on purpose; several are joined by `+`.
         accounts: How many bots there are, each with one person.
         one_way: Whether the gateway hands every message out once only.
+        conflict: What becomes of two polls of one token; the older one is ended, or both are held.
         workers: How many processes there are of each role.
         roles: What they do.
     """
-    knobs = {"poll.hold_ms": int(HOLD * 1000), "poll.error_delay_ms": 10, "poll.consume_on_send": one_way}
+    knobs: dict[str, object] = {
+        "poll.hold_ms": int(HOLD * 1000),
+        "poll.error_delay_ms": 10,
+        "poll.consume_on_send": one_way,
+    }
     knobs["quota.per_inbound"] = 1_000_000  # what is said late may be more than an allowance
+    knobs["poll.conflict"] = conflict
+    knobs["poll.duplicate_rate"] = 0 if one_way else 0.1
     with PostgresEngine() as engine, tempfile.TemporaryDirectory(prefix="ilink-torture-") as name:
         async with (
             FaultProxy(engine) as proxy,
@@ -418,14 +422,14 @@ async def open_torture(
                 await torture.end()
 
 
-ALL_KINDS: Final = ("kill", "stall", "stall", "drain", "rebalance", "restart", "cut", "deafen")
+ALL_KINDS: Final = ("kill", "stall", "drain", "rebalance", "restart", "cut", "deafen")
 
 
 async def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=120)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--variant", choices=VARIANTS, default="")
+    options.add_argument("--variant", default="", help=f"what is broken, joined by +: {', '.join(VARIANTS)}")
     options.add_argument("--accounts", type=int, default=48)
     options.add_argument("--rate", type=float, default=20)
     options.add_argument("--kinds", default=",".join(ALL_KINDS))
@@ -445,8 +449,9 @@ async def main() -> int:
         verdict = await torture.judge()
         if given.log:
             sys.stderr.write((torture.folder / "workers.log").read_text("utf-8"))
-    sys.stdout.write(f"{verdict.figures}\n" + "\n".join(verdict.complaints[:40]) + "\n")
-    return 1 if verdict.complaints else 0
+    missing = [f"left no trace: {trace}" for trace in verdict.missing]
+    sys.stdout.write(f"{verdict.figures}\n" + "\n".join(verdict.complaints[:40] + missing) + "\n")
+    return 1 if verdict.complaints or missing else 0
 
 
 if __name__ == "__main__":

@@ -6,16 +6,22 @@ import argparse
 import logging
 import os
 import time
+from random import Random
 from typing import Any
+
+from torture_variants import break_worker
 
 from ilink import Bot, Message
 from ilink.bot.settings import Policies
-from ilink.fleet.lease import Lease
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.worker import run_worker
 from ilink.flows.polling import Backoff
+from ilink.storage import journal_postgres_changes
+from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms
+
+_log = logging.getLogger(__name__)
 
 HASTE = Backoff(first=0.05, ceiling=0.2, floor=0.01)
 
@@ -30,29 +36,28 @@ def set_clock_wrong(seconds: float) -> None:
     time.time_ns = lambda: true_time() + int(seconds * 1e9)
 
 
-def ignore_permits() -> None:
-    """Poll and send whatever the lease says, and do not end when it is lost."""
-    lease: Any = Lease
-    lease.may_poll = lambda _self, _slot: True
-    lease.may_act = lambda _self, _slot: True
-    beat = lease._beat
+def lose_hints(share: float) -> None:
+    """Send only some of the hints, and look for what they missed more often than usual."""
+    random = Random()
+    database: Any = PostgresDatabase
+    notify = database.notify
 
-    async def deaf_beat(self: Any) -> None:
-        from ilink.fleet.lease import SessionLostError
+    def notify_perhaps(self: Any, channel: str, payload: str) -> None:
+        if random.random() < share:
+            _log.info("a hint is lost")
+        else:
+            notify(self, channel, payload)
 
-        standing = self._standing
-        try:
-            await beat(self)
-        except SessionLostError:
-            self._standing = standing
-
-    lease._beat = deaf_beat
+    database.notify = notify_perhaps
+    changes: Any = journal_postgres_changes
+    changes._SWEEP = 1.0
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("url")
     options.add_argument("--skew", type=float, default=0)
+    options.add_argument("--hints-lost", type=float, default=0)
     options.add_argument("--variant", default="")
     options.add_argument("--ttl", type=float, default=2.0)
     options.add_argument("--hold", type=float, default=1.0)
@@ -61,8 +66,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {os.getpid()} %(message)s")
     if given.skew:
         set_clock_wrong(given.skew)
-    if given.variant == "no_permits":
-        ignore_permits()
+    if given.hints_lost:
+        lose_hints(given.hints_lost)
+    break_worker(given.variant)
     bot = Bot(
         data=given.url,
         allow="anyone",
