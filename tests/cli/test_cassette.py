@@ -17,6 +17,8 @@ import pytest
 
 from ilink.cli.app import run
 
+pytestmark = pytest.mark.timeout(180)  # processes start, and a machine may be busy
+
 
 @contextmanager
 def running(*arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:

@@ -20,6 +20,8 @@ from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Secret, UserId
 
+pytestmark = pytest.mark.timeout(180)  # processes start, and a machine may be busy
+
 ILINK = Path(sys.executable).with_name("ilink")
 COMMANDS = ("demo", "gateway", "login", "run", "send", "load", "journal", "accounts", "logout")
 
@@ -33,7 +35,7 @@ def ilink(*arguments: str, text: str = "", **environment: str) -> subprocess.Com
         text=True,
         env={**kept, "LANG": "en_US.UTF-8", "COLUMNS": "120", **environment},
         check=False,
-        timeout=55,
+        timeout=90,
     )
 
 

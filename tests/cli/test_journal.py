@@ -14,6 +14,8 @@ from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 from tests.cli.test_command import ilink
 
+pytestmark = pytest.mark.timeout(180)  # processes start, and a machine may be busy
+
 ALICE = UserId("o9cq80AbCdEfGhIjKlMnOpQrStUv@im.wechat")
 RAW = b'{"message_id":7512000000000000123,"from_user_id":"alice","context_token":"canary-token"}'
 

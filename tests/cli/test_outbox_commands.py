@@ -20,6 +20,8 @@ from ilink.wire.ids import AccountId, ClientId, Secret, UserId
 from tests.cli.test_command import ilink
 from tests.cli.test_terminal import sign_in
 
+pytestmark = pytest.mark.timeout(180)  # processes start, and a machine may be busy
+
 ALICE = UserId("o9cq80AbCdEfGhIjKlMnOpQrStUv@im.wechat")
 
 

@@ -16,7 +16,7 @@ from tests.cli.test_command import ilink
 
 ECHO = Path(__file__).parent.parent.parent / "examples" / "echo.py"
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 
 async def on(screen: Terminal, pattern: str) -> str:

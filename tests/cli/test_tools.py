@@ -23,7 +23,7 @@ from tests.cli.terminal import ILINK, terminal
 from tests.cli.test_command import ilink
 from tests.cli.test_terminal import on, sign_in
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 KEY = MediaKey(bytes(range(16)))
 
 

@@ -49,7 +49,7 @@ def ilink(*arguments: str, data: Path) -> str:
     """Run a command that works, and return what it says."""
     command = [sys.executable, "-m", "ilink", *arguments]
     environ = {**os.environ, "ILINK_DATA": str(data)}
-    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180, check=False)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -94,7 +94,7 @@ def test_what_wechat_clawbot_stores_is_read(where: str, newcomer: Fleet, gateway
     home = tmp_path / "home"
     environ = {**os.environ, "HOME": str(home), "USERPROFILE": str(home)}
     command = [str(installed("wechat-clawbot").program), "-c", CLAWBOT, json.dumps(given)]
-    subprocess.run(command, env=environ, check=True, timeout=60)
+    subprocess.run(command, env=environ, check=True, timeout=180)
     if where == "channel":
         (home / ".claude/channels/wechat/sync_buf.txt").write_text("where it was")
     (found,) = find_foreign_accounts(home)

@@ -7,6 +7,13 @@ import pytest
 from processes_house import Pair, open_pair
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.timeout(240))  # processes and databases start and end, and end again
+
+
 @pytest.fixture
 async def pair(postgres_url: str, tmp_path: Path) -> AsyncIterator[Pair]:
     """A pair that knows of each other by hints alone."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -18,6 +19,8 @@ from msgspec.structs import replace
 from ilink.storage.journal import Arrival, Completed, InboxState, Journal, OutboxState, Outcome, WindowEvent
 from ilink.wire.codec import encode
 from ilink.wire.ids import ClientId, Cursor, MessageId, UserId
+
+pytestmark = pytest.mark.timeout(240)  # thousands of steps
 
 USERS = ("alice", "bob")
 TOKENS = ("", "old", "new")

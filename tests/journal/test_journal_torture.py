@@ -25,6 +25,8 @@ from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.postgres_migrations import Migration, migrations
 from ilink.wire.ids import AccountId, ClientId, Cursor, UserId
 
+pytestmark = pytest.mark.timeout(240)
+
 ACCOUNTS = tuple(f"bot{number}@im.bot" for number in range(4))
 WORKERS = 3
 MESSAGES = 60

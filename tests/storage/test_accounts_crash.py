@@ -40,6 +40,7 @@ asyncio.run(main())
 
 
 @pytest.mark.crash
+@pytest.mark.timeout(240)  # twelve processes, one after the other
 def test_killed_program_loses_nothing_it_was_told_is_stored(tmp_path: Path) -> None:
     chance = random.Random(20261122)
     told = -1
