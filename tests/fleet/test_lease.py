@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -56,6 +56,8 @@ class Memory:
         self.fenced: list[int] = []
         self.released: list[tuple[int, SessionId | None]] = []
         self.is_broken = False
+        self.is_answer_lost = False
+        self.on_renew: Callable[[], None] = lambda: None
         self.expires_in: dict[SessionId, float] = {}
 
     def _check(self) -> None:
@@ -68,6 +70,7 @@ class Memory:
 
     async def renew(self, session: SessionId, *, ttl: float, report: Mapping[str, object]) -> bool:
         self._check()
+        self.on_renew()
         return self.sessions[session] is not SessionState.DEAD
 
     async def drain(self, session: SessionId) -> None:
@@ -86,6 +89,9 @@ class Memory:
         for slot in taken:
             self.owners[slot] = session
             self.epochs[slot] += 1
+        if taken and self.is_answer_lost:
+            self.is_answer_lost = False
+            raise StoreError("the connection was lost after the write")
         return [Vacancy(slot=slot, epoch=self.epochs[slot]) for slot in taken]
 
     async def release(self, session: SessionId, slots: Iterable[Vacancy], *, to: SessionId | None = None) -> int:
@@ -200,6 +206,41 @@ async def test_nothing_is_polled_that_could_not_be_stored(house: House) -> None:
         house.slots.is_broken = False
         await house.beat()
         assert house.lease.may_poll(3)
+
+
+async def test_a_lease_is_trusted_from_the_moment_its_renewal_was_asked_for(house: House) -> None:
+    async with house.kept():
+        house.slots.on_renew = lambda: setattr(house.time, "now", house.time.now + 4)
+        await house.beat()
+        house.time.now += TERMS.ttl - TERMS.margin - 4
+        assert not house.lease.may_act(3)
+
+
+async def test_no_poll_begins_once_everything_is_given_away(house: House) -> None:
+    async with house.kept():
+        await house.lease.drain()
+        assert not house.lease.may_poll(3)
+        assert house.lease.may_act(3)
+
+
+async def test_what_was_claimed_while_the_answer_was_lost_is_found(house: House) -> None:
+    house.slots.is_answer_lost = True
+    async with house.kept():
+        assert house.lease.wanted == frozenset()
+        await house.beat()
+        assert house.lease.wanted == frozenset(range(ALL))
+        assert house.slots.fenced == list(range(ALL))
+
+
+async def test_a_slot_that_others_had_meanwhile_is_begun_anew_under_its_new_epoch(house: House) -> None:
+    async with house.kept():
+        house.slots.is_broken = True
+        await house.beat()
+        house.slots.epochs[3] += 2  # another had it, and it came back
+        house.slots.is_broken = False
+        await house.beat()
+        assert house.lease.epoch(3) == 3
+        assert house.slots.fenced == [*range(ALL), 3]
 
 
 async def test_who_was_taken_for_dead_ends_at_once(house: House) -> None:

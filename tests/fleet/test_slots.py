@@ -6,13 +6,16 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from fleet_house import FEW, TERMS, WORKER, Fleet, epochs, new_session
 
+from ilink.storage.roles import Role
 from ilink.storage.slots import SLOTS, LeaseTerms, SessionState, Vacancy, fair_shares, slot_of
+from ilink.storage.slots_postgres import PostgresSlots
 from ilink.wire.ids import AccountId
 
 
@@ -216,3 +219,32 @@ async def test_a_fence_takes_the_journals_of_ones_slots_and_no_others(fleet: Fle
     rows = await fleet.database.read("SELECT account_id, epoch FROM journals")
     assert {row["account_id"] for row in rows if row["epoch"] == 6} == {name for name in names if slot_of(name) in mine}
     assert {row["epoch"] for row in rows} == {5, 6}
+
+
+@pytest.mark.parametrize("role", [Role.ALL, Role.POLLER, Role.HANDLER, Role.SENDER])
+async def test_a_fence_is_for_what_one_does_and_leaves_the_others_alone(fleet: Fleet, role: Role) -> None:
+    slots = PostgresSlots(fleet.database, role=role)
+    session = new_session()
+    await slots.open_session(session, replace(WORKER, role=role), ttl=3600)
+    await fleet.database.execute(
+        "INSERT INTO journals (account_id, epoch, poller, handler, sender) VALUES ('bot@im.bot', 9, 1, 2, 3)"
+    )
+    await fleet.database.execute("UPDATE slots SET owner = $1 WHERE role = $2", session, role.value)
+    await fleet.database.execute(
+        "INSERT INTO slots (role, slot_id, owner) VALUES ($1, slot_of('bot@im.bot'), $2)"
+        " ON CONFLICT (role, slot_id) DO UPDATE SET owner = excluded.owner",
+        role.value,
+        session,
+    )
+    await slots.fence(session, range(SLOTS))
+    row = await fleet.database.read_row("SELECT poller, handler, sender FROM journals")
+    assert row is not None
+    assert (
+        tuple(row)
+        == {
+            Role.ALL: (10, 10, 10),
+            Role.POLLER: (10, 2, 3),
+            Role.HANDLER: (1, 10, 3),
+            Role.SENDER: (1, 2, 10),
+        }[role]
+    )
