@@ -92,7 +92,7 @@ class Endings:
         """
         if lane.has_lost:
             lane.starts_over = True
-            lane.let_go(letters)
+            lane.take_back(letters)
             return False
         letter = letters[0]
         lane.unstored += 1
@@ -118,6 +118,7 @@ class Endings:
             return
         sequence = letters[-1].sequence
         if (error := done.exception()) is not None:
+            lane.take_back(letters)
             _log.warning("cannot store that message %d was handled, it will be again: %s", sequence, error)
             lane.starts_over = True
             if not lane.is_placed and lane.pause is None and not self._scheduler.is_stopped:

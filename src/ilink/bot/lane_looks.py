@@ -72,8 +72,8 @@ class Looks:
         return False
 
     def look(self, lane: LetterLane, *, after: float = 0.0) -> None:
-        """Begin to look through a lane, beside it."""
-        if not lane.is_looking:
+        """Begin to look through a lane, beside it; one that lost something is read anew first."""
+        if not lane.is_looking and not lane.has_lost:
             lane.is_looking = True
             self._scheduler.run_beside(lambda: self._look(lane), after=after)
 

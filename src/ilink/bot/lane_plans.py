@@ -164,6 +164,12 @@ class LetterLane(Lane[Letter]):
             self.late |= finished
         return bool(finished)
 
+    def take_back(self, letters: Sequence[Letter]) -> bool:
+        """Be done with messages that wait in the journal still, so that they are read again; see `let_go`."""
+        was_in_hand = self.let_go(letters)
+        self.late.difference_update(letter.sequence for letter in letters)
+        return was_in_hand
+
     def leave_out(self) -> bool:
         """Leave out what is worked on out of its order; tell whether anything is left."""
         left_out = self.in_hand | self.late
