@@ -442,6 +442,45 @@ class TestOvertaking:
                 await house.until(lambda: len(house.said) == 331)
                 assert [text for text in house.begun if "peek" not in text] == [str(number) for number in range(300)]
 
+    async def test_a_command_that_could_not_be_stored_while_its_lane_was_looked_through_is_handled_again(
+        self, open_journal: Callable[[], Any], clock: HandClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with open_journal() as journal:
+            async with at_work(journal, clock, plan=PLAN, is_stopped=False) as house:
+                letters = await house.store("peek", *(str(number) for number in range(120)))
+            go_on, failed = asyncio.Event(), False
+            true_read, true_complete = journal.read_waiting, journal.complete
+
+            async def read(*arguments: Any, **options: Any) -> list[Letter]:
+                page = await true_read(*arguments, **options)
+                if options.get("limit") == 100:
+                    await go_on.wait()
+                return page
+
+            def complete(sequence: int, *arguments: Any, **options: Any) -> asyncio.Future[Any]:
+                nonlocal failed
+                if sequence != letters[0].sequence or failed:
+                    return true_complete(sequence, *arguments, **options)
+                failed = True
+                answer = asyncio.get_running_loop().create_future()
+                answer.set_exception(StoreError("the disk is full"))
+                return answer
+
+            monkeypatch.setattr(journal, "read_waiting", read)
+            monkeypatch.setattr(journal, "complete", complete)
+            async with at_work(journal, clock, plan=PLAN) as house:
+                house.gate("0")
+                await house.until(lambda: failed)
+                await house.rest()
+                house.gate("0").set()
+                for _ in range(8):
+                    clock.advance(POLICIES.handler_backoff.first)
+                    await house.rest()
+                await house.until(lambda: "re peek" in house.said)
+                go_on.set()
+                await house.until(lambda: len(house.said) == 121)
+                assert await house.states(letters) == [DONE] * 121
+
     async def test_a_message_that_is_cancelled_while_newer_ones_are_found_takes_no_other_away(
         self, house: LanesHouse, monkeypatch: pytest.MonkeyPatch
     ) -> None:
