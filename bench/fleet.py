@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import ssl
 import sys
 import tempfile
 import time
@@ -107,6 +108,7 @@ class Fleet:
             command = [
                 *(sys.executable, "-m", "ilink", "gateway", "--ready-json"),
                 *("--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"),
+                *(("--tls",) if self.given.tls else ()),
                 *(
                     ("--database-url", self.urls[0])
                     if self.given.gateways > 1
@@ -123,8 +125,12 @@ class Fleet:
         if len(ports) > 1:
             url = (await self.exits.enter_async_context(Balancer(ports))).url
         first = self.gateways[0][1]
+        tls = None
+        if first.authority is not None:
+            tls = ssl.create_default_context(cafile=first.authority)
+            self.environ["SSL_CERT_FILE"] = first.authority
         environ = {**os.environ, **self.environ}
-        async with Pool(first.api_url, 16) as api, Pool(first.control_url, 16) as control:
+        async with Pool(first.api_url, 16, tls=tls) as api, Pool(first.control_url, 16) as control:
             await open_windows(control)
             names = [f"p{number}" for number in range(self.given.accounts)]
             places = asyncio.Semaphore(16)
@@ -235,6 +241,20 @@ class Fleet:
             counts = await asyncio.gather(*(count_answers(control, bot.bot_id, bot.owner) for bot in self.bots))
         return [count for count in counts if count != rounds]
 
+    def memory(self) -> list[float]:
+        """Return the MiB that each worker has resident."""
+        return [round((memory_bytes(worker.pid) or 0) / 2**20, 1) for worker in self.workers]
+
+    def memory_per_account(self) -> float:
+        """Return the KiB that an account costs, without what a worker has that works for none."""
+        return round((sum(self.memory()) - self.given.base * len(self.workers)) / len(self.bots) * 1024, 1)
+
+    async def write_to_all(self, control_url: str) -> None:
+        """Let everybody write once."""
+        async with Pool(control_url, 1) as control:
+            for first in range(0, len(self.bots), _LOT):
+                await write_all(control, self.bots[first : first + _LOT])
+
     async def ask_all(self, control_url: str, rounds: int) -> float:
         """Let everybody write, wait for all answers, and return how long that took.
 
@@ -242,9 +262,8 @@ class Fleet:
             BenchError: An answer did not come.
         """
         began = time.monotonic()
+        await self.write_to_all(control_url)
         async with Pool(control_url, 64) as control:
-            for first in range(0, len(self.bots), _LOT):
-                await write_all(control, self.bots[first : first + _LOT])
             chats = ((bot.bot_id, bot.owner) for bot in self.bots)
             await asyncio.gather(*(hear(control, *chat, after=0, count=rounds, seconds=_PATIENCE) for chat in chats))
         return time.monotonic() - began
@@ -316,15 +335,16 @@ async def main(given: argparse.Namespace) -> None:
             await fleet.start_worker()
         tell("all polled after s", round(await fleet.wait_polling(database), 1))
         await asyncio.sleep(given.settle)
-        memory = [memory_bytes(worker.pid) or 0 for worker in fleet.workers]
-        tell("memory of workers MiB", [round(one / 2**20, 1) for one in memory])
+        tell("memory of workers MiB", fleet.memory())
         if given.base:
-            per_account = (sum(memory) - given.base * 2**20 * len(memory)) / len(fleet.bots) / 1024
-            tell("memory per account KiB", round(per_account, 1))
+            tell("memory per account KiB", fleet.memory_per_account())
+            await fleet.write_to_all(fleet.gateways[-1][1].control_url)
+            await asyncio.sleep(given.settle)
+            tell("the same, when each has had a message", fleet.memory_per_account())
         tell("idle", await _idle(fleet, database))
         if given.kill:
             await _kill(fleet, database, engine, tell)
-        tell("memory of workers MiB", [round((memory_bytes(worker.pid) or 0) / 2**20, 1) for worker in fleet.workers])
+        tell("memory of workers MiB", fleet.memory())
 
 
 def arguments() -> argparse.Namespace:
@@ -339,6 +359,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--settle", type=float, default=15, help="seconds before anything is measured")
     options.add_argument("--kill", action="store_true")
     options.add_argument("--rate", type=float, default=50, help="messages a second while a process is killed")
+    options.add_argument("--tls", action="store_true", help="poll over TLS; with one gateway")
     options.add_argument("--role", default="all", help="what the workers do; poller measures polling alone")
     return options.parse_args()
 

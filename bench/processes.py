@@ -104,11 +104,16 @@ async def start(
 
 
 class Gateway(msgspec.Struct):
-    """Where a server listens; the stub has one address for everything."""
+    """Where a server listens; the stub has one address for everything.
+
+    Attributes:
+        authority: The file of the authority that vouches for it, when it speaks TLS.
+    """
 
     api_url: str
     control_url: str
     pid: int
+    authority: str | None = None
 
 
 @asynccontextmanager

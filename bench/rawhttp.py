@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -23,11 +24,11 @@ class Connection(asyncio.Protocol):
         self._body = b""
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connect to the server of a URL."""
+    async def open(cls, url: str, *, tls: ssl.SSLContext | None = None) -> Self:
+        """Connect to the server of a URL, over TLS where a context is given."""
         parts = urlsplit(url)
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: cls(parts.netloc), parts.hostname, parts.port)
+        _, connection = await loop.create_connection(lambda: cls(parts.netloc), parts.hostname, parts.port, ssl=tls)
         return connection
 
     def call(self, method: str, path: str, body: bytes = b"", *, token: str = "") -> asyncio.Future[bytes]:
@@ -70,14 +71,15 @@ class Connection(asyncio.Protocol):
 class Pool:
     """Several connections, each lent to one request at a time."""
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, *, tls: ssl.SSLContext | None = None) -> None:
         self._url = url
+        self._tls = tls
         self._size = size
         self._free: asyncio.Queue[Connection] = asyncio.Queue()
 
     async def __aenter__(self) -> Self:
         for _ in range(self._size):
-            self._free.put_nowait(await Connection.open(self._url))
+            self._free.put_nowait(await Connection.open(self._url, tls=self._tls))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,7 +91,7 @@ class Pool:
         connection = await self._free.get()
         try:
             if connection.is_closed:  # servers end what was idle for long
-                connection = await Connection.open(self._url)
+                connection = await Connection.open(self._url, tls=self._tls)
             return await connection.call(method, path, body, token=token)
         finally:
             self._free.put_nowait(connection)

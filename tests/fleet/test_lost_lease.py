@@ -17,13 +17,16 @@ from ilink.fleet.accounts import fleet_accounts
 from ilink.fleet.permits import PollsUnderWay
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.worker import serve_worker
+from ilink.storage.journal import Arrival
+from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.keys import KEY_VARIABLE
 from ilink.storage.postgres import PostgresDatabase
 from ilink.storage.roles import Role
 from ilink.storage.slots import LeaseTerms, SessionId
 from ilink.storage.slots_postgres import PostgresSlots
 from ilink.testing.gateway import LocalGateway
-from ilink.wire.ids import AccountId
+from ilink.wire.codec import encode
+from ilink.wire.ids import AccountId, Cursor, UserId
 
 ONE, OTHER = AccountId("one@im.bot"), AccountId("other@im.bot")
 
@@ -87,6 +90,32 @@ async def test_what_a_poll_brought_is_stored_by_who_has_lost_its_lease(
                 await found[0].was_told.wait()
                 await asyncio.sleep(0.2)  # time to be cancelled in, for who would be
             assert await crowd.wait_answered(60)
+
+
+async def test_what_a_stale_owner_stores_is_answered_before_the_look_of_each_minute(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, ENVIRON[KEY_VARIABLE])
+    async with LocalGateway() as gateway, PostgresDatabase(postgres_url) as database:
+        crowd = await Crowd.make(gateway, postgres_url, 1, Random(1))
+        (person,) = crowd.people
+        async with PostgresJournal(database, AccountId(str(person.bot_id))) as stale:
+            await stale.adopt()
+            async with at_work(postgres_url, []):
+                await crowd.say_everywhere()
+                assert await crowd.wait_answered(60)
+                items = [{"type": 1, "text_item": {"text": "late"}}]
+                said = {"from_user_id": person.user_id, "message_type": 1, "message_state": 2, "item_list": items}
+                arrival = Arrival(
+                    raw=encode({"message_id": 1, **said}),
+                    identity="m:1",
+                    conversation=f"u:{person.user_id}",
+                    user=UserId(person.user_id),
+                )
+                stored = await stale.ingest([arrival], cursor=Cursor("old"), generation=1, hint_ms=None, now_ms=1)
+                assert not stored.has_moved
+                crowd.said[person.name].append("late")
+                assert await crowd.wait_answered(30)
 
 
 async def wait_until_storing(database: PostgresDatabase) -> None:

@@ -290,6 +290,19 @@ class TestNoticing:
             assert await journal.wait_changed(0) == 1
         assert (await journal.find_enqueued(place))[0] == ["u:alice"]
 
+    async def test_the_owner_is_told_at_once_what_an_owner_before_stores(
+        self, database: PostgresDatabase, journal: PostgresJournal, journals_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ilink.storage.journal_postgres_changes._SWEEP", 3600)
+        async with PostgresDatabase(journals_url) as other, PostgresJournal(other, AccountId(BOT)) as owner:
+            await owner.adopt()
+            waiting = asyncio.ensure_future(owner.wait_changed(0))
+            for number in count():
+                await ingest(journal, arrival(f"m:{number}"))
+                if (await asyncio.wait([waiting], timeout=0.2))[0]:
+                    break
+            assert await waiting == 1
+
     async def test_a_decision_of_a_stranger_is_found(
         self, database: PostgresDatabase, journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -336,21 +336,12 @@ class Runner:
             self._delivery = DeliveryByOthers(self._journal, clock=self._clock)
         if self._handlers is not None:
             self._handlers.start(self._tasks)
-        looks = [part.notice for part in self._parts_that_notice()]
+        looks = [part.notice for part in (self._handlers, self._sending) if part is not None]
         if looks:
             pause = self._made_with.policies.send_backoff.first
             self._noticing = self._tasks.create_task(
                 notice_others(self._journal, looks, clock=self._clock, pause=pause)
             )
-
-    def _parts_that_notice(self) -> list[Handlers | Sending]:
-        """Return the parts that wait for what other processes store: who polls as well is told what was polled."""
-        parts: list[Handlers | Sending] = []
-        if self._handlers is not None and self._poller is None:
-            parts.append(self._handlers)
-        if self._sending is not None:
-            parts.append(self._sending)
-        return parts
 
     async def _wait_for_login(self, stop: StopSignal) -> bool:
         """Wait until the person signed in again; False when the bot is stopped or another account takes over."""

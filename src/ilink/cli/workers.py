@@ -48,9 +48,9 @@ def run_workers(
     """
     try:
         terms = LeaseTerms(
-            ttl=lease * 0.8,  # the rest is for the others to begin
+            ttl=lease * 0.6,  # the rest is for the others to begin: hundreds of accounts take seconds to open
             renew=lease / 6,
-            margin=lease * 0.3,
+            margin=lease * 0.2,
             grace=lease / 6,
             cool_down=lease / 2,
             hand_over=lease / 3,

@@ -207,7 +207,7 @@ class PostgresJournal:
         row = await self._database.write_row(_INGEST, *place, *arrival_columns(arrivals))
         assert row is not None
         self._newest = row["newest"]
-        if self._role is not Role.ALL:
+        if self._role is not Role.ALL or not row["has_moved"]:
             self._tell()
         return Ingested(
             sequences=tuple(row["sequences"]),

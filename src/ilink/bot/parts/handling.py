@@ -121,11 +121,16 @@ class Handlers:
         self.lanes.offer(taken.letters)
 
     async def notice(self) -> None:
-        """Take what processes that poll have stored.
+        """Take what other processes that poll have stored.
+
+        Where this one polls it is told what it polled, and looks for what those have stored whose lease was over.
 
         Raises:
             StoreError: It cannot be read; it is found by the next call.
         """
+        if self._made_with.role.polls:
+            self.look_again()
+            return
         while letters := await self._journal.read_arrived(self._place, limit=_PAGE):
             self._place = letters[-1].sequence
             self.lanes.arrived(letters)
