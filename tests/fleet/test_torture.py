@@ -68,7 +68,7 @@ async def test_the_oracle_sees_what_is_broken(variants: tuple[str, ...]) -> None
             one_way=broken[0].one_way,
             conflict=broken[0].conflict,
         ) as torture:
-            await torture.run(SECONDS / 2, kinds=broken[0].kinds, rate=12)
+            await torture.run(SECONDS / 2, kinds=broken[0].kinds, rate=broken[0].rate)
             verdict = await torture.judge()
         unseen -= {words for words in unseen if any(words in one for one in verdict.complaints)}
         if not unseen:

@@ -20,6 +20,7 @@ class Variant:
         kinds: What has to happen to a fleet, for it to show.
         one_way: Whether it shows only where messages are handed out once.
         conflict: What the gateway does with two polls of one token; see its knob `poll.conflict`.
+        rate: Messages a second: an owner before that receives something is refused, and only then polls no more.
         functions: What is replaced in functions of the database.
     """
 
@@ -27,6 +28,7 @@ class Variant:
     kinds: tuple[str, ...]
     one_way: bool = False
     conflict: str = "newest"
+    rate: float = 12.0
     functions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
 
 
@@ -56,7 +58,7 @@ VARIANTS: Final = {
     ),
     "cursor_first": Variant(words="lost", kinds=("kill",)),
     "order_not_kept": Variant(words="out of order", kinds=("stall",)),
-    "permits_ignored": Variant(words="had lost the slot", kinds=("stall",)),
+    "permits_ignored": Variant(words="had lost the slot", kinds=("stall",), rate=1.5),
     "renewed_late": Variant(words="had lost the slot", kinds=()),
     "given_while_polled": Variant(words="two polls of one token", kinds=("drain", "rebalance"), conflict="split"),
 }
