@@ -135,7 +135,8 @@ class Torture:
             tasks.create_task(self._trouble(end, kinds))
         await self._calm()
         if not self.variant:
-            await self.crowd.wait_answered(60)
+            # What a stale owner stored is found by a hint, or, where that was lost, by the look of each minute.
+            await self.crowd.wait_answered(100)
         else:
             await self._wait_quiet()
 
