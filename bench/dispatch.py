@@ -48,7 +48,7 @@ def measure_dispatch() -> list[DispatchFigures]:
 def _measure(arrange: Callable[[Router], None], text: str) -> float:
     router = Router()
     arrange(router)
-    dispatch = Dispatch(router)
+    dispatch = Dispatch(router.registered)
     message = _message(text)
 
     async def work() -> float:

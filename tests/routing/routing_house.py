@@ -53,7 +53,7 @@ def message(text: str = "", *, kind: str = "", user: str = "alice@im.wechat", **
 
 async def dispatch(router: Router, said: AnyMessage | str, **options: Any) -> list[str]:
     """Let a router handle a message as a bot does; return what it answers, or nothing when nobody takes it."""
-    built = Dispatch(router, **options)
+    built = Dispatch(router.registered, **options)
     async with built.lifespan():
         return await dispatch_built(built, said)
 
@@ -73,5 +73,5 @@ async def dispatch_built(built: Dispatch, said: AnyMessage | str) -> list[str]:
 
 async def taken_by(router: Router, said: AnyMessage | str) -> str | None:
     """The name of the handler that takes a message."""
-    match = await Dispatch(router).find(message(said) if isinstance(said, str) else said)
+    match = await Dispatch(router.registered).find(message(said) if isinstance(said, str) else said)
     return None if match is None else match.route.handler.place.name

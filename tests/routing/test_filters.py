@@ -333,7 +333,7 @@ async def _same_with_and_without_index(condition: Filter, said: str) -> None:
     async def take(message: TextMessage) -> None: ...
 
     one = message(said)
-    assert (await Dispatch(router).find(one) is not None) is passes(condition, one)
+    assert (await Dispatch(router.registered).find(one) is not None) is passes(condition, one)
 
 
 @pytest.mark.parametrize(

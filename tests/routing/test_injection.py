@@ -49,7 +49,7 @@ async def test_what_a_handler_asks_for_is_made_with_what_that_asks_for() -> None
         assert session.pool is pool
         seen.append(pool.opened)
 
-    built = Dispatch(router)
+    built = Dispatch(router.registered)
     async with built.lifespan():
         await dispatch_built(built, "a")
         await dispatch_built(built, "b")
@@ -141,7 +141,7 @@ async def test_what_lives_as_long_as_the_bot_is_made_at_its_start_and_closed_at_
         seen.append("handled")
 
     router.include(inner)
-    built = Dispatch(router)
+    built = Dispatch(router.registered)
     for _ in range(2):
         async with built.lifespan():
             await dispatch_built(built, "x")
@@ -167,7 +167,7 @@ async def test_what_was_opened_is_closed_when_the_start_fails() -> None:
         seen.append("stopped")
 
     with pytest.raises(RuntimeError, match="no network"):
-        async with Dispatch(router).lifespan():
+        async with Dispatch(router.registered).lifespan():
             pass
     assert seen == ["stopped"]
 

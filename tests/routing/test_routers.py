@@ -304,7 +304,7 @@ def test_the_nearest_handler_and_what_refused_are_named(said: Message, nearest: 
     @router.on_text(filters.startswith("order"), filters.matches(r"order (?P<count>\d+)"))
     async def order(message: TextMessage, count: int) -> None: ...
 
-    found = Dispatch(router).explain(said)
+    found = Dispatch(router.registered).explain(said)
     assert re.search(nearest, found), found
 
 
@@ -315,18 +315,18 @@ def test_the_nearest_handler_tells_what_could_not_be_read() -> None:
     async def order(message: TextMessage, count: int) -> None: ...
 
     assert (
-        Dispatch(router)
+        Dispatch(router.registered)
         .explain(message("order x"))
         .endswith("what was captured for count cannot be read as what the handler asks for")
     )
-    assert Dispatch(Router()).explain(message("x")) == "there is no handler"
+    assert Dispatch(Router().registered).explain(message("x")) == "there is no handler"
 
 
 def test_combined_filters_tell_which_of_them_refused() -> None:
     def nearest(condition: Any) -> str:
         router = Router()
         router.on_text(condition)(answering(""))
-        return Dispatch(router).explain(message("a")).partition("): ")[2]
+        return Dispatch(router.registered).explain(message("a")).partition("): ")[2]
 
     assert nearest(filters.contains("a") & filters.contains("b")) == "the text does not contain 'b'"
     assert nearest(filters.contains("b") | filters.equals("c")) == (
@@ -340,7 +340,7 @@ def test_a_policy_is_planned_without_running_anything() -> None:
     router.on_command("stop", policy=LanePolicy(overtakes=True))(answering(""))
     router.on_text(filters.contains("a"), policy=RESTART)(answering(""))
     router.on_text()(answering(""))
-    dispatch = Dispatch(router)
+    dispatch = Dispatch(router.registered)
     plans = [dispatch.plan(message(text)) for text in ("/stop", "a", "b")]
     assert plans == [LanePolicy(overtakes=True), RESTART, None]
 
@@ -348,7 +348,7 @@ def test_a_policy_is_planned_without_running_anything() -> None:
 def test_nothing_is_planned_without_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     router = Router()
     router.on_text(lambda one: pytest.fail("nobody asked"))(answering(""))
-    assert Dispatch(router).plan(message("x")) is None
+    assert Dispatch(router.registered).plan(message("x")) is None
 
 
 async def _slow(message: Message) -> bool:
@@ -377,7 +377,7 @@ def test_waiting_filters_behind_policies_or_of_other_kinds_do_not_matter() -> No
     router.on_file(_slow)(answering(""))
     router.on_text(filters.contains("a"), policy=RESTART)(answering(""))
     router.on_text(filters.contains("b"), _slow)(answering(""))
-    built = Dispatch(router)
+    built = Dispatch(router.registered)
     assert (built.plan(message("a")), built.plan(message("b"))) == (RESTART, None)
 
 
@@ -406,7 +406,7 @@ async def test_names_stay_what_they_are() -> None:
     @router.on_text()
     async def handle(message: TextMessage) -> None: ...
 
-    match = await Dispatch(router).find(message("x"))
+    match = await Dispatch(router.registered).find(message("x"))
     assert match is not None
     assert match.route.name == f"{__name__}.test_names_stay_what_they_are.<locals>.handle"
     assert await taken_by(router, "x") == "test_names_stay_what_they_are.handle"
@@ -415,7 +415,7 @@ async def test_names_stay_what_they_are() -> None:
 async def test_nothing_is_registered_while_the_bot_runs() -> None:
     router, inner = Router(name="outer"), Router(name="inner")
     router.include(inner)
-    async with Dispatch(router).lifespan():
+    async with Dispatch(router.registered).lifespan():
         for register in (
             lambda: inner.on_text()(answering("")),
             lambda: router.include(Router()),

@@ -192,7 +192,7 @@ class Bot(SendsUnasked, DeclaresHooks, DeclaresJobs, Router):
             StoreError: The store cannot be opened.
         """
         blueprint = self._blueprint if adapt is None else adapt(self._blueprint)
-        dispatch = Dispatch(self, language=blueprint.language, has_help=blueprint.has_help)
+        dispatch = Dispatch(self.registered, language=blueprint.language, has_help=blueprint.has_help)
         Backlog(blueprint.policies, self._backlog_handler)  # what does not go together is refused before all begins
         if not dispatch and not self._jobs:
             message = "the bot has no handler; decorate a function with @bot.on_text()"

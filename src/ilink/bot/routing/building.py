@@ -11,7 +11,7 @@ from ilink.bot.routing.binding import Binder, Binding, Known
 from ilink.bot.routing.commands import read_call, read_command
 from ilink.bot.routing.handlers import Handler, async_signature
 from ilink.bot.routing.injection import CONDITIONAL, Provider, shown
-from ilink.bot.routing.router import Hook, Router
+from ilink.bot.routing.registered import Hook, Registered
 from ilink.bot.routing.routes import BoundErrorHandler, Capture, Route
 from ilink.bot.routing.rules import KINDS, Captures, Probe, Rule
 from ilink.bot.routing.shelves import Shelf
@@ -81,11 +81,11 @@ class Built:
         _warn_of_unreachable(self)
 
 
-def build(root: Router, *, help_function: Callable[..., Awaitable[None]] | None) -> Built:
+def build(root: Registered, *, help_function: Callable[..., Awaitable[None]] | None) -> Built:
     """Return a router tree as messages need it.
 
     Args:
-        root: Its outermost router.
+        root: What stands in its outermost router.
         help_function: Handles `/help` when there are commands, unless one is called so.
 
     Raises:
@@ -100,10 +100,10 @@ def build(root: Router, *, help_function: Callable[..., Awaitable[None]] | None)
     return built
 
 
-def _add_router(built: Built, chain: tuple[Router, ...], known: Known) -> None:
+def _add_router(built: Built, chain: tuple[Registered, ...], known: Known) -> None:
     """Add a router and what it includes; `chain` is the router itself, the one around it, and so on."""
-    own = chain[0].registered
-    binder = Binder([router.registered.providers for router in chain], known)
+    own = chain[0]
+    binder = Binder([router.providers for router in chain], known)
     providers = list(own.providers)
     binder.check(providers)
     built.providers.append((binder, providers))
@@ -119,8 +119,8 @@ def _bind_hook(binder: Binder, hook: Hook) -> Binding:
     return binder.bind(hook.function, hook.signature, leading=0, has_message=False)
 
 
-def _add_handler(built: Built, handler: Handler, chain: tuple[Router, ...], binder: Binder) -> None:
-    outer = [rule for router in reversed(chain) for rule in router.registered.rules]
+def _add_handler(built: Built, handler: Handler, chain: tuple[Registered, ...], binder: Binder) -> None:
+    outer = [rule for router in reversed(chain) for rule in router.rules]
     rules = tuple(part for rule in (*outer, *handler.rules) for part in rule.parts or (rule,))
     route = _route(handler, rules, chain, binder)
     if route.command is None:
@@ -134,7 +134,7 @@ def _add_handler(built: Built, handler: Handler, chain: tuple[Router, ...], bind
         built.commands[key] = route
 
 
-def _route(handler: Handler, rules: tuple[Rule, ...], chain: tuple[Router, ...], binder: Binder) -> Route:
+def _route(handler: Handler, rules: tuple[Rule, ...], chain: tuple[Registered, ...], binder: Binder) -> Route:
     captures = _captures(handler, rules)
     about = getattr(handler.function, "__doc__", None)
     command = read_command(handler.names, handler.signature, about, binder.knows) if handler.names else None
@@ -143,7 +143,7 @@ def _route(handler: Handler, rules: tuple[Rule, ...], chain: tuple[Router, ...],
         given |= {argument.name for argument in command.arguments}
     binding = binder.bind(handler.function, handler.signature, leading=1, given=given)
     _check_conditions(handler, binding, rules)
-    inner_first = [router.registered for router in chain]
+    inner_first = chain
     middleware = tuple(one for own in reversed(inner_first) for one in own.middleware)
     return Route(
         name=handler.name,
@@ -161,14 +161,14 @@ def _route(handler: Handler, rules: tuple[Rule, ...], chain: tuple[Router, ...],
     )
 
 
-def _error_handlers(chain: tuple[Router, ...], binder: Binder) -> tuple[tuple[BoundErrorHandler, ...], ...]:
+def _error_handlers(chain: tuple[Registered, ...], binder: Binder) -> tuple[tuple[BoundErrorHandler, ...], ...]:
     groups: list[tuple[BoundErrorHandler, ...]] = []
     for place, router in enumerate(chain):
         outside = binder.outside(place)
         groups.append(
             tuple(
                 BoundErrorHandler(one.kinds, outside.bind(one.function, one.signature, leading=2))
-                for one in router.registered.error_handlers
+                for one in router.error_handlers
             )
         )
     return tuple(group for group in groups if group)
@@ -209,7 +209,9 @@ def _check_conditions(handler: Handler, binding: Binding, rules: Sequence[Rule])
         raise handler.signature.refuse(f"asks for a `{shown(key)}`, which not every message has: {CONDITIONAL[key]}")
 
 
-def _add_help(built: Built, chain: tuple[Router, ...], known: Known, function: Callable[..., Awaitable[None]]) -> None:
+def _add_help(
+    built: Built, chain: tuple[Registered, ...], known: Known, function: Callable[..., Awaitable[None]]
+) -> None:
     names = tuple(name for name in _HELP_NAMES if name not in built.commands)
     handler = Handler(
         function=function,
@@ -219,8 +221,8 @@ def _add_help(built: Built, chain: tuple[Router, ...], known: Known, function: C
         rules=(),
         names=names,
     )
-    binder = Binder([router.registered.providers for router in chain], known)
-    route = _route(handler, chain[0].registered.rules, chain, binder)
+    binder = Binder([router.providers for router in chain], known)
+    route = _route(handler, chain[0].rules, chain, binder)
     assert route.command is not None, "it has names"
     route = replace(route, command=replace(route.command, about_key="command.help"))
     built.commands |= dict.fromkeys(names, route)

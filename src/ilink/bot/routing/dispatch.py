@@ -14,7 +14,7 @@ from ilink.bot.routing.commands import ArgumentsError
 from ilink.bot.routing.help import command_list, command_manual
 from ilink.bot.routing.injection import Invocation
 from ilink.bot.routing.nearest import describe_nearest
-from ilink.bot.routing.router import Router
+from ilink.bot.routing.registered import Registered
 from ilink.bot.routing.routes import BoundErrorHandler, Match, Route
 from ilink.bot.routing.rules import Probe
 from ilink.bot.words import Language, language_of
@@ -30,7 +30,7 @@ class Dispatch:
     """The handlers of a router and of all it includes, ready for messages.
 
     Args:
-        root: The outermost router.
+        root: What stands in the outermost router.
         language: What the bot speaks by itself; None for that of the person.
         has_help: Whether there is a `/help` when there are commands and none of them is called so.
 
@@ -38,7 +38,7 @@ class Dispatch:
         ConfigError: Something is missing, doubled or contradictory; the message names the places.
     """
 
-    def __init__(self, root: Router, *, language: Language | None = None, has_help: bool = True) -> None:
+    def __init__(self, root: Registered, *, language: Language | None = None, has_help: bool = True) -> None:
         self._root = root
         self._built: Built = build(root, help_function=self._help if has_help else None)
         self._language: Language | None = language
@@ -147,14 +147,14 @@ class Dispatch:
     @contextmanager
     def _nothing_is_added(self) -> Generator[None]:
         """Refuse what is registered from here on: it would have no effect."""
-        routers = list(self._root.routers())
+        routers = list(self._root.tree())
         for router in routers:
-            router.registered.is_running = True
+            router.is_running = True
         try:
             yield
         finally:
             for router in routers:
-                router.registered.is_running = False
+                router.is_running = False
 
     def _command_match(self, message: Message, probe: Probe) -> Match | None:
         found = self._built.command_of(message, probe)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import ClassVar, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.routing import filters
 from ilink.bot.routing.commands import check_names
+from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.routing.filters import Filter, KindFilter
 from ilink.bot.routing.handlers import Handler, async_signature
-from ilink.bot.routing.injection import Invocation, Providers, Scope
-from ilink.bot.routing.places import Place, calling_place
+from ilink.bot.routing.injection import Scope
+from ilink.bot.routing.places import calling_place
+from ilink.bot.routing.registered import ErrorHandler, Hook, Middleware, Outgoing, Registered
 from ilink.bot.routing.rules import KINDS, Rule
 from ilink.bot.routing.signatures import Signature
 from ilink.errors import ConfigError
@@ -25,7 +26,7 @@ from ilink.messages.incoming import (
     VoiceMessage,
 )
 
-__all__ = ["Condition", "ErrorHandler", "Hook", "Middleware", "Next", "Outgoing", "Registration", "Router"]
+__all__ = ["Condition", "Registration", "Router"]
 
 M = TypeVar("M", bound=Message)
 E = TypeVar("E", bound=Exception)
@@ -37,40 +38,7 @@ P = ParamSpec("P")
 Condition = Filter | Callable[[M], bool | Awaitable[bool]]
 """A filter, or a function of the message that says whether it is taken."""
 
-Next = Callable[[], Awaitable[None]]
-"""Goes on inwards: to the next middleware, and to the handler in the end."""
-
-Middleware = Callable[[Invocation, Next], Coroutine[object, None, None]]
-"""Goes around every handler of a router."""
-
-Outgoing = Callable[[str, Message], str]
-"""Gets each text that is about to answer a message, and returns what is said instead."""
-
 ErrorFunction = Callable[Concatenate[E, Message, P], Coroutine[object, None, R]]
-
-
-class Hook:
-    """A function that is run when the bot starts or stops."""
-
-    __slots__ = ("function", "signature")
-
-    def __init__(self, function: Callable[..., Coroutine[object, None, object]], what: str) -> None:
-        self.signature = async_signature(function, what=what, leading=0, takes="")
-        self.function = function
-
-
-class ErrorHandler:
-    """A function that is called when a handler of its router raised one of some errors."""
-
-    __slots__ = ("function", "kinds", "signature")
-
-    def __init__(
-        self, kinds: tuple[type[Exception], ...], function: Callable[..., Coroutine[object, None, object]]
-    ) -> None:
-        takes = "the error and the message"
-        self.signature = async_signature(function, what="error handler", leading=2, takes=takes)
-        self.function = function
-        self.kinds = kinds
 
 
 class Registration(Generic[M]):
@@ -91,24 +59,6 @@ class Registration(Generic[M]):
         """
         self._register(function)
         return function
-
-
-@dataclass(slots=True)
-class Registered:
-    """Everything that stands in one router; for what is built on routers."""
-
-    place: Place
-    rules: tuple[Rule, ...]
-    handlers: list[Handler] = field(default_factory=list[Handler])
-    providers: Providers = field(default_factory=Providers)
-    middleware: list[Middleware] = field(default_factory=list[Middleware])
-    outgoing: list[Outgoing] = field(default_factory=list[Outgoing])
-    error_handlers: list[ErrorHandler] = field(default_factory=list[ErrorHandler])
-    startup: list[Hook] = field(default_factory=list[Hook])
-    shutdown: list[Hook] = field(default_factory=list[Hook])
-    included: list[Router] = field(default_factory=list["Router"])
-    parent: Router | None = None
-    is_running: bool = False
 
 
 class Router:
@@ -137,10 +87,10 @@ class Router:
 
     def __init__(self, *conditions: Condition[Message], name: str = "") -> None:
         rules = tuple(_rule(condition) for condition in conditions)
-        self.registered = Registered(calling_place(name), rules)
+        self.registered = Registered(f"{type(self).__name__} ({calling_place(name)})", self.is_root, rules)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} ({self.registered.place})"
+        return self.registered.title
 
     def on(self, kind: type[M], *conditions: Condition[M], policy: LanePolicy | None = None) -> Registration[M]:
         """Decorate the handler of one kind of messages, `Message` for all of them.
@@ -329,9 +279,7 @@ class Router:
             ConfigError: One of them stands somewhere already, is this one or around it, or is a bot.
         """
         for router in routers:
-            self._check_inclusion(router)
-            router.registered.parent = self
-            self._open.included.append(router)
+            self._open.include(router.registered)
 
     def check(self) -> None:
         """Refuse what could not work: a bot does this when it starts, tests may do it earlier.
@@ -339,16 +287,7 @@ class Router:
         Raises:
             ConfigError: Something is missing, doubled or contradictory; the message names the places.
         """
-        # Loaded late: the two know each other, and this is the direction that is asked for seldom.
-        from ilink.bot.routing.dispatch import Dispatch
-
-        Dispatch(self)
-
-    def routers(self) -> Iterator[Router]:
-        """Go through this router and everything it includes, in the order in which handlers are tried."""
-        yield self
-        for router in self.registered.included:
-            yield from router.routers()
+        Dispatch(self.registered)
 
     @property
     def _open(self) -> Registered:
@@ -357,21 +296,6 @@ class Router:
             message = f"{calling_place()}: {self!r} runs already; register everything before the bot starts"
             raise ConfigError(message)
         return self.registered
-
-    def _check_inclusion(self, router: Router) -> None:
-        around: Router | None = self
-        while around is not None:
-            if around is router:
-                what = "itself" if router is self else f"{router!r}, which includes it"
-                message = f"{self!r} cannot include {what}"
-                raise ConfigError(message)
-            around = around.registered.parent
-        if router.is_root:
-            message = f"{self!r} cannot include {router!r}: a bot includes routers and is included by none"
-            raise ConfigError(message)
-        if router.registered.parent is not None:
-            message = f"{self!r} cannot include {router!r}: it is included by {router.registered.parent!r} already"
-            raise ConfigError(message)
 
     def _on(
         self,

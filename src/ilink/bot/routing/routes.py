@@ -11,7 +11,7 @@ from msgspec import Struct
 from ilink.bot.routing.binding import Binding
 from ilink.bot.routing.commands import Command
 from ilink.bot.routing.handlers import Handler
-from ilink.bot.routing.router import Middleware, Outgoing
+from ilink.bot.routing.registered import Middleware, Outgoing
 from ilink.bot.routing.rules import NO_CAPTURES, Captures, Probe, Rule, Test
 from ilink.bot.routing.signatures import MISSING
 from ilink.bot.routing.values import ValueReader
