@@ -7,7 +7,8 @@ from typing import Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from ilink.bot.lane_policy import LanePolicy
 from ilink.bot.routing.injection import Invocation, Scope
-from ilink.bot.routing.router import Condition, Outgoing
+from ilink.bot.routing.registered import Outgoing
+from ilink.bot.routing.router import Condition
 from ilink.bot.routing.router import Router as AsyncRouter
 from ilink.messages import incoming
 from ilink.sync.threads import Threads
