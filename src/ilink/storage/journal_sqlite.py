@@ -13,9 +13,6 @@ from asyncio import Future
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
-import msgspec
-
-from ilink.errors import RemoteProtocolError
 from ilink.flows.window import Window, heard
 from ilink.storage.journal import (
     Adopted,
@@ -31,31 +28,19 @@ from ilink.storage.journal import (
     Outgoing,
 )
 from ilink.storage.journal_groups import Addition, Completion, Group, Groups, Settlement, Stored
+from ilink.storage.journal_inbox import GIVEN_UP, Failure, InboxTable
 from ilink.storage.journal_outbox import OutboxTable
 from ilink.storage.journal_rows import (
     LETTER,
-    WINDOW,
-    chunks,
-    flat,
-    marks,
     to_letter,
-    to_windows,
 )
 from ilink.storage.roles import Role
 from ilink.storage.sqlite import Database
-from ilink.wire.codec import decode
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
-from ilink.wire.models import WeixinMessage, given
 
 __all__ = ["SqliteJournal"]
 
 Row = tuple[object, ...]
-
-_GIVEN_UP: Final = "(state = 2 OR is_parked = 1)"
-"""As its index has it."""
-
-_numbers: Final = msgspec.json.Decoder(list[int])
-_names: Final = msgspec.json.Decoder(list[str])
 
 _SHORT: Final = 32
 """Messages that are stored in about half a millisecond, the disk left aside."""
@@ -72,6 +57,7 @@ class SqliteJournal:
     def __init__(self, database: Database, account: AccountId) -> None:
         self._database = database
         self._account = account
+        self._inbox = InboxTable(account)
         self._outbox = OutboxTable(account)
         self._epoch = 0
         self._newest = 0
@@ -104,14 +90,7 @@ class SqliteJournal:
             )
             self._move_times(connection, gap_ms)
             if was_open:
-                # Anything that was first in its conversation may have been running. The second time only what was
-                # written down as running counts, so that one poisonous update does not take the innocent with it.
-                connection.execute(
-                    "UPDATE inbox SET interrupted = interrupted + 1, is_running = 0 WHERE seq IN"
-                    " (SELECT min(seq) FROM inbox WHERE account_id = ? AND state = 0 GROUP BY conversation)"
-                    " AND (interrupted = 0 OR is_running = 1)",
-                    where,
-                )
+                self._inbox.doubt_first(connection)
                 self._outbox.doubt_first(connection)
             nonlocal newest
             newest = _newest(connection)
@@ -174,19 +153,20 @@ class SqliteJournal:
         newest = 0
 
         def work(connection: sqlite3.Connection) -> Ingested:
-            known, windows = self._look_up(connection, arrivals)
+            known, windows = self._inbox.look_up(connection, arrivals)
             fresh: dict[str, Arrival] = {}
             for arrival in arrivals:
                 if arrival.identity not in known:
                     fresh.setdefault(arrival.identity, arrival)
-            outdated = self._find_outdated(connection, arrivals, known) if known else frozenset[int]()
-            sequences = self._insert_arrivals(connection, list(fresh.values()), now_ms)
-            self._store_context_tokens(connection, arrivals, outdated, now_ms)
+            outdated = self._inbox.find_outdated(connection, arrivals, known) if known else frozenset[int]()
+            sequences = self._inbox.insert(connection, list(fresh.values()), now_ms)
+            self._inbox.store_context_tokens(connection, arrivals, outdated, now_ms)
             self._open_windows(connection, windows, fresh.values(), now_ms)
             self._count_repeats(connection, len(arrivals) - len(fresh), fresh.values())
             nonlocal newest
             newest = max(sequences.values(), default=0) or _newest(connection)
-            foreign = self._find_foreign(connection, min(sequences.values(), default=newest + 1))
+            first = min(sequences.values(), default=newest + 1)
+            foreign = self._inbox.find_foreign(connection, after=self._newest, before=first)
             return Ingested(
                 sequences=tuple(sequences.pop(arrival.identity, None) for arrival in arrivals),
                 has_moved=self._move(connection, cursor, generation, hint_ms),
@@ -279,19 +259,9 @@ class SqliteJournal:
         def work(connection: sqlite3.Connection) -> Letter | None:
             if not self._is_owner(connection):
                 return None
-            is_dead = due_ms is None and not is_parked
-            sql = (
-                "UPDATE inbox SET attempts = attempts + 1, claim = claim + 1, is_running = 0, error = ?, due_ms = ?,"
-                " state = ?, finished_ms = ?, is_parked = ? WHERE seq = ? AND account_id = ? AND claim = ?"
-                " AND state = 0 AND is_parked = 0"
-            )
-            state = InboxState.DEAD if is_dead else InboxState.WAITING
-            values = (error, due_ms or 0, state, now_ms if is_dead else None, int(is_parked))
-            if not connection.execute(sql, (*values, sequence, self._account, claim)).rowcount:
-                return None
-            if is_dead:
-                connection.executemany(sql, [(*values, number, self._account, run) for number, run in others])
-            return to_letter(connection.execute(f"SELECT {LETTER} FROM inbox WHERE seq = ?", (sequence,)).fetchone())
+            run = (sequence, claim)
+            failure = Failure(error, due_ms, now_ms, is_parked)
+            return self._inbox.fail(connection, run, others, failure)
 
         return await self._database.write(work)
 
@@ -376,7 +346,7 @@ class SqliteJournal:
 
     async def read_dead(self, *, after: int = 0, limit: int = 100) -> list[Letter]:
         """Return a page of the dead letters, oldest first."""
-        return await self._read_letters(f"{_GIVEN_UP} AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        return await self._read_letters(f"{GIVEN_UP} AND seq > ? ORDER BY seq LIMIT ?", (after, limit))
 
     async def read_letter(self, sequence: int) -> Letter | None:
         """Return one stored update, whatever became of it."""
@@ -392,38 +362,11 @@ class SqliteJournal:
 
     async def replay(self, sequences: Sequence[int]) -> list[str]:
         """Let dead and parked letters be handled again as if they had never failed; return their conversations."""
-
-        def work(connection: sqlite3.Connection) -> list[str]:
-            conversations: set[str] = set()
-            for sequence in sequences:
-                where = (sequence, self._account)
-                row = connection.execute(
-                    f"SELECT conversation FROM inbox WHERE seq = ? AND account_id = ? AND {_GIVEN_UP}", where
-                ).fetchone()
-                if row is not None:
-                    conversations.add(row[0])
-                    connection.execute(
-                        "UPDATE inbox SET state = 0, is_parked = 0, attempts = 0, interrupted = 0, claim = claim + 1,"
-                        " due_ms = 0, finished_ms = NULL WHERE seq = ? AND account_id = ?",
-                        where,
-                    )
-            return sorted(conversations)
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: self._inbox.replay(connection, sequences))
 
     async def drop(self, sequences: Sequence[int]) -> int:
         """Give dead and parked letters up for good, and return how many."""
-
-        def work(connection: sqlite3.Connection) -> int:
-            return sum(
-                connection.execute(
-                    f"UPDATE inbox SET state = 3, is_parked = 0 WHERE seq = ? AND account_id = ? AND {_GIVEN_UP}",
-                    (sequence, self._account),
-                ).rowcount
-                for sequence in sequences
-            )
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: self._inbox.drop(connection, sequences))
 
     async def prune(self, before_ms: int) -> int:
         """Forget what was finished before a moment, and return how many rows."""
@@ -448,7 +391,7 @@ class SqliteJournal:
             "SELECT (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 0),"
             " (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 2),"
             " (SELECT count(*) FROM outbox WHERE account_id = ?1 AND state IN (0, 6, 7)),"
-            f" (SELECT count(*) FROM inbox WHERE account_id = ?1 AND {_GIVEN_UP} AND state = 0),"
+            f" (SELECT count(*) FROM inbox WHERE account_id = ?1 AND {GIVEN_UP} AND state = 0),"
             " ifnull(max(duplicates), 0), ifnull(max(suspects), 0), ifnull(max(suspects_dropped), 0)"
             " FROM journals WHERE account_id = ?1",
             (self._account,),
@@ -482,46 +425,8 @@ class SqliteJournal:
         return self._database.submit(work, is_short=rows <= _SHORT)
 
     def _complete_all(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[Completed]:
-        return self._send_after(connection, completions, self._finish(connection, completions))
-
-    def _finish(self, connection: sqlite3.Connection, completions: list[Completion]) -> list[bool]:
-        """Mark updates as finished, and tell of each completion whether it was accepted.
-
-        Its updates still wait, for this run, in our epoch; a second completion of one of them is refused.
-        """
-        waiting = self._find_waiting(connection, list({run for completion in completions for run in completion.runs}))
-        taken: list[bool] = []
-        done: list[int] = []
-        for completion in completions:
-            taken.append(waiting.issuperset(completion.runs))
-            if taken[-1]:
-                waiting.difference_update(completion.runs)
-                numbers = [sequence for sequence, _ in completion.runs]
-                if completion.ignored is None:
-                    done += numbers
-                else:
-                    _ignore(connection, numbers, completion.ignored, completion.now_ms)
-        for chunk in chunks(done):
-            connection.execute(
-                f"UPDATE inbox SET state = 1, is_running = 0, finished_ms = ? WHERE seq IN ({marks(1, len(chunk))})",
-                (completions[0].now_ms, *chunk),
-            )
-        return taken
-
-    def _find_waiting(self, connection: sqlite3.Connection, runs: list[tuple[int, int]]) -> set[tuple[int, int]]:
-        """Return those runs that may finish their updates; none when the journal is not ours any more."""
-        waiting: set[tuple[int, int]] = set()
-        for chunk in chunks(runs):
-            sequences, claims = connection.execute(
-                f"WITH run (seq, claim) AS (VALUES {marks(2, len(chunk))})"
-                " SELECT json_group_array(inbox.seq), json_group_array(inbox.claim)"
-                " FROM run CROSS JOIN inbox ON inbox.seq = run.seq AND inbox.claim = run.claim"
-                " WHERE inbox.state = 0 AND inbox.is_parked = 0 AND inbox.account_id = ?"
-                " AND EXISTS (SELECT 1 FROM journals WHERE account_id = ? AND epoch = ?)",
-                (*flat(chunk), self._account, self._account, self._epoch),
-            ).fetchone()
-            waiting.update(zip(_numbers.decode(sequences), _numbers.decode(claims), strict=True))
-        return waiting
+        taken = self._inbox.finish(connection, completions, epoch=self._epoch)
+        return self._send_after(connection, completions, taken)
 
     def _send_after(
         self, connection: sqlite3.Connection, completions: list[Completion], taken: list[bool]
@@ -547,73 +452,6 @@ class SqliteJournal:
             for completion, is_taken in zip(completions, taken, strict=True)
         ]
 
-    def _look_up(
-        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]
-    ) -> tuple[set[str], dict[UserId, Window]]:
-        """Return which identities were stored before, and what is known about sending to those who wrote."""
-        known: set[str] = set()
-        windows: dict[UserId, Window] = {}
-        for chunk in chunks(arrivals):
-            places = marks(1, len(chunk))
-            identities, found = connection.execute(
-                "SELECT (SELECT json_group_array(identity) FROM inbox"
-                f" WHERE account_id = ? AND identity IN ({places})),"
-                f" (SELECT json_group_array(json_array({WINDOW})) FROM windows"
-                f" WHERE account_id = ? AND user_id IN ({places}))",
-                (
-                    self._account,
-                    *[arrival.identity for arrival in chunk],
-                    self._account,
-                    *[arrival.user for arrival in chunk],
-                ),
-            ).fetchone()
-            known.update(_names.decode(identities))
-            windows.update(to_windows(found))
-        return known, windows
-
-    def _insert_arrivals(self, connection: sqlite3.Connection, arrivals: list[Arrival], now_ms: int) -> dict[str, int]:
-        sequences: dict[str, int] = {}
-        for chunk in chunks(arrivals):
-            values: list[object] = []
-            for arrival in chunk:
-                values += (
-                    self._account,
-                    arrival.conversation,
-                    arrival.user,
-                    arrival.identity,
-                    int(arrival.state),
-                    now_ms,
-                    None if arrival.state == InboxState.WAITING else now_ms,
-                    arrival.error,
-                    arrival.raw,
-                    arrival.resembles,
-                )
-            inserted = connection.execute(
-                "INSERT INTO inbox (account_id, conversation, user_id, identity, state, received_ms, finished_ms,"
-                f" error, raw, resembles) VALUES {marks(10, len(chunk))}",
-                values,
-            )
-            assert inserted.lastrowid is not None
-            for sequence, arrival in enumerate(chunk, inserted.lastrowid - len(chunk) + 1):
-                sequences[arrival.identity] = sequence
-        return sequences
-
-    def _store_context_tokens(
-        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], outdated: frozenset[int], now_ms: int
-    ) -> None:
-        """Keep the newest token of each user, also of updates that were stored before: it may be fresher."""
-        tokens: dict[UserId, Row] = {}
-        for place, arrival in enumerate(arrivals):
-            if place not in outdated and arrival.user and arrival.context_token:
-                tokens[arrival.user] = (self._account, arrival.user, arrival.context_token.reveal(), now_ms)
-        for chunk in chunks(list(tokens.values())):
-            connection.execute(
-                "INSERT INTO peers (account_id, user_id, context_token, updated_at_ms)"
-                f" VALUES {marks(4, len(chunk))} ON CONFLICT DO UPDATE SET"
-                " context_token = excluded.context_token, updated_at_ms = excluded.updated_at_ms",
-                flat(chunk),
-            )
-
     def _open_windows(
         self, connection: sqlite3.Connection, known: Mapping[UserId, Window], arrivals: Iterable[Arrival], now_ms: int
     ) -> None:
@@ -625,37 +463,6 @@ class SqliteJournal:
         for user, count in counts.items():
             opened[user] = heard(known.get(user) or Window(), now_ms, messages=count)
         self._outbox.store_windows(connection, opened)
-
-    def _find_outdated(
-        self, connection: sqlite3.Connection, arrivals: Sequence[Arrival], known: set[str]
-    ) -> frozenset[int]:
-        """Return the places of those that come again with the context token they came with first."""
-        return frozenset(
-            place
-            for place, arrival in enumerate(arrivals)
-            if arrival.identity in known
-            and arrival.context_token is not None
-            and arrival.context_token.reveal() == self._first_context_token(connection, arrival.identity)
-        )
-
-    def _first_context_token(self, connection: sqlite3.Connection, identity: str) -> str | None:
-        (raw,) = connection.execute(
-            "SELECT raw FROM inbox WHERE account_id = ? AND identity = ?", (self._account, identity)
-        ).fetchone()
-        try:
-            return given(decode(raw, WeixinMessage).value.context_token, None)
-        except RemoteProtocolError:
-            return None
-
-    def _find_foreign(self, connection: sqlite3.Connection, first: int) -> tuple[str, ...]:
-        """Return where others stored updates that wait, between the last batch of this process and this one."""
-        if first <= self._newest + 1:
-            return ()
-        found = connection.execute(
-            "SELECT DISTINCT conversation FROM inbox WHERE seq > ? AND seq < ? AND account_id = ? AND state = 0",
-            (self._newest, first, self._account),
-        )
-        return tuple(conversation for (conversation,) in found)
 
     def _count_repeats(self, connection: sqlite3.Connection, duplicates: int, fresh: Iterable[Arrival]) -> None:
         suspects = [arrival for arrival in fresh if arrival.resembles is not None]
@@ -707,13 +514,6 @@ class SqliteJournal:
             return names
 
         return await self._database.read(work)
-
-
-def _ignore(connection: sqlite3.Connection, sequences: Sequence[int], reason: str, now_ms: int) -> None:
-    connection.executemany(
-        "UPDATE inbox SET state = 3, is_running = 0, finished_ms = ?, error = ? WHERE seq = ?",
-        [(now_ms, reason, sequence) for sequence in sequences],
-    )
 
 
 def _store_state(connection: sqlite3.Connection, completion: Completion, state: bytes) -> None:
