@@ -19,6 +19,7 @@ KNOWN = {
     "ILINK_CONTROL_KEY",
     "ILINK_BASE_URL",
     "ILINK_DATA",
+    "ILINK_SPOOL_URL",
 }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from objects_house import ENVIRON, S3
+from tests.objects import S3, s3
 
 from ilink.storage.object_blobs import ObjectBlobs, open_objects
 from ilink.transport.http import HttpTransport
+
+__all__ = ["s3"]
 
 
 @pytest.fixture
@@ -25,18 +27,6 @@ def spool_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    """A store that speaks S3, with an empty bucket, and an environment that leads to it."""
-    server = S3()
-    for name, value in ENVIRON.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
-    server.reset()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

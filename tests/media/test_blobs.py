@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ilink.errors import ConfigError, StoreError
-from ilink.storage.blobs import BlobStore, FolderBlobs
+from ilink.storage.blobs import BlobStore, FolderBlobs, MissingBlobError
 from ilink.storage.files import BATCH_BYTES, Batches, PartialFile, in_thread
 from ilink.storage.object_blobs import ObjectBlobs, open_objects
 
@@ -78,7 +78,7 @@ async def test_blob_that_is_not_committed_is_not_there(store: BlobStore) -> None
     async with store.create("two", at=1.0) as writer:
         await writer.write(b"a little")
     for name in ("one", "two"):
-        with pytest.raises(StoreError, match="no blob"):
+        with pytest.raises(MissingBlobError, match="no blob"):
             await get(store, name)
 
 
@@ -86,7 +86,7 @@ async def test_deleting_what_is_not_there_is_no_error(store: BlobStore) -> None:
     await put(store, "one", b"1")
     await store.delete("one")
     await store.delete("one")
-    with pytest.raises(StoreError, match="no blob"):
+    with pytest.raises(MissingBlobError, match="no blob"):
         await get(store, "one")
 
 
@@ -110,7 +110,7 @@ async def test_blob_that_is_not_committed_never_exists(blobs: FolderBlobs, tmp_p
     async with blobs.create("one", at=1.0) as writer:
         await writer.write(bytes(3 * BATCH_BYTES))
     assert files(tmp_path) == []
-    with pytest.raises(StoreError, match="no blob"):
+    with pytest.raises(MissingBlobError, match="no blob"):
         await get(blobs, "one")
 
 
@@ -179,6 +179,8 @@ async def test_age_goes_by_the_moment_that_was_given(store: BlobStore) -> None:
     await put(store, "old", b"1", at=ahead)
     await put(store, "new", b"2", at=ahead + 200.0)
     assert await store.delete_before(ahead - 100.0) == []
+    assert await store.list_before(ahead - 100.0) == []
+    assert await store.list_before(ahead + 100.0) == ["old"]
     assert await store.delete_before(ahead + 100.0) == ["old"]
     assert await get(store, "new") == b"2"
     assert await store.delete_before(ahead + 100.0) == []

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from objects_house import S3
 from tests.media.recordings import recording, video
+from tests.objects import S3
 
 from ilink.client.client import Client
 from ilink.client.media import MediaClient

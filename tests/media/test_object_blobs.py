@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from objects_house import S3
+from tests.objects import S3
 
 from ilink.errors import ConfigError, StoreError
 from ilink.gateway.server import GatewayServer, ServerOptions

@@ -11,13 +11,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from ilink.errors import ConfigError
 from ilink.storage.accounts import Accounts, data_folder
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
 from ilink.storage.agenda import Agenda
 from ilink.storage.agenda_sqlite import SqliteAgenda
+from ilink.storage.blobs import open_object_store
 from ilink.storage.history import History
 from ilink.storage.history_sqlite import SqliteHistory
 from ilink.storage.journal import Journal
@@ -27,14 +28,18 @@ from ilink.storage.locks import AccountLock
 from ilink.storage.pairings import Pairings
 from ilink.storage.pairings_sqlite import SqlitePairings
 from ilink.storage.postgres_url import DATABASE_URL_VARIABLE, PostgresUrl, is_postgres_url
-from ilink.storage.spool import MOST_BYTES, Spool
+from ilink.storage.spool import MOST_BYTES, BlobSpool, FolderSpool, Spool
 from ilink.wire.ids import AccountId
 
 if TYPE_CHECKING:
     from ilink.storage.accounts_postgres import PostgresAccounts
     from ilink.storage.leases import AccountLeases
 
-__all__ = ["AccountStore", "Store", "StorePlace", "find_place", "open_store"]
+__all__ = ["SPOOL_URL_VARIABLE", "AccountStore", "Store", "StorePlace", "find_place", "open_store"]
+
+
+SPOOL_URL_VARIABLE: Final = "ILINK_SPOOL_URL"
+"""Names the object store in which files wait to be sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +98,15 @@ class StorePlace:
     """Where a store is.
 
     Attributes:
-        folder: The data folder: everything is in it, or with a database the files that wait to be sent.
-        database_url: The PostgreSQL database with everything else; None for everything in the folder.
+        folder: The data folder: everything is in it, but for what the others say.
+        database_url: The PostgreSQL database with accounts and journals; None for the folder.
+        spool_url: The object store with the files that wait to be sent; None for the folder.
         environ: Where the keys are named that tokens are sealed with.
     """
 
     folder: Path
     database_url: str | None = field(default=None, repr=False)
+    spool_url: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     def __str__(self) -> str:
@@ -112,20 +119,24 @@ def find_place(data: Path | str | None = None, *, environ: Mapping[str, str] = o
 
     Args:
         data: A folder, or the address of a PostgreSQL database.
-        environ: Where `ILINK_DATABASE_URL` is looked for, and then `ILINK_DATA`.
+        environ: Where `ILINK_DATABASE_URL` is looked for, and then `ILINK_DATA`; and `ILINK_SPOOL_URL`.
 
     Raises:
         ConfigError: It is the address of something else.
     """
-    if isinstance(data, str) and "://" in data:
-        if not is_postgres_url(data):
-            raise _no_database("data")
-        return StorePlace(folder=data_folder(environ=environ), database_url=data, environ=environ)
-    if data is None and (url := environ.get(DATABASE_URL_VARIABLE)):
-        if not is_postgres_url(url):
-            raise _no_database(DATABASE_URL_VARIABLE)
-        return StorePlace(folder=data_folder(environ=environ), database_url=url, environ=environ)
-    return StorePlace(folder=data_folder(None if data is None else Path(data), environ=environ), environ=environ)
+    url = data if isinstance(data, str) and "://" in data else None
+    source = "data"
+    if data is None:
+        url, source = environ.get(DATABASE_URL_VARIABLE) or None, DATABASE_URL_VARIABLE
+    if url is not None and not is_postgres_url(url):
+        raise _no_database(source)
+    folder = None if data is None or url is not None else Path(data)
+    return StorePlace(
+        folder=data_folder(folder, environ=environ),
+        database_url=url,
+        spool_url=environ.get(SPOOL_URL_VARIABLE) or None,
+        environ=environ,
+    )
 
 
 def _no_database(source: str) -> ConfigError:
@@ -139,13 +150,15 @@ async def open_store(place: StorePlace, *, spool_bytes: int = MOST_BYTES) -> Asy
 
     Args:
         place: Where it is.
-        spool_bytes: How many bytes of files may wait to be sent.
+        spool_bytes: How many bytes of files may wait to be sent in its folder.
 
     Raises:
-        ConfigError: Its address cannot be read, or it needs a key or a driver that is not there.
+        ConfigError: An address cannot be read, or it needs a key or a package that is not there.
         StoreError: It cannot be opened; the error says what to do.
     """
-    spool = Spool(place.folder / "spool", most_bytes=spool_bytes)
+    spool: Spool = FolderSpool(place.folder / "spool", most_bytes=spool_bytes)
+    if place.spool_url is not None:
+        spool = BlobSpool(await open_object_store(place.spool_url))
     if place.database_url is not None:
         async with _open_postgres(place.database_url, place.environ, spool) as store:
             yield store
@@ -217,7 +230,7 @@ class PostgresStore:
     Args:
         accounts: Where logins are stored.
         leases: Which process works for which account.
-        spool: Where copies of files wait that are to be sent; in a folder of this machine.
+        spool: Where copies of files wait that are to be sent.
     """
 
     def __init__(self, accounts: PostgresAccounts, leases: AccountLeases, spool: Spool) -> None:

@@ -39,7 +39,7 @@ from ilink.gateway.service import Gateway
 from ilink.gateway.sharing import SWEEP_SECONDS
 from ilink.gateway.tunnels import TunnelProxy
 from ilink.process import allow_many_files, collecting_seldom
-from ilink.storage.blobs import BlobStore
+from ilink.storage.blobs import open_object_store
 from ilink.storage.gateway_stores import open_gateway_stores
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
@@ -130,7 +130,7 @@ class GatewayServer:
         options = self._options
         _check_key(options)
         _check_tls(options)
-        blobs = None if options.media_url is None else await _open_objects(options.media_url)
+        blobs = None if options.media_url is None else await open_object_store(options.media_url)
         async with AsyncExitStack() as stack:
             folder = _open_folder(stack, options.data, is_shared=options.database_url is not None)
             authority = open_authority(folder / "tls", now=datetime.now(UTC)) if options.tls else None
@@ -283,17 +283,6 @@ async def _check_database(options: ServerOptions, folder: Path) -> None:
         return
     async with open_gateway_stores(folder, database_url=options.database_url, hints_url=options.hints_url):
         pass
-
-
-async def _open_objects(url: str) -> BlobStore:
-    try:
-        from ilink.storage.object_blobs import open_objects
-    except ImportError as error:
-        message = "keeping files in an object store needs the package obstore; install ilink[s3]"
-        raise ConfigError(message) from error
-    blobs = open_objects(url)
-    await blobs.check()
-    return blobs
 
 
 def _check_tls(options: ServerOptions) -> None:

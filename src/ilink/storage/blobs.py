@@ -14,10 +14,22 @@ from ilink.errors import ConfigError, StoreError
 from ilink.storage.files import BATCH_BYTES, Batches, Bytes, PartialFile, ReadAhead, in_thread
 from ilink.storage.private import make_private_folder
 
-__all__ = ["BlobReader", "BlobStore", "BlobWriter", "FolderBlobs", "check_blob_name"]
+__all__ = [
+    "BlobReader",
+    "BlobStore",
+    "BlobWriter",
+    "FolderBlobs",
+    "MissingBlobError",
+    "check_blob_name",
+    "open_object_store",
+]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}\Z")
 _HIDDEN: Final = ".partial"
+
+
+class MissingBlobError(StoreError):
+    """There is no blob of that name."""
 
 
 class BlobWriter(Protocol):
@@ -71,12 +83,17 @@ class BlobStore(Protocol):
         A blob that is deleted or replaced meanwhile is read to its end as it was.
 
         Raises:
-            StoreError: There is no such blob.
+            MissingBlobError: There is no such blob.
+            StoreError: It cannot be read now.
         """
         ...
 
     async def delete(self, name: str) -> None:
         """Delete a blob; one that does not exist is no error."""
+        ...
+
+    async def list_before(self, moment: float) -> list[str]:
+        """Return the names of all blobs written before a moment."""
         ...
 
     async def delete_before(self, moment: float) -> list[str]:
@@ -93,6 +110,23 @@ def check_blob_name(name: str) -> None:
     if not _NAME.match(name):
         message = f"{name!r} is no name of a blob: 3 to 128 letters, digits, _ and -"
         raise ConfigError(message)
+
+
+async def open_object_store(url: str) -> BlobStore:
+    """Open what keeps blobs as objects below an address such as `s3://bucket/folder`, and look whether it answers.
+
+    Raises:
+        ConfigError: It is no such address, or the package for it is missing.
+        StoreError: It does not answer, lets us not in, or has no such bucket.
+    """
+    try:
+        from ilink.storage.object_blobs import open_objects
+    except ImportError as error:
+        message = "keeping files in an object store needs the package obstore; install ilink[s3]"
+        raise ConfigError(message) from error
+    blobs = open_objects(url)
+    await blobs.check()
+    return blobs
 
 
 class FolderBlobs:
@@ -153,16 +187,23 @@ class FolderBlobs:
         path = self._path(name)
         await in_thread(lambda: path.unlink(missing_ok=True))
 
+    async def list_before(self, moment: float) -> list[str]:
+        """See `BlobStore.list_before`."""
+        return await in_thread(lambda: [path.name for path in self._older(moment)])
+
     async def delete_before(self, moment: float) -> list[str]:
         """See `BlobStore.delete_before`."""
 
         def work() -> list[str]:
-            old = [path for path in self._folder.glob("[!.]*/*") if path.stat().st_mtime < moment]
+            old = self._older(moment)
             for path in old:
                 path.unlink(missing_ok=True)
             return [path.name for path in old]
 
         return await in_thread(work)
+
+    def _older(self, moment: float) -> list[Path]:
+        return [path for path in self._folder.glob("[!.]*/*") if path.stat().st_mtime < moment]
 
     def _path(self, name: str) -> Path:
         check_blob_name(name)
@@ -210,8 +251,11 @@ class _FileReader:
             self._descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             self._size = os.fstat(self._descriptor).st_size
             os.lseek(self._descriptor, self._position, os.SEEK_SET)
+        except FileNotFoundError as error:
+            message = f"there is no blob {self._path.name}"
+            raise MissingBlobError(message) from error
         except OSError as error:
-            message = f"there is no blob {self._path.name}: {error.strerror}"
+            message = f"cannot read the blob {self._path.name}: {error.strerror or error}"
             raise StoreError(message) from error
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from ilink.errors import ConfigError, StoreError
-from ilink.storage.blobs import BlobReader, BlobWriter, check_blob_name
+from ilink.storage.blobs import BlobReader, BlobWriter, MissingBlobError, check_blob_name
 from ilink.storage.files import BATCH_BYTES, Bytes, finished
 
 if TYPE_CHECKING:
@@ -133,20 +133,30 @@ class ObjectBlobs:
             except FileNotFoundError:
                 return
 
-    async def delete_before(self, moment: float) -> list[str]:
-        """See `BlobStore.delete_before`.
+    async def list_before(self, moment: float) -> list[str]:
+        """See `BlobStore.list_before`."""
+        with self.translated("list old blobs"):
+            return [_name(key) async for key in self._older(moment)]
 
-        An object is never deleted before the store's own clock has passed the moment too, so that only old ones need
-        to be asked for their age.
-        """
+    async def delete_before(self, moment: float) -> list[str]:
+        """See `BlobStore.delete_before`."""
         old: list[str] = []
         with self.translated("delete old blobs"):
-            async for page in _pages(self._store):
-                for found in page:
-                    if found["last_modified"].timestamp() < moment and await self._age(found["path"]) < moment:
-                        await obstore.delete_async(self._store, found["path"])
-                        old.append(found["path"].rpartition("/")[2])
+            async for key in self._older(moment):
+                await obstore.delete_async(self._store, key)
+                old.append(_name(key))
         return old
+
+    async def _older(self, moment: float) -> AsyncGenerator[str, None]:
+        """Go through the keys of old objects.
+
+        None is old before the store's own clock has passed the moment too, so that only those need to be asked for
+        their age.
+        """
+        async for page in _pages(self._store):
+            for found in page:
+                if found["last_modified"].timestamp() < moment and await self._age(found["path"]) < moment:
+                    yield found["path"]
 
     async def _open(self, key: str, start: int, end: int | None) -> BlobReader:
         if start == 0 and end is None:
@@ -171,7 +181,7 @@ class ObjectBlobs:
             yield
         except FileNotFoundError as error:
             message = f"{self._place} cannot {what}: there is no blob of that name, or no such bucket"
-            raise StoreError(message) from error
+            raise MissingBlobError(message) from error
         except (BaseError, OSError) as error:
             message = f"{self._place} cannot {what}: {_first_line(error)}"
             raise StoreError(message) from error
@@ -229,6 +239,10 @@ def _pages(store: ObjectStore, *, prefix: str | None = None) -> AsyncIterable[Se
 def _key(name: str) -> str:
     check_blob_name(name)
     return f"{name[:2].lower()}/{name}"
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _shown(url: str) -> str:

@@ -43,7 +43,7 @@ class OutgoingFiles:
         Raises:
             TooLargeError: It is larger than what phones are sent.
             MediaError, ConfigError: It cannot be read, or is nothing that can be sent.
-            StoreError: The disk is full, or too much waits already. Nothing was stored.
+            StoreError: The disk is full, too much waits already, or the store of files is away. Nothing was stored.
         """
         try:
             async with open_source(source, name=name, max_bytes=MAX_BYTES) as opened:
@@ -76,17 +76,16 @@ class OutgoingFiles:
         Raises:
             ApiError, TransportError, RemoteProtocolError: It could not be uploaded.
             MediaError: The copy is gone or damaged.
-            StoreError: The journal did not take the link.
+            StoreError: The copy cannot be read now, or the journal did not take the link.
         """
         file = message.draft.file
         if file is None:
             problem = "this message has no file"
             raise MediaError(problem)
         name = message.draft.client_id
-        await self._spool.check(name, SpooledFile(file.size, file.sha256))
-        uploaded = await mover.upload(
-            self._spool.path(name), MediaKind(file.kind) if file.kind else None, to=message.draft.user, name=file.name
-        )
+        kind = MediaKind(file.kind) if file.kind else None
+        async with self._spool.open(name, SpooledFile(file.size, file.sha256)) as copy:
+            uploaded = await mover.upload(copy, kind, to=message.draft.user, name=file.name)
         item = encode(uploaded.to_item())
         await self._journal.attach(message.out_sequence, item, now_ms=self._clock.now_ms())
         return item
@@ -99,7 +98,7 @@ class OutgoingFiles:
         """Remove copies that no message needs: of handlers that failed, and of processes that died.
 
         Raises:
-            StoreError: The journal cannot be read.
+            StoreError: The copies cannot be listed, or the journal cannot be read.
         """
         old = [ClientId(name) for name in await self._spool.find_older(_ABANDONED)]
         needed = await self._journal.find_needed_files(old)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import urllib.request
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
+import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -55,3 +57,15 @@ class S3:
         with urllib.request.urlopen(urllib.request.Request(self.endpoint + path, method=method)) as answer:
             content: bytes = answer.read()
             return content
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A store that speaks S3, with an empty bucket, and an environment that leads to it."""
+    server = S3()
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    server.reset()
+    yield server
+    server.stop()
