@@ -440,7 +440,7 @@ def take(chunks: list[bytes], *, max_bytes: int | None) -> tuple[Any, ...]:
     """Feed a connection, and return all that can be told of the answer afterwards."""
 
     async def feed() -> tuple[Any, ...]:
-        connection, sock = Connection(Origin("http", "h", 80)), FakeSocket()
+        connection, sock = Connection(Origin("http", "h", 80), lambda _: None), FakeSocket()
         connection.connection_made(sock)
         request = Request(method="GET", url="http://h/")
         exchange = Exchange(request, asyncio.get_running_loop(), max_bytes=max_bytes)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from ilink.bot.access import Gate
 from ilink.bot.backlog import Backlog, BacklogHandler
@@ -15,7 +14,7 @@ from ilink.bot.jobs import Jobs
 from ilink.bot.outbox.elsewhere import DeliveryElsewhere
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.postbox import Postbox
-from ilink.bot.parts.materials import Materials
+from ilink.bot.parts.materials import Materials, WrapClient
 from ilink.bot.rates import RateLimiter
 from ilink.bot.rounds import Rounds
 from ilink.bot.routing.dispatch import Dispatch
@@ -41,6 +40,7 @@ async def open_runner(
     on_backlog: BacklogHandler | None,
     rounds: Rounds,
     role: Role = Role.ALL,
+    wrap: WrapClient | None = None,
 ) -> AsyncGenerator[Runner, None]:
     """Make what works for one account, and hold its lock and its journal until the block ends.
 
@@ -55,6 +55,7 @@ async def open_runner(
         on_backlog: Handles old messages together; None if they are handled like any others.
         rounds: Goes round the accounts of this process.
         role: Which part of the work is done.
+        wrap: Stands between the work and the client; None for nothing.
 
     Raises:
         StoreLockedError: Another process works for the account.
@@ -71,6 +72,7 @@ async def open_runner(
             journal=own.journal,
             files=OutgoingFiles(own.journal, store.spool, clock=clock),
             open_client=blueprint.open_client,
+            wrap=wrap,
             dispatch=dispatch,
             access=blueprint.access,
             policies=blueprint.policies,
@@ -78,11 +80,7 @@ async def open_runner(
             clock=clock,
             wall=blueprint.clock,
             random=blueprint.random,
-            on_state=partial(hooks.note_state, account_id),
-            on_dead=partial(hooks.note_dead, account_id),
-            on_duplicate=partial(hooks.note_duplicate, account_id),
-            on_incident=partial(hooks.note_incident, account_id),
-            on_unknown=partial(hooks.note_unknown, account_id),
+            hooks=hooks.of(account_id),
             observers=hooks.observers.of(account_id),
             gate=_gate(stored, own, blueprint),
             agenda=own.agenda,

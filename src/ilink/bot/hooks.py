@@ -16,7 +16,16 @@ from ilink.bot.states import SessionState
 from ilink.storage.journal import Letter, Outgoing
 from ilink.wire.ids import AccountId
 
-__all__ = ["DeadHook", "DeclaresHooks", "DuplicateHook", "Hooks", "IncidentHook", "StateHook", "UnknownHook"]
+__all__ = [
+    "AccountHooks",
+    "DeadHook",
+    "DeclaresHooks",
+    "DuplicateHook",
+    "Hooks",
+    "IncidentHook",
+    "StateHook",
+    "UnknownHook",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +83,10 @@ class Hooks:
         """Call a function with what goes wrong."""
         self._incident.append(_telling_account(hook, 1))
 
+    def of(self, account: AccountId) -> AccountHooks:
+        """Return what tells of one account."""
+        return AccountHooks(self, account)
+
     def note_state(self, account: AccountId, state: SessionState) -> None:
         """Tell what an account is doing now."""
         if state is not self._states.get(account, SessionState.STOPPED):
@@ -101,6 +114,41 @@ class Hooks:
     def forget(self, account: AccountId) -> None:
         """Forget the state of an account that the bot does not work for any more."""
         self._states.pop(account, None)
+
+
+class AccountHooks:
+    """Tells of one account; see `Hooks`.
+
+    Args:
+        hooks: Whom it tells.
+        account: The account.
+    """
+
+    __slots__ = ("_account", "_hooks")
+
+    def __init__(self, hooks: Hooks, account: AccountId) -> None:
+        self._hooks = hooks
+        self._account = account
+
+    def note_state(self, state: SessionState) -> None:
+        """Tell what it is doing now."""
+        self._hooks.note_state(self._account, state)
+
+    def note_dead(self, letter: Letter, error: BaseException | None) -> None:
+        """Tell what was given up."""
+        self._hooks.note_dead(self._account, letter, error)
+
+    def note_unknown(self, message: Outgoing) -> None:
+        """Tell of which message nobody knows whether it arrived."""
+        self._hooks.note_unknown(self._account, message)
+
+    def note_duplicate(self, duplicate: Duplicate) -> None:
+        """Tell what came twice."""
+        self._hooks.note_duplicate(self._account, duplicate)
+
+    def note_incident(self, incident: Incident) -> None:
+        """Tell what went wrong."""
+        self._hooks.note_incident(self._account, incident)
 
 
 class DeclaresHooks:

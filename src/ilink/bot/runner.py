@@ -215,7 +215,7 @@ class Runner:
 
     def note_gap(self, gap: Gap) -> None:
         """Tell what the clocks showed; after an absence poll anew, because what was waited for may never come."""
-        on_incident = self._made_with.on_incident
+        on_incident = self._made_with.hooks.note_incident
         if gap.slept:
             _log.warning("the machine slept for %.0f s; polling anew", gap.slept)
             on_incident(MachineSlept(gap.slept))
@@ -281,11 +281,13 @@ class Runner:
             for part in (self._handlers, self._sending, self._typing):
                 if part is not None:
                     part.cancel()
-            self._made_with.on_state(SessionState.STOPPED)
+            self._made_with.hooks.note_state(SessionState.STOPPED)
 
     async def _work_through_logins(self, stop: StopSignal) -> None:
         while True:
             async with self._made_with.open_client(self._stored) as client:
+                if self._made_with.wrap is not None:
+                    client = self._made_with.wrap(client)
                 self._client = client
                 await self._begin(client)
                 if self._poller is None:
@@ -302,7 +304,7 @@ class Runner:
         if self._sending is not None:
             self._sending.take(taken)
         for duplicate in taken.duplicates:
-            self._made_with.on_duplicate(duplicate)
+            self._made_with.hooks.note_duplicate(duplicate)
         if self._handlers is not None:
             self._handlers.take(taken)
 
@@ -319,7 +321,7 @@ class Runner:
 
     async def _begin(self, client: BotClient) -> None:
         """Start working, or go on with a new login."""
-        self._made_with.on_state(SessionState.ACTIVE)
+        self._made_with.hooks.note_state(SessionState.ACTIVE)
         if self._delivery is not None:
             if self._sending is not None:
                 self._sending.renew(client)
@@ -347,12 +349,12 @@ class Runner:
         """Wait until the person signed in again; False when the bot is stopped or another account takes over."""
         if self._sending is not None:
             self._sending.suspend()
-        self._made_with.on_state(SessionState.EXPIRED)
+        self._made_with.hooks.note_state(SessionState.EXPIRED)
         found = await wait_for_login(self._stored, self._made_with.accounts, clock=self._clock, stop=stop)
         if found is None:
             return False
         if found.account.account_id != self._stored.account.account_id:
-            self._made_with.on_state(SessionState.DISPLACED)
+            self._made_with.hooks.note_state(SessionState.DISPLACED)
             self._successor = found
             return False
         self._stored = found

@@ -7,11 +7,12 @@ else of a bot is different.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from ilink.errors import ConfigError
 from ilink.storage.accounts import Accounts, data_folder
@@ -44,19 +45,35 @@ SPOOL_URL_VARIABLE: Final = "ILINK_SPOOL_URL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStore:
-    """What lasts of one account, open.
+    """What lasts of one account; open while its `async with` block lasts.
 
     Attributes:
         journal: What came in, what goes out, and the states of conversations.
         agenda: What is to be done by the clock.
         history: What was said, to find what messages refer to.
         pairings: Who was let in, and who asks to be.
+        displaced: The accounts before it whose unfinished work it takes over when it is opened.
     """
 
     journal: Journal
     agenda: Agenda
     history: History
     pairings: Pairings
+    displaced: tuple[AccountId, ...] = ()
+
+    # Not a generator: a fleet holds thousands open, and the event loop keeps a record of every generator.
+    async def __aenter__(self) -> Self:
+        await self.journal.__aenter__()
+        try:
+            for previous in self.displaced:
+                await self.journal.inherit(previous)
+        except BaseException:
+            await self.journal.__aexit__(*sys.exc_info())
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.journal.__aexit__(*exc_info)
 
 
 class Store(Protocol):
@@ -84,12 +101,8 @@ class Store(Protocol):
         """
         ...
 
-    def open_account(self, account: AccountId) -> AbstractAsyncContextManager[AccountStore]:
-        """Open what lasts of one account until the block ends.
-
-        Raises:
-            StoreError: It cannot be opened.
-        """
+    def open_account(self, account: AccountId) -> AccountStore:
+        """Return what lasts of one account, to be opened with `async with`; that raises StoreError when it fails."""
         ...
 
 
@@ -196,17 +209,15 @@ class SqliteStore:
         """Seal all tokens with the newest key that are not; see `Store`."""
         return await self._accounts.reseal()
 
-    @asynccontextmanager
-    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
-        """Open what lasts of one account; see `Store`."""
+    def open_account(self, account: AccountId) -> AccountStore:
+        """Return what lasts of one account; see `Store`."""
         database = self._accounts.database
-        async with SqliteJournal(database, account) as journal:
-            yield AccountStore(
-                journal=journal,
-                agenda=SqliteAgenda(database, account),
-                history=SqliteHistory(database, account),
-                pairings=SqlitePairings(database, account),
-            )
+        return AccountStore(
+            journal=SqliteJournal(database, account),
+            agenda=SqliteAgenda(database, account),
+            history=SqliteHistory(database, account),
+            pairings=SqlitePairings(database, account),
+        )
 
 
 @asynccontextmanager
@@ -251,19 +262,17 @@ class PostgresStore:
         """Seal all tokens with the newest key that are not; see `Store`."""
         return await self._accounts.reseal()
 
-    @asynccontextmanager
-    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
-        """Open what lasts of one account; see `Store`."""
+    def open_account(self, account: AccountId) -> AccountStore:
+        """Return what lasts of one account; see `Store`."""
         from ilink.storage.agenda_postgres import PostgresAgenda
         from ilink.storage.history_postgres import PostgresHistory
         from ilink.storage.journal_postgres import PostgresJournal
         from ilink.storage.pairings_postgres import PostgresPairings
 
         database = self._accounts.database
-        async with PostgresJournal(database, account) as journal:
-            yield AccountStore(
-                journal=journal,
-                agenda=PostgresAgenda(database, account),
-                history=PostgresHistory(database, account),
-                pairings=PostgresPairings(database, account),
-            )
+        return AccountStore(
+            journal=PostgresJournal(database, account),
+            agenda=PostgresAgenda(database, account),
+            history=PostgresHistory(database, account),
+            pairings=PostgresPairings(database, account),
+        )

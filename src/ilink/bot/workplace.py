@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from asyncio import Event
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from dataclasses import dataclass, field
 
 from ilink.bot.backlog import BacklogHandler
 from ilink.bot.blueprint import Blueprint
@@ -14,19 +14,17 @@ from ilink.bot.equipment import open_runner
 from ilink.bot.hooks import Hooks
 from ilink.bot.incidents import AccountFailed
 from ilink.bot.jobs import Jobs
+from ilink.bot.parts.materials import WrapClient
 from ilink.bot.rounds import Rounds
 from ilink.bot.routing.dispatch import Dispatch
-from ilink.bot.runner import BotClient, Runner
+from ilink.bot.runner import Runner
 from ilink.bot.states import SessionState
 from ilink.bot.store import Store
 from ilink.storage.accounts import StoredAccount
 from ilink.storage.roles import Role
 from ilink.wire.ids import AccountId
 
-__all__ = ["Workplace", "WrapClient"]
-
-WrapClient = Callable[[BotClient], BotClient]
-"""Stands between an account's work and its client."""
+__all__ = ["Workplace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +83,9 @@ class Workplace:
             with self.employed(crew):
                 await crew.run(first, stop)
 
-    @asynccontextmanager
-    async def open_runner(
+    def open_runner(
         self, stored: StoredAccount, previous: AccountId | None, wrap: WrapClient | None = None
-    ) -> AsyncGenerator[Runner, None]:
+    ) -> AbstractAsyncContextManager[Runner]:
         """Make what works for one account, and hold what lasts of it until the block ends; see `equipment`.
 
         Args:
@@ -96,17 +93,10 @@ class Workplace:
             previous: The account before it, from which it inherits; None if there is none.
             wrap: Stands between the work and the client; None for nothing.
         """
-        open_client = self.blueprint.open_client
-
-        @asynccontextmanager
-        async def wrapped(stored: StoredAccount) -> AsyncGenerator[BotClient, None]:
-            async with open_client(stored) as client:
-                yield client if wrap is None else wrap(client)
-
-        async with open_runner(
+        return open_runner(
             stored,
             previous,
-            blueprint=self.blueprint if wrap is None else replace(self.blueprint, way=wrapped),
+            blueprint=self.blueprint,
             store=self.store,
             dispatch=self.dispatch,
             hooks=self.hooks,
@@ -114,5 +104,5 @@ class Workplace:
             on_backlog=self.on_backlog,
             rounds=self.rounds,
             role=self.role,
-        ) as runner:
-            yield runner
+            wrap=wrap,
+        )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import lru_cache
 from importlib.metadata import version as installed_version
 from random import Random
 from typing import Final, Self, TypeVar
@@ -127,8 +128,7 @@ class Client:
             random=self._random,
             clock=clock,
         )
-        own_agent = f"{bot_agent} ilink/{installed_version('ilink')}"
-        self._base_info = BaseInfo(channel_version=version, bot_agent=format_bot_agent(own_agent))
+        self._base_info = _base_info(bot_agent, version)
         self._environ = environ
         self._given_transport = transport
         self._media = MediaClient(self, random=self._random, clock=clock)
@@ -456,3 +456,10 @@ class Client:
             message = f"{endpoint.name} needs an account; sign in first and pass it to the client"
             raise ConfigError(message)
         return (await self._calls.post(endpoint, encode(body), model, timeout=timeout, tries=tries))[1]
+
+
+@lru_cache(maxsize=64)
+def _base_info(bot_agent: str, version: str) -> BaseInfo:
+    """Return what every request says of its program; thousands of clients share it, and our version is in a file."""
+    agent = format_bot_agent(f"{bot_agent} ilink/{installed_version('ilink')}")
+    return BaseInfo(channel_version=version, bot_agent=agent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,9 +34,8 @@ class Addresses:
     cdn_url: str
     hosts: HostPolicy
 
-    @classmethod
+    @staticmethod
     def choose(
-        cls,
         account: Account | None,
         *,
         base_url: str | None,
@@ -56,7 +56,13 @@ class Addresses:
         media = checked_url(cdn_url or environ.get(CDN_URL_VARIABLE) or _cdn_of(base), CDN_URL_VARIABLE)
         named = [*allow_hosts, *environ.get(ALLOW_HOSTS_VARIABLE, "").replace(",", " ").split()]
         allowed = [checked_url(as_url(host), ALLOW_HOSTS_VARIABLE) for host in named]
-        return cls(base_url=base, cdn_url=media, hosts=HostPolicy(base, media, *allowed))
+        return _addresses(base, media, *allowed)
+
+
+@lru_cache(maxsize=64)
+def _addresses(base: str, media: str, *allowed: str) -> Addresses:
+    """Thousands of clients of one program talk to one server, and share this."""
+    return Addresses(base_url=base, cdn_url=media, hosts=HostPolicy(base, media, *allowed))
 
 
 def as_url(host: str) -> str:

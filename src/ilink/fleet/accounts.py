@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
 from ilink.bot.store import AccountStore, Store
@@ -118,21 +118,17 @@ class LeasedStore:
         """See `Store.reseal`."""
         return await self._store.reseal()
 
-    @asynccontextmanager
-    async def open_account(self, account: AccountId) -> AsyncGenerator[AccountStore, None]:
-        """Open what lasts of an account.
+    def open_account(self, account: AccountId) -> AccountStore:
+        """Return what lasts of an account, which takes over what those before it left; see `Store`.
 
         Raises:
             StoreLockedError: Its slot is another process's.
-            StoreError: It cannot be opened.
         """
         epoch = self._lease.epoch(slot_of(account))
         if epoch is None:
             message = f"the slot of {account} is another process's; that one works for it"
             raise StoreLockedError(message, holder="another process of the fleet")
-        async with self._store.open_account(account) as own:
-            assert isinstance(own.journal, PostgresJournal)
-            own.journal.adopt_only_with(self._lease.session, epoch)
-            for previous in self._known.displaced_by(account):
-                await own.journal.inherit(previous)
-            yield own
+        own = self._store.open_account(account)
+        assert isinstance(own.journal, PostgresJournal)
+        own.journal.adopt_only_with(self._lease.session, epoch)
+        return replace(own, displaced=self._known.displaced_by(account))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from asyncio import Semaphore
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from random import Random
+from typing import Self
 
 from ilink.fleet.lease import Uptime
 
-__all__ = ["Ramp", "TokenBucket"]
+__all__ = ["Admission", "Ramp", "TokenBucket"]
 
 
 class TokenBucket:
@@ -55,33 +55,53 @@ class Ramp:
         self._random = random
         self._buckets: dict[str, TokenBucket] = {}
 
-    @asynccontextmanager
-    async def admitted(self, base_url: str, is_needed: Callable[[], bool]) -> AsyncGenerator[Callable[[], None], None]:
-        """Wait for a turn towards a server and for one of the places of those who begin.
+    def admission(self, base_url: str, is_needed: Callable[[], bool]) -> Admission:
+        """Return what lets an account begin when it is its turn towards a server.
 
         Args:
             base_url: The server.
             is_needed: Whether there is still anything to wait for.
-
-        Yields:
-            Frees the place; to be called when the account has begun. The end of the block frees it too.
         """
         bucket = self._buckets.get(base_url)
         if bucket is None:
             bucket = TokenBucket(self._rate, burst=self._burst, clock=self._clock, random=self._random)
             self._buckets[base_url] = bucket
+        return Admission(self._places, bucket, is_needed)
+
+
+class Admission:
+    """Waits for a turn towards a server and for one of the places of those who begin, and keeps that until its end.
+
+    Args:
+        places: The places.
+        bucket: The turns.
+        is_needed: Whether there is still anything to wait for.
+    """
+
+    __slots__ = ("_bucket", "_is_held", "_is_needed", "_places")
+
+    def __init__(self, places: Semaphore, bucket: TokenBucket, is_needed: Callable[[], bool]) -> None:
+        self._places = places
+        self._bucket = bucket
+        self._is_needed = is_needed
+        self._is_held = False
+
+    async def __aenter__(self) -> Self:
         await self._places.acquire()
-        is_held = True
-
-        def free() -> None:
-            nonlocal is_held
-            if is_held:
-                is_held = False
-                self._places.release()
-
+        self._is_held = True
         try:
-            if is_needed():
-                await bucket.wait()
-            yield free
-        finally:
-            free()
+            if self._is_needed():
+                await self._bucket.wait()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Free the place, as soon as the account has begun."""
+        if self._is_held:
+            self._is_held = False
+            self._places.release()

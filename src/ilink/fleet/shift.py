@@ -153,10 +153,10 @@ class Shift:
         """Make what works for an account, when it is its turn to begin."""
         account_id = stored.account.account_id
         permits = Permits(self._lease, self._slot(account_id))
-        async with self._ramp.admitted(stored.account.base_url, lambda: permits.is_wanted) as begun:
+        async with self._ramp.admission(stored.account.base_url, lambda: permits.is_wanted) as admission:
 
             def note_poll() -> None:
-                begun()
+                admission.end()
                 self._polls.begin(account_id)
                 self._answered.setdefault(account_id, self._clock.uptime())
 
@@ -176,7 +176,7 @@ class Shift:
             try:
                 async with self._place.open_runner(stored, previous, wrap) as runner:
                     if not self._place.role.polls:
-                        begun()  # it opens no connection until there is something to send
+                        admission.end()  # it opens no connection until there is something to send
                     yield runner
             finally:
                 self._answered.pop(account_id, None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from msgspec import Struct
 
@@ -332,6 +332,12 @@ class Journal(Protocol):
     Every call raises StoreError when the store does not take or give what was asked; nothing of it is stored then.
     Cancelling a call that writes leaves open whether it was stored, never a part of it.
     """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Store what is still to be stored, and close."""
+        ...
 
     @property
     def account(self) -> AccountId:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -38,28 +39,48 @@ class Connection(asyncio.Protocol):
 
     Args:
         origin: Where it leads.
+        on_lost: Called once the connection is closed and its socket given back.
 
     Attributes:
         origin: Where it leads.
         idle_since: When its last exchange ended, on the loop's clock.
-        lost: Done once the connection is closed and its socket given back.
     """
 
-    def __init__(self, origin: Origin) -> None:
+    __slots__ = (
+        "_barren",
+        "_ends_with_connection",
+        "_exchange",
+        "_head_bytes",
+        "_is_full",
+        "_is_interim",
+        "_is_kept",
+        "_on_lost",
+        "_parser",
+        "_room",
+        "_transport",
+        "idle_since",
+        "origin",
+    )
+
+    def __init__(self, origin: Origin, on_lost: Callable[[Connection], object]) -> None:
         self.origin = origin
         self.idle_since = 0.0
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+        self._parser: HttpResponseParser | None = None  # of an answer that comes: polls are many and wait for long
         self._exchange: Exchange | None = None
         self._room: asyncio.Future[None] | None = None
-        self._poller: select.poll | None = None
         self._is_full = False
         self._is_interim = False
         self._is_kept = False
         self._ends_with_connection = False
         self._head_bytes = 0
         self._barren = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is closed, its socket given back."""
+        return self._transport is None
 
     @property
     def is_open(self) -> bool:
@@ -93,7 +114,7 @@ class Connection(asyncio.Protocol):
 
     async def write(self, data: bytes) -> bool:
         """Write a piece of a body once there is room for it; False when nobody takes it any more."""
-        while self._is_full and not self.lost.done():
+        while self._is_full and self._transport is not None:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
         if self._transport is None or self._transport.is_closing():
@@ -105,7 +126,7 @@ class Connection(asyncio.Protocol):
         """End an exchange after which the connection is used again."""
         if self._exchange is not None:
             self._exchange.let_go()
-            self._exchange = None
+            self._exchange = self._parser = None
 
     def has_input(self) -> bool:
         """Tell whether something waits to be read: between two exchanges that can only be the end of the connection."""
@@ -115,10 +136,9 @@ class Connection(asyncio.Protocol):
             return True
         if not hasattr(select, "poll"):  # Windows
             return bool(select.select([descriptor], [], [], 0)[0])
-        if self._poller is None:
-            self._poller = select.poll()  # select() itself refuses descriptors above 1023
-            self._poller.register(descriptor, select.POLLIN)
-        return bool(self._poller.poll(0))
+        poller = select.poll()  # select() itself refuses descriptors above 1023
+        poller.register(descriptor, select.POLLIN)
+        return bool(poller.poll(0))
 
     def abort(self) -> None:
         """Close at once, whatever is under way."""
@@ -128,6 +148,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
+        # TLS has checked the certificate. What it says is not asked for again, and takes 3 KiB of each connection.
+        if certificate := transport.get_extra_info("peercert"):
+            certificate.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: an answer that is not over yet never will be."""
@@ -136,8 +159,7 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             self._end(exchange, exc)
         self._make_room()
-        if not self.lost.done():
-            self.lost.set_result(None)
+        self._on_lost(self)
 
     def pause_writing(self) -> None:
         """Take note that the other side reads slower than we write."""
@@ -155,14 +177,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
-        exchange, parser = self._exchange, self._parser
-        if exchange is None or exchange.is_over or parser is None:
+        exchange = self._exchange
+        if exchange is None or exchange.is_over or self._transport is None:
             self._is_kept = False
             self.abort()  # nobody asked for this
             return
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
         before = exchange.size
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._refuse(exchange)
             return

@@ -62,6 +62,7 @@ class DirectTransport:
         try:
             exchange.limit(timeout, left=began + timeout - loop.time())
             upload = _begin(connection, exchange, head)
+            del head  # written, and a poll waits for long
             body = await exchange.wait_whole()
         finally:
             exchange.unlimit()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Self
 
@@ -65,9 +65,11 @@ class HttpTransport:
         self._proxied = None
         await self._exits.aclose()
 
-    async def send(self, request: Request, *, timeout: float, max_bytes: int = MAX_ANSWER_BYTES) -> Response:
+    def send(
+        self, request: Request, *, timeout: float, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> Coroutine[object, None, Response]:
         """Send one request and return its whole answer; see `Transport.send`."""
-        return await self._way_of(request).send(request, timeout=timeout, max_bytes=max_bytes)
+        return self._way_of(request).send(request, timeout=timeout, max_bytes=max_bytes)
 
     def open_stream(self, request: Request, *, timeout: float) -> AbstractAsyncContextManager[StreamedResponse]:
         """Send one request and read its answer in pieces; see `Transport.open_stream`."""

@@ -42,6 +42,8 @@ class Pool:
         self._keep_alive = keep_alive
         self._idle: dict[Origin, deque[Connection]] = {}
         self._open: set[Connection] = set()
+        self._all_lost: asyncio.Future[None] | None = None
+        self._on_lost = self._forget  # one for all of them
         self._names: dict[tuple[str, int], tuple[float, Sequence[_Address]]] = {}
         self._asking: dict[tuple[str, int], asyncio.Lock] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -64,8 +66,8 @@ class Pool:
             OSError: There is none to be had: no such host, nobody listens, its certificate is not trusted.
         """
         connection = await self._connect(origin)
-        self._open.add(connection)
-        connection.lost.add_done_callback(lambda _: self._open.discard(connection))
+        if not connection.is_lost:
+            self._open.add(connection)
         if self._is_closed:
             connection.abort()
         return connection
@@ -86,12 +88,17 @@ class Pool:
         self._is_closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        ends = [connection.lost for connection in self._open]
         for connection in list(self._open):
             connection.abort()
         self._idle.clear()
-        if ends:
-            await asyncio.wait(ends)
+        if self._open:
+            self._all_lost = self._loop.create_future()
+            await self._all_lost
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if self._all_lost is not None and not self._open and not self._all_lost.done():
+            self._all_lost.set_result(None)
 
     def _sweep(self) -> None:
         """Close what was idle for too long, and look again when the next one will have been."""
@@ -109,7 +116,7 @@ class Pool:
             self._sweeper = self._loop.call_at(oldest + self._keep_alive, self._sweep)
 
     async def _connect(self, origin: Origin) -> Connection:
-        make: Callable[[], Connection] = lambda: Connection(origin)  # noqa: E731
+        make: Callable[[], Connection] = lambda: Connection(origin, self._on_lost)  # noqa: E731
         tls = await self._context() if origin.scheme == "https" else None
         name = origin.host.rstrip(".") if tls is not None else None
         if _is_address(origin.host):

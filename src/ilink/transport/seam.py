@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, Self
@@ -100,7 +100,9 @@ class Transport(Protocol):
 
     async def __aexit__(self, *exc_info: object) -> None: ...
 
-    async def send(self, request: Request, *, timeout: float, max_bytes: int = MAX_ANSWER_BYTES) -> Response:
+    def send(
+        self, request: Request, *, timeout: float, max_bytes: int = MAX_ANSWER_BYTES
+    ) -> Coroutine[object, None, Response]:
         """Send one request and return its whole answer.
 
         Args:

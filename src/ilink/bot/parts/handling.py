@@ -95,7 +95,7 @@ class Handlers:
             clock=made_with.clock,
             random=made_with.random,
             tasks=tasks,
-            on_dead=made_with.on_dead,
+            on_dead=made_with.hooks.note_dead,
             on_due=self._alarm.note,
             on_parked=self._note_parked,
             plan=handling.plan if handling.has_plans else None,
@@ -182,4 +182,4 @@ class Handlers:
         return min((at_ms for at_ms in due if at_ms is not None), default=None)
 
     def _note_parked(self, letter: Letter) -> None:
-        self._made_with.on_incident(LaneParked(letter.conversation, letter.sequence, letter.error or ""))
+        self._made_with.hooks.note_incident(LaneParked(letter.conversation, letter.sequence, letter.error or ""))

@@ -12,8 +12,7 @@ from ilink.bot.access import Gate
 from ilink.bot.backlog import Backlog
 from ilink.bot.clock import Clock
 from ilink.bot.conversation import ConversationPolicy
-from ilink.bot.duplicates import Duplicate
-from ilink.bot.incidents import Incident
+from ilink.bot.hooks import AccountHooks
 from ilink.bot.jobs import Jobs
 from ilink.bot.observing import AccountObservers
 from ilink.bot.outbox.files import OutgoingFiles
@@ -21,16 +20,15 @@ from ilink.bot.outbox.senders import SendsMessages
 from ilink.bot.poller import PollsUpdates
 from ilink.bot.routing.dispatch import Dispatch
 from ilink.bot.settings import Access, Policies
-from ilink.bot.states import SessionState
 from ilink.bot.typing_indicator import ShowsTyping
 from ilink.messages.media import MediaMover
 from ilink.storage.accounts import Accounts, StoredAccount
 from ilink.storage.agenda import Agenda
 from ilink.storage.history import History
-from ilink.storage.journal import Journal, Letter, Outgoing
+from ilink.storage.journal import Journal
 from ilink.storage.roles import Role
 
-__all__ = ["BotClient", "Materials"]
+__all__ = ["BotClient", "Materials", "WrapClient"]
 
 
 class BotClient(PollsUpdates, SendsMessages, ShowsTyping, Protocol):
@@ -40,6 +38,10 @@ class BotClient(PollsUpdates, SendsMessages, ShowsTyping, Protocol):
     def media(self) -> MediaMover:
         """What moves files; see `Client.media`."""
         ...
+
+
+WrapClient = Callable[[BotClient], BotClient]
+"""Stands between an account's work and its client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class Materials:
         agenda: The account's agenda, beside its journal.
         history: What was said, to find what messages refer to.
         open_client: Opens a client for an account; used again after a new login.
+        wrap: Stands between the work and the client; None for nothing.
         dispatch: Which function handles which message.
         access: Who is listened to.
         gate: What a message passes before its handler; None for nothing.
@@ -64,11 +67,7 @@ class Materials:
         clock: Source of time, which goes on evenly when somebody sets the machine's.
         wall: The clock that jobs follow, also when somebody sets it.
         random: Source of jitter and ids.
-        on_state: Called when the state changes.
-        on_dead: Called with a message that was given up.
-        on_duplicate: Called with what came twice.
-        on_incident: Called with what goes wrong without ending the work.
-        on_unknown: Called with a message that waits for a decision or stays unknown.
+        hooks: Is told what happens to the account.
         observers: Tell whoever wants to know of polls, runs and sends; None when nobody does.
     """
 
@@ -79,6 +78,7 @@ class Materials:
     agenda: Agenda
     history: History
     open_client: Callable[[StoredAccount], AbstractAsyncContextManager[BotClient]]
+    wrap: WrapClient | None
     dispatch: Dispatch
     access: Access
     gate: Gate | None
@@ -89,9 +89,5 @@ class Materials:
     clock: Clock
     wall: Clock
     random: Random
-    on_state: Callable[[SessionState], None]
-    on_dead: Callable[[Letter, BaseException | None], None]
-    on_duplicate: Callable[[Duplicate], None]
-    on_incident: Callable[[Incident], None]
-    on_unknown: Callable[[Outgoing], None]
+    hooks: AccountHooks
     observers: AccountObservers | None

@@ -38,7 +38,7 @@ async def open_poller(
         policies=made_with.policies,
         clock=made_with.clock,
         backlog=made_with.backlog,
-        on_incident=made_with.on_incident,
+        on_incident=made_with.hooks.note_incident,
     )
     await intake.recall()
     return Poller(
@@ -50,5 +50,5 @@ async def open_poller(
         last_seconds=made_with.policies.last_poll_seconds,
         on_taken=on_taken,
         on_answer=on_answer,
-        on_incident=made_with.on_incident,
+        on_incident=made_with.hooks.note_incident,
     )

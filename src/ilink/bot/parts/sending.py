@@ -54,7 +54,7 @@ class Sending:
             tasks=tasks,
             on_stale=self._note_stale,
             on_quiet=self._note_quiet,
-            on_unknown=made_with.on_unknown,
+            on_unknown=made_with.hooks.note_unknown,
             on_outcome=None if observers is None else observers.sent,
             is_shared=self._is_alone,
         )
@@ -145,4 +145,4 @@ class Sending:
     def _note_quiet(self, is_quiet: bool) -> None:
         if is_quiet:
             _log.warning("the server stopped confirming messages; progress and typing are left out until it does again")
-        self._made_with.on_state(SessionState.SUSPENDED if is_quiet else SessionState.ACTIVE)
+        self._made_with.hooks.note_state(SessionState.SUSPENDED if is_quiet else SessionState.ACTIVE)
