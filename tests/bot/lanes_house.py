@@ -216,7 +216,11 @@ class LanesHouse:
             await asyncio.sleep(0)
 
     async def store(self, *texts: str, user: str = "a") -> list[Letter]:
-        """Store messages that nobody is told of."""
+        """Store messages that nobody is told of: lanes that begin would find them, so they have begun before."""
+        await self.rest()
+        return await self._store(*texts, user=user)
+
+    async def _store(self, *texts: str, user: str) -> list[Letter]:
         arrivals: list[Arrival] = []
         for text in texts:
             identity = f"m:{next(_numbers)}"
@@ -236,7 +240,7 @@ class LanesHouse:
         ]
 
     async def say(self, *texts: str, user: str = "a") -> list[Letter]:
-        letters = await self.store(*texts, user=user)
+        letters = await self._store(*texts, user=user)
         self.lanes.offer(letters)
         return letters
 
