@@ -6,16 +6,29 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bot_house import running
 from outbox_house import House, house, quiet_bot
 
-from ilink import Accepted, ConfigError, Deferred, DeferredWhy, Receipt, StoreError, StoreLockedError
+from ilink import (
+    Accepted,
+    ConfigError,
+    Deferred,
+    DeferredWhy,
+    Message,
+    Receipt,
+    SessionState,
+    StoreError,
+    StoreLockedError,
+)
 from ilink.bot.clock import WallClock
+from ilink.bot.parts.sending import Sending
 from ilink.storage.accounts_sqlite import SqliteAccounts, local_database
+from ilink.storage.journal import Draft
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
 
@@ -82,6 +95,63 @@ class TestThreads:
     async def test_a_thread_sends_without_a_running_bot(self, home: House) -> None:
         bot = home.bot()
         assert isinstance(await asyncio.to_thread(bot.send_from_thread, home.alice.user_id, "alone", wait=20), Accepted)
+
+
+class TestBeginning:
+    """What the bot's own program says before its bot has begun to send."""
+
+    @staticmethod
+    async def say_while_it_begins(home: House, monkeypatch: pytest.MonkeyPatch, *, wait: float) -> list[Receipt]:
+        """Say something that is handed in before the bot has begun and stored afterwards, and one thing more."""
+        handed_in, begun = asyncio.Event(), asyncio.Event()
+        true_learn, true_enqueue = Sending.learn, SqliteJournal.enqueue
+
+        async def learn(self: Sending) -> None:
+            await handed_in.wait()
+            await true_learn(self)
+
+        def enqueue(self: SqliteJournal, drafts: Sequence[Draft], **options: Any) -> Any:
+            if handed_in.is_set():
+                return true_enqueue(self, drafts, **options)
+            handed_in.set()
+
+            async def later() -> Any:
+                await begun.wait()
+                return await true_enqueue(self, drafts, **options)
+
+            return later()
+
+        monkeypatch.setattr(Sending, "learn", learn)
+        monkeypatch.setattr(SqliteJournal, "enqueue", enqueue)
+        bot = home.bot(clock=WallClock())  # no hasty clock: it is told, not found by and by
+        first: list[asyncio.Task[Receipt]] = []
+
+        @bot.on_any()
+        async def listen(_message: Message) -> None:
+            begun.set()
+
+        @bot.on_state
+        def speak(_state: SessionState) -> None:
+            if not first:
+                first.append(asyncio.create_task(bot.send(home.alice.user_id, "one", wait=wait)))
+
+        async with running(bot, login=None):
+            one = await first[0]
+            return [one, await bot.send(home.alice.user_id, "two", wait=20)]
+
+    async def test_it_is_sent_before_what_is_said_afterwards(
+        self, home: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, two = await self.say_while_it_begins(home, monkeypatch, wait=0)
+        assert isinstance(two, Accepted)
+        assert await home.shown() == ["one", "two"]
+
+    async def test_who_waits_for_it_learns_what_became_of_it(
+        self, home: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, _ = await self.say_while_it_begins(home, monkeypatch, wait=20)
+        assert isinstance(one, Accepted)
+        assert await home.shown() == ["one", "two"]
 
 
 class TestProcesses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from ilink.bot.access import Gate
@@ -92,8 +92,16 @@ async def open_runner(
 
 
 @asynccontextmanager
-async def open_postbox(stored: StoredAccount, *, blueprint: Blueprint, store: Store) -> AsyncGenerator[Postbox, None]:
+async def open_postbox(
+    stored: StoredAccount, *, blueprint: Blueprint, store: Store, on_written: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[Postbox, None]:
     """Open the postbox of an account beside whatever process works for it, until the block ends.
+
+    Args:
+        stored: The account.
+        blueprint: What the bot is made with.
+        store: What lasts.
+        on_written: Called when something was stored; see `DeliveryElsewhere`.
 
     Raises:
         StoreError: Its journal cannot be opened.
@@ -109,6 +117,7 @@ async def open_postbox(stored: StoredAccount, *, blueprint: Blueprint, store: St
             policies=blueprint.policies,
             clock=blueprint.clock,
             random=blueprint.random,
+            on_written=on_written,
         )
         yield Postbox(
             account_id,

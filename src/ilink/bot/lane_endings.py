@@ -79,9 +79,9 @@ class Endings:
         self._on_parked = on_parked
 
     async def settle(self, lane: LetterLane) -> None:
-        """Wait until the journal has answered every completion of a lane."""
-        if lane.storing is not None and not lane.storing.done():
-            await asyncio.wait([lane.storing])
+        """Wait until the journal has answered every completion of a lane, and the lane knows."""
+        if lane.storing is not None and lane.unstored:
+            await asyncio.wait([lane.storing])  # an answer that is there is taken in the next turn of the event loop
 
     def finish(
         self, lane: LetterLane, letters: Sequence[Letter], handled: Handled, *, ignored: str | None = None
@@ -192,6 +192,9 @@ class Endings:
         if stored is not None and parks:
             self._note_parked(stored, words)
             return Retry(PARKED, stored)
+        if stored is None and len(letters) > 1:
+            lane.starts_over = True  # those that were handled with it wait still
+            return Retry(again(backoff.first), letter)
         lane.let_go(letters)
         if stored is not None:
             self._note_dead(stored, letters[1:], words, error)

@@ -150,6 +150,12 @@ class Runner:
         if self._sending is not None:  # else that is another process's, whose word comes with what it stores
             await self._sending.senders.wait_settled(conversation, seconds=_ON_ITS_WAY)
 
+    async def notice(self) -> None:
+        """Find what was handed in beside this work through the same store, before anything that is handed in later."""
+        if self._sending is not None:  # else it is found when sending begins
+            with suppress(StoreError):  # then it is found within a minute
+                await self._sending.notice()
+
     async def send_now(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages at once, send them, and wait for their receipts."""
         return await self._working(self._delivery).deliver(drafts, wait=wait)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TypeVar
 
 from ilink.bot.at_work import WorksForAccounts
@@ -178,12 +179,19 @@ class SendsUnasked(WorksForAccounts):
             for stored in candidates:
                 postbox = at_work.get(stored.account.account_id)
                 if postbox is None:
-                    opened = open_postbox(stored, blueprint=self._blueprint, store=store)
+                    tell = partial(self._tell, stored.account.account_id)
+                    opened = open_postbox(stored, blueprint=self._blueprint, store=store, on_written=tell)
                     postbox = await exits.enter_async_context(opened)
                 postboxes.append(postbox)
             if not postboxes:
                 raise self._blueprint.no_account()
             yield await choose(postboxes, address)
+
+    async def _tell(self, account: AccountId) -> None:
+        """Let an account that has begun to work here meanwhile find what was handed in beside it."""
+        runner = None if self._crew is None else self._crew.runners.get(account)
+        if runner is not None:
+            await runner.notice()
 
     async def _find_candidates(self, exits: AsyncExitStack) -> tuple[Store, list[StoredAccount]]:
         """Return the accounts the bot works for, or would; and what lasts of them, opened for that if need be."""

@@ -57,7 +57,7 @@ class DeliveryByOthers:
         windows = await self._journal.read_windows([user])
         return forecast(windows.get(user, Window()), self._clock.now_ms())
 
-    def decided(self, message: Outgoing) -> None:
+    async def decided(self, message: Outgoing) -> None:
         """Leave it to the sender, which notices; see `Delivery`."""
 
     async def _known(self, client_id: ClientId) -> Receipt | None:

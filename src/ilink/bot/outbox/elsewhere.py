@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import TaskGroup
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from random import Random
 from typing import Final
@@ -47,6 +47,8 @@ class DeliveryElsewhere:
         policies: What happens when something does not work.
         clock: Source of time.
         random: Source of jitter.
+        on_written: Called when something was stored: a bot that works in this process uses the same store, so that it
+            does not notice as it does with other processes.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class DeliveryElsewhere:
         policies: Policies,
         clock: Clock,
         random: Random,
+        on_written: Callable[[], Awaitable[None]],
     ) -> None:
         self._journal = journal
         self._lock = lock
@@ -67,10 +70,12 @@ class DeliveryElsewhere:
         self._policies = policies
         self._clock = clock
         self._random = random
+        self._on_written = on_written
 
     async def deliver(self, drafts: Sequence[Draft], *, wait: float) -> list[Receipt]:
         """Store messages, and see to it that they are sent while there is time; see `Delivery`."""
         await self._journal.enqueue(drafts, now_ms=self._clock.now_ms())
+        await self._on_written()
         return await self._see_to([draft.client_id for draft in drafts], wait=wait)
 
     async def find(self, client_id: ClientId, *, wait: float) -> Receipt | None:
@@ -84,9 +89,10 @@ class DeliveryElsewhere:
         windows = await self._journal.read_windows([user])
         return forecast(windows.get(user, Window()), self._clock.now_ms())
 
-    def decided(self, message: Outgoing) -> None:
+    async def decided(self, message: Outgoing) -> None:
         """Leave it to the process that runs the bot, which notices; see `Delivery`."""
         _log.debug("message %d was decided about", message.out_sequence)
+        await self._on_written()
 
     async def _see_to(self, client_ids: Sequence[ClientId], *, wait: float) -> list[Receipt]:
         deadline = self._clock.monotonic() + wait

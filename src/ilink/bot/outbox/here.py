@@ -48,6 +48,6 @@ class DeliveryHere:
         """Tell what will probably happen to a message to a user; see `Delivery`."""
         return forecast(await self._senders.ledger.window(user), self._clock.now_ms())
 
-    def decided(self, message: Outgoing) -> None:
+    async def decided(self, message: Outgoing) -> None:
         """Go on with the conversation of a message; see `Delivery`."""
         self._senders.decided(message)

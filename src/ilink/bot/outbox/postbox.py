@@ -98,7 +98,7 @@ class Delivery(Protocol):
         """Tell what will probably happen to a message to a user."""
         ...
 
-    def decided(self, message: Outgoing) -> None:
+    async def decided(self, message: Outgoing) -> None:
         """Take note that it was decided about a message."""
         ...
 
@@ -198,7 +198,7 @@ class Postbox:
         message = await self._journal.decide(client_id, is_retry=is_retry, now_ms=self._clock.now_ms())
         if message is None:
             return None
-        self._delivery.decided(message)
+        await self._delivery.decided(message)
         if message.state.is_final and message.draft.file is not None:
             await self._files.drop(client_id)
         return entry_of(message, self.account)
