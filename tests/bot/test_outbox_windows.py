@@ -18,9 +18,11 @@ from ilink import (
     Expired,
     Message,
     RateLimitedError,
+    Receipt,
     SessionState,
     WindowClosedError,
 )
+from ilink.bot import scheduler
 from ilink.flows.window import Confidence
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
 
@@ -302,6 +304,47 @@ class TestProgress:
             await server.until(lambda: len(server.sent) >= 2)
         assert [text for text in server.heard("a") if text.startswith("answer")] == ["answer to one", "answer to two"]
         assert server.heard("a").count("step") == 0
+
+    async def test_progress_for_which_the_window_is_over_is_left_out_at_once(
+        self, server: Server, make_bot: Make, clock: HastyClock
+    ) -> None:
+        bot = make_bot()
+        receipts: list[Receipt] = []
+
+        @bot.on_text()
+        async def answer(message: Message) -> None:
+            clock.ahead_ms += 25 * HOUR_MS
+            receipts.append(await message.reply("step", progress=True, wait=5))
+            server.change()
+
+        async with running(bot):
+            server.says("a", "hi")
+            await server.until(lambda: bool(receipts))
+        assert isinstance(receipts[0], Expired)
+
+    async def test_progress_at_the_end_of_what_is_in_memory_makes_room_for_what_is_not(
+        self, server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(scheduler, "_PAGE", 2)
+        bot = make_bot()
+
+        @bot.on_text()
+        async def answer(message: Message) -> None:
+            if message.text == "go":
+                await message.reply("one", wait=0)
+                await message.reply("step", progress=True, wait=0)
+                await message.reply("done")
+
+        server.send_faults.append(CLOSED)
+        async with running(bot):
+            server.says("a", "go")
+            lanes = bot._runner_of(None)._sending.senders._scheduler.lanes  # type: ignore[union-attr]
+            async with asyncio.timeout(45):
+                while (await bot.counts()).outgoing < 3 or not any(lane.pause for lane in lanes):  # noqa: ASYNC110  # they tell nobody
+                    await asyncio.sleep(0.001)
+            server.says("a", "well?")
+            await server.until(lambda: "done" in server.heard("a"))
+        assert server.heard("a") == ["one", "done"]
 
 
 class TestQuiet:

@@ -52,6 +52,12 @@ def test_several_messages_add_up_until_a_refusal_shows_otherwise() -> None:
     assert gate(after_sends(ALLOWANCE, window), NOON + 1) is Gate.USED_UP
 
 
+def test_what_several_messages_added_up_to_ends_with_their_24_hours() -> None:
+    window = heard(heard(Window(), NOON, messages=3), NOON + WINDOW_MS)
+    assert gate(after_sends(ALLOWANCE - 1, window), NOON + WINDOW_MS) is Gate.OPEN
+    assert gate(after_sends(ALLOWANCE, window), NOON + WINDOW_MS) is Gate.USED_UP
+
+
 def test_a_refusal_holds_until_the_user_writes() -> None:
     window = refused(after_sends(3), NOON)
     assert gate(window, NOON) is Gate.CLOSED
@@ -77,6 +83,16 @@ def test_a_probe_that_is_accepted_opens_the_window_and_forgets_what_the_refusal_
     window = accepted(refused(after_sends(3), NOON))
     assert gate(window, NOON) is Gate.OPEN
     assert forecast(window, NOON).left == ALLOWANCE - 4
+
+
+def test_the_distance_of_probes_grows_to_six_hours_and_begins_anew_with_a_success() -> None:
+    window, now, distances = refused(after_sends(3), NOON), NOON, [HALF_AN_HOUR]
+    for _ in range(5):
+        now = window.probe_ms
+        window = refused(window, now)
+        distances.append(window.probe_ms - now)
+    assert [distance // HALF_AN_HOUR for distance in distances] == [1, 2, 4, 8, 12, 12]
+    assert refused(accepted(window), now).probe_ms == now + HALF_AN_HOUR
 
 
 @pytest.mark.parametrize("window", [after_sends(ALLOWANCE), heard(Window(), NOON - WINDOW_MS), Window()])
@@ -106,6 +122,11 @@ def test_an_allowance_that_was_learned_too_low_grows_back_while_the_user_writes(
     assert seen == [2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]
 
 
+def test_a_refusal_after_the_24_hours_teaches_nothing_about_the_allowance() -> None:
+    window = refused(after_sends(3), NOON + WINDOW_MS)
+    assert (window.allowance, window.is_strict) == (ALLOWANCE, False)
+
+
 def test_a_refusal_before_anything_was_sent_teaches_nothing() -> None:
     assert refused(heard(Window(), NOON), NOON).allowance == ALLOWANCE
     assert refused(Window(), NOON).allowance == ALLOWANCE
@@ -120,6 +141,10 @@ def test_pauses_grow_while_calls_are_too_many_and_end_with_a_success() -> None:
     assert limited(again, NOON, retry_after_ms=999_000).paused_until_ms == NOON + 999_000
     assert accepted(again).pauses == 0
     assert heard(again, NOON).paused_until_ms == again.paused_until_ms
+
+
+def test_a_message_that_is_accepted_ends_a_pause() -> None:
+    assert gate(accepted(limited(heard(Window(), NOON), NOON, retry_after_ms=None)), NOON) is Gate.OPEN
 
 
 @pytest.mark.parametrize(
