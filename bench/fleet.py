@@ -41,7 +41,9 @@ __all__ = ["main"]
 
 _LOT: Final = 1000
 _PATIENCE: Final = 600.0
-_IDLE: Final = 20.0
+_IDLE: Final = 60.0
+_HOLD_MS: Final = 30_000
+"""How long a poll without news is held, as by default: a client that is not answered takes its connection for dead."""
 
 
 class Balancer:
@@ -131,7 +133,7 @@ class Fleet:
             self.environ["SSL_CERT_FILE"] = first.authority
         environ = {**os.environ, **self.environ}
         async with Pool(first.api_url, 16, tls=tls) as api, Pool(first.control_url, 16) as control:
-            await open_windows(control)
+            await open_windows(control, hold_ms=_HOLD_MS)
             names = [f"p{number}" for number in range(self.given.accounts)]
             places = asyncio.Semaphore(16)
 

@@ -25,9 +25,10 @@ class Bot:
     owner: str
 
 
-async def open_windows(control: Pool) -> None:
-    """Switch off what would end a measurement early: the allowance, and the end of a held poll."""
-    await control.call("PUT", "/_sim/config", b'{"knobs":{"quota.per_inbound":1000000,"poll.hold_ms":600000}}')
+async def open_windows(control: Pool, *, hold_ms: int = 600_000) -> None:
+    """Switch off what would end a measurement early: the allowance, and the end of a held poll after 30 s."""
+    knobs = {"quota.per_inbound": 1_000_000, "poll.hold_ms": hold_ms}
+    await control.call("PUT", "/_sim/config", msgspec.json.encode({"knobs": knobs}))
 
 
 async def add_person(control: Pool, name: str) -> str:
