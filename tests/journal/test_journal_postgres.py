@@ -303,6 +303,18 @@ class TestNoticing:
                     break
             assert await waiting == 1
 
+    async def test_what_an_owner_before_stores_is_found_by_looking_when_its_hint_is_lost(
+        self, database: PostgresDatabase, journal: PostgresJournal, journals_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ilink.storage.journal_postgres_changes._SWEEP", 0.05)
+        monkeypatch.setattr(database, "notify", lambda *_: None)
+        async with PostgresDatabase(journals_url) as other, PostgresJournal(other, AccountId(BOT)) as owner:
+            await owner.adopt()
+            await owner.find_enqueued(0)
+            await ingest(journal, arrival("m:1"))
+            async with asyncio.timeout(30):
+                assert await owner.wait_changed(0) == 1
+
     async def test_a_decision_of_a_stranger_is_found(
         self, database: PostgresDatabase, journal: PostgresJournal, monkeypatch: pytest.MonkeyPatch
     ) -> None:
