@@ -82,6 +82,28 @@ class TestClock:
             await third.adopt()
             assert (await self.outgoing(third)).draft.expires_ms == expires_ms
 
+    @pytest.mark.parametrize("gap_ms", [10_000_000, -10_000_000])
+    async def test_a_clock_that_was_set_moves_when_a_closed_window_is_tried_again(
+        self, journal: Journal, open_journal: OpenJournal, gap_ms: int
+    ) -> None:
+        await store(journal, arrival("m:1"), arrival("m:2", "bob"))
+        await journal.enqueue([draft("c1")], now_ms=1_000)
+        refusal = Outcome(
+            out_sequence=(await self.outgoing(journal)).out_sequence,
+            user=ALICE,
+            state=OutboxState.WAITING,
+            event=WindowEvent.REFUSED,
+        )
+        await journal.settle(refusal, now_ms=1_000)
+        probe_ms = (await journal.read_windows([ALICE]))[ALICE].probe_ms
+        assert probe_ms > 1_000
+        await journal.note_clock_gap(gap_ms)
+        async with open_journal(BOT) as newer:
+            await newer.adopt()
+            windows = await newer.read_windows([ALICE, UserId("bob")])
+            assert windows[ALICE].probe_ms == probe_ms + gap_ms
+            assert windows[UserId("bob")].probe_ms == 0
+
 
 class TestIngest:
     async def test_a_batch_is_kept_in_order_with_its_bytes(self, journal: Journal) -> None:

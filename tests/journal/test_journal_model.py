@@ -16,7 +16,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from journal_house import BOT, OpenJournal, arrival, draft, postgres_journals, sqlite_journals
 from msgspec.structs import replace
 
-from ilink.storage.journal import Arrival, Completed, InboxState, Journal, OutboxState, Outcome, WindowEvent
+from ilink.flows.window import Window, heard
+from ilink.storage.journal import (
+    Arrival,
+    Completed,
+    InboxState,
+    Journal,
+    OutboxState,
+    Outcome,
+    Outgoing,
+    WindowEvent,
+    after_outcome,
+)
 from ilink.wire.codec import encode
 from ilink.wire.ids import ClientId, Cursor, MessageId, UserId
 
@@ -24,6 +35,13 @@ pytestmark = pytest.mark.timeout(240)  # thousands of steps
 
 USERS = ("alice", "bob")
 TOKENS = ("", "old", "new")
+STEP = 20 * 60_000
+"""Milliseconds between two things that happen: windows close, and closed ones are tried again."""
+TEACHES = {
+    OutboxState.ACCEPTED: (WindowEvent.ACCEPTED,),
+    OutboxState.UNCONFIRMED: (WindowEvent.ACCEPTED,),
+    OutboxState.WAITING: (WindowEvent.NOTHING, WindowEvent.REFUSED, WindowEvent.LIMITED),
+}
 KINDS = ("plain", "plain", "twin", "dropped twin")
 users = st.sampled_from(USERS)
 names = st.integers(0, 9).map(lambda number: f"m:{number}")
@@ -73,7 +91,8 @@ class Model:
     outbox: dict[str, Message] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
-    sent: dict[str, int] = field(default_factory=dict)
+    windows: dict[str, Window] = field(default_factory=dict)
+    gap_ms: int = 0
     duplicates: int = 0
     suspects: int = 0
     suspects_dropped: int = 0
@@ -82,6 +101,15 @@ class Model:
 
     def sending(self, user: str) -> list[tuple[str, Message]]:
         return [(name, one) for name, one in self.outbox.items() if one.user == user and one.is_waiting]
+
+    def move_times(self) -> None:
+        """Move what is known of windows to the times of a clock that was set."""
+        for user, window in self.windows.items():
+            heard_ms = None if window.heard_ms is None else window.heard_ms + self.gap_ms
+            probe_ms = window.probe_ms + self.gap_ms if window.probe_ms else 0
+            paused_ms = window.paused_until_ms + self.gap_ms
+            self.windows[user] = replace(window, heard_ms=heard_ms, paused_until_ms=paused_ms, probe_ms=probe_ms)
+        self.gap_ms = 0
 
     def waiting(self, user: str | None = None) -> list[Update]:
         return [
@@ -120,11 +148,17 @@ class JournalMachine(RuleBasedStateMachine):
         self.runner.close()
         self.folder.cleanup()
 
+    @property
+    def now_ms(self) -> int:
+        return self.number * STEP
+
     def _start(self) -> None:
         """Begin a process: what the last one left open may have been running when it died."""
         self.journal = self.runner.run(self.process.enter_async_context(self.open_journal(BOT)))
         adopted = self.runner.run(self.journal.adopt())
         assert adopted.was_open == self.model.is_open
+        if self.model.gap_ms:
+            self.model.move_times()
         if self.model.is_open:
             for user in USERS:
                 for first in self.model.waiting(user)[:1]:
@@ -149,13 +183,14 @@ class JournalMachine(RuleBasedStateMachine):
         cursor = f"c{self.number}"
         generation = 0 if is_older_login else 1
         result = self.runner.run(
-            journal.ingest(arrivals, cursor=Cursor(cursor), generation=generation, hint_ms=None, now_ms=self.number)
+            journal.ingest(arrivals, cursor=Cursor(cursor), generation=generation, hint_ms=None, now_ms=self.now_ms)
         )
         assert result.has_moved == (not is_late and not is_older_login)
         if result.has_moved:
             self.model.cursor = cursor
         before = {update.identity: update for update in self.model.updates}
         known = set(before)
+        openings: dict[str, int] = {}
         for place, (one, sequence) in enumerate(zip(arrivals, result.sequences, strict=True)):
             token = None if one.context_token is None else one.context_token.reveal()
             first = before.get(one.identity)
@@ -169,6 +204,11 @@ class JournalMachine(RuleBasedStateMachine):
             else:
                 known.add(one.identity)
                 self._add(one, sequence, token)
+                if one.opens:
+                    openings[one.user] = openings.get(one.user, 0) + 1
+        for user, messages in openings.items():
+            window = self.model.windows.get(user, Window())
+            self.model.windows[user] = heard(window, self.now_ms, messages=messages)
 
     def _arrival(self, place: int, name: str, user: str, token: str, kind: str) -> Arrival:
         text = {"": None, "old": "old"}.get(token, f"t{self.number}-{place}")
@@ -187,13 +227,11 @@ class JournalMachine(RuleBasedStateMachine):
                 one.user,
                 sequence,
                 state=one.state,
-                received=self.number,
+                received=self.now_ms,
                 resembles=one.resembles,
                 first_token=token,
             )
         )
-        if one.opens:
-            self.model.sent[one.user] = 0
         if one.resembles is not None:
             self.model.suspects += one.state is InboxState.WAITING
             self.model.suspects_dropped += one.state is InboxState.IGNORED
@@ -211,16 +249,16 @@ class JournalMachine(RuleBasedStateMachine):
             assert not answer.is_accepted
             assert answer.outgoing == ()
         else:
-            work = self.stale.fail(update.sequence, update.claim, error="no", due_ms=None, now_ms=self.number)
+            work = self.stale.fail(update.sequence, update.claim, error="no", due_ms=None, now_ms=self.now_ms)
             assert self.runner.run(work) is None
 
     async def _complete_by(self, journal: Journal, update: Update) -> Completed:
         drafts = [draft(f"late {update.identity}", update.user)]
-        return await journal.complete(update.sequence, update.claim, drafts=drafts, state=b"late", now_ms=self.number)
+        return await journal.complete(update.sequence, update.claim, drafts=drafts, state=b"late", now_ms=self.now_ms)
 
     @rule(age=st.integers(0, 8))
     def prune(self, age: int) -> None:
-        before = self.number - age
+        before = (self.number - age) * STEP
         updates = [
             update
             for update in self.model.updates
@@ -234,10 +272,11 @@ class JournalMachine(RuleBasedStateMachine):
         for name in messages:
             del self.model.outbox[name]
 
-    @rule(gap_ms=st.integers(-1000, 1000))
+    @rule(gap_ms=st.integers(-20 * STEP, STEP))
     def note_a_clock_that_was_set(self, gap_ms: int) -> None:
         """It moves times, and nothing else: what waits, waits."""
-        self.runner.run(self.journal.note_clock_gap(min(gap_ms, 0)))
+        self.model.gap_ms = min(gap_ms, 0)
+        self.runner.run(self.journal.note_clock_gap(self.model.gap_ms))
 
     @rule(data=st.data(), is_stale=st.booleans(), replies=st.integers(0, 3), has_state=st.booleans())
     def complete(self, data: st.DataObject, is_stale: bool, replies: int, has_state: bool) -> None:
@@ -274,11 +313,11 @@ class JournalMachine(RuleBasedStateMachine):
     async def _complete_several(self, runs: list[tuple[int, int]], ignored: str | None):
         (sequence, claim), *others = runs
         return await self.journal.complete(
-            sequence, claim, drafts=[], state=None, now_ms=self.number, others=others, ignored=ignored
+            sequence, claim, drafts=[], state=None, now_ms=self.now_ms, others=others, ignored=ignored
         )
 
     async def _complete(self, sequence: int, claim: int, drafts: list, state: bytes | None):
-        return await self.journal.complete(sequence, claim, drafts=drafts, state=state, now_ms=self.number)
+        return await self.journal.complete(sequence, claim, drafts=drafts, state=state, now_ms=self.now_ms)
 
     @rule(data=st.data(), is_last=st.booleans(), is_stale=st.booleans(), parks=st.booleans())
     def fail(self, data: st.DataObject, is_last: bool, is_stale: bool, parks: bool) -> None:
@@ -294,7 +333,7 @@ class JournalMachine(RuleBasedStateMachine):
                 claim,
                 error="no",
                 due_ms=None if is_last else 9,
-                now_ms=self.number,
+                now_ms=self.now_ms,
                 others=[(other.sequence, other.claim) for other in others],
                 is_parked=is_last and parks,
             )
@@ -343,15 +382,25 @@ class JournalMachine(RuleBasedStateMachine):
         self.model.outbox.setdefault(client_id, Message(user))
 
     async def _enqueue(self, client_id: str, user: str):
-        return await self.journal.enqueue([draft(client_id, user)], now_ms=self.number)
+        return await self.journal.enqueue([draft(client_id, user)], now_ms=self.now_ms)
 
     @rule(
         user=users,
-        state=st.sampled_from([state for state in OutboxState if state is not OutboxState.UNCONFIRMED]),
+        state=st.sampled_from(OutboxState),
         is_doubtful=st.booleans(),
         is_stale=st.booleans(),
+        retry_after_ms=st.sampled_from([None, STEP // 2, 5 * STEP]),
+        data=st.data(),
     )
-    def send_first(self, user: str, state: OutboxState, is_doubtful: bool, is_stale: bool) -> None:
+    def send_first(
+        self,
+        user: str,
+        state: OutboxState,
+        is_doubtful: bool,
+        is_stale: bool,
+        retry_after_ms: int | None,
+        data: st.DataObject,
+    ) -> None:
         """Tell what became of the first message, perhaps from a process that was taken over from."""
         page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
         journal = self.stale if is_stale else self.journal
@@ -361,7 +410,8 @@ class JournalMachine(RuleBasedStateMachine):
             out_sequence=page[0].out_sequence,
             user=UserId(user),
             state=state,
-            event=WindowEvent.ACCEPTED if state is OutboxState.ACCEPTED else WindowEvent.NOTHING,
+            event=data.draw(st.sampled_from(TEACHES.get(state, (WindowEvent.NOTHING,)))),
+            retry_after_ms=retry_after_ms,
             message_id=MessageId("1"),
             is_doubtful=is_doubtful,
         )
@@ -371,8 +421,9 @@ class JournalMachine(RuleBasedStateMachine):
         message = self.model.outbox[page[0].draft.client_id]
         message.state, message.attempts = state, message.attempts + 1
         message.is_doubtful = message.is_doubtful or is_doubtful
-        if state is OutboxState.ACCEPTED:
-            self.model.sent[user] = self.model.sent.get(user, 0) + 1
+        if outcome.event is not WindowEvent.NOTHING:
+            window = self.model.windows.get(user, Window())
+            self.model.windows[user] = after_outcome(window, outcome, self.now_ms)
 
     @rule(data=st.data(), is_retry=st.booleans(), is_stale=st.booleans())
     def decide(self, data: st.DataObject, is_retry: bool, is_stale: bool) -> None:
@@ -381,7 +432,7 @@ class JournalMachine(RuleBasedStateMachine):
             return
         name = data.draw(st.sampled_from(sorted(self.model.outbox)))
         message = self.model.outbox[name]
-        decided = self.runner.run(journal.decide(ClientId(name), is_retry=is_retry, now_ms=self.number))
+        decided = self.runner.run(journal.decide(ClientId(name), is_retry=is_retry, now_ms=self.now_ms))
         assert (decided is not None) == (message.state is OutboxState.ASKED)
         if decided is not None:
             message.state = OutboxState.WAITING if is_retry else OutboxState.UNKNOWN
@@ -393,7 +444,7 @@ class JournalMachine(RuleBasedStateMachine):
         page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
         if page:
             item = f"item {self.number}".encode()
-            self.runner.run(self.journal.attach(page[0].out_sequence, item, now_ms=self.number))
+            self.runner.run(self.journal.attach(page[0].out_sequence, item, now_ms=self.now_ms))
             self.model.outbox[page[0].draft.client_id].item = item
 
     @rule()
@@ -404,7 +455,7 @@ class JournalMachine(RuleBasedStateMachine):
         self._start()
 
     async def _settle(self, journal: Journal, outcome: Outcome) -> None:
-        await journal.settle(outcome, now_ms=self.number)
+        await journal.settle(outcome, now_ms=self.now_ms)
 
     @rule(is_orderly=st.booleans())
     def start_anew(self, is_orderly: bool) -> None:
@@ -418,7 +469,7 @@ class JournalMachine(RuleBasedStateMachine):
     def messages_are_finished_once(self) -> None:
         for message in self.model.outbox.values():
             if message.state.is_final and message.finished is None:
-                message.finished = self.number
+                message.finished = self.now_ms
 
     @invariant()
     def waiting_updates_are_those_of_the_model_in_order(self) -> None:
@@ -459,16 +510,46 @@ class JournalMachine(RuleBasedStateMachine):
         )
         assert (counts.suspects, counts.suspects_dropped) == (self.model.suspects, self.model.suspects_dropped)
         assert self.runner.run(self.journal.is_ours())
-        recent = self.runner.run(self.journal.read_recent(since_ms=self.number))
+        recent = self.runner.run(self.journal.read_recent(since_ms=self.now_ms))
         assert [letter.sequence for letter in recent] == [
-            update.sequence for update in self.model.updates if update.received >= self.number
+            update.sequence for update in self.model.updates if update.received >= self.now_ms
         ]
         windows = self.runner.run(self.journal.read_windows([UserId(user) for user in USERS]))
-        assert {user: window.sent for user, window in windows.items()} == self.model.sent
+        assert windows == self.model.windows
         for user in USERS:
             token = self.runner.run(self.journal.read_context_token(UserId(user)))
             assert (None if token is None else token.reveal()) == self.model.tokens.get(user)
             assert self.runner.run(self.journal.read_state(f"u:{user}")) == self.model.states.get(user)
+
+    @invariant()
+    def whoever_looks_from_beside_sees_the_same(self) -> None:
+        journal, model, run = self.journal, self.model, self.runner.run
+        waiting = {f"u:{update.user}" for update in model.waiting()}
+        assert run(journal.waiting_conversations()) == sorted(waiting)
+        assert [letter.sequence for letter in run(journal.read_arrived(0, limit=1000))] == [
+            update.sequence for update in model.waiting()
+        ]
+        arrived, _ = run(journal.find_arrived(0))
+        assert set(arrived) == {(f"u:{update.user}", update.user) for update in model.updates}
+        unsent = {f"u:{user}" for user in USERS if model.sending(user)}
+        assert run(journal.outgoing_conversations()) == sorted(unsent)
+        enqueued, _ = run(journal.find_enqueued(0))
+        assert set(enqueued) == {
+            f"u:{message.user}" for message in model.outbox.values() if message.state is OutboxState.WAITING
+        }
+        for state in OutboxState:
+            page = run(journal.read_outbox([state], limit=1000))
+            assert [message.draft.client_id for message in page] == [
+                name for name, message in model.outbox.items() if message.state is state
+            ]
+        names = [ClientId(name) for name in model.outbox]
+        for name, found in zip(names, run(_read_all(journal, names)), strict=True):
+            assert found is not None
+            assert (found.state, found.is_doubtful) == (model.outbox[name].state, model.outbox[name].is_doubtful)
+
+
+async def _read_all(journal: Journal, names: list[ClientId]) -> list[Outgoing | None]:
+    return [await journal.read_sent(name) for name in names]
 
 
 class PostgresJournalMachine(JournalMachine):
@@ -478,7 +559,7 @@ class PostgresJournalMachine(JournalMachine):
         return postgres_journals(self.url)
 
 
-_SETTINGS = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+_SETTINGS = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
 
 TestJournalModel = JournalMachine.TestCase
 TestJournalModel.settings = _SETTINGS

@@ -135,7 +135,8 @@ class SqliteJournal:
             "UPDATE inbox SET due_ms = due_ms + ? WHERE account_id = ? AND state = 0 AND due_ms > 0", moved
         )
         connection.execute(
-            "UPDATE windows SET heard_ms = heard_ms + ?1, paused_until_ms = paused_until_ms + ?1 WHERE account_id = ?2",
+            "UPDATE windows SET heard_ms = heard_ms + ?1, paused_until_ms = paused_until_ms + ?1,"
+            " probe_ms = iif(probe_ms > 0, probe_ms + ?1, 0) WHERE account_id = ?2",
             moved,
         )
         if gap_ms > 0:
