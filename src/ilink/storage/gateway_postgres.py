@@ -29,7 +29,9 @@ from ilink.storage.gateway import (
 from ilink.storage.gateway_postgres_rows import (
     CHAT_LINES,
     CLEAR,
+    POST,
     PUT_CODE,
+    SEND,
     FactsBook,
     append,
     forget,
@@ -55,6 +57,7 @@ from ilink.storage.gateway_records import (
     read_upload,
     upload_values,
 )
+from ilink.storage.gathering_postgres import PostgresGathering
 from ilink.storage.postgres import PostgresDatabase, Row
 
 __all__ = ["PostgresGatewayStore"]
@@ -101,6 +104,8 @@ class PostgresGatewayStore:
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database
         self._book = FactsBook()
+        self._mails = PostgresGathering(database, POST)
+        self._sends = PostgresGathering(database, SEND)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,7 +114,9 @@ class PostgresGatewayStore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the database."""
+        """Store what was asked for, and close the database."""
+        await self._mails.aclose()
+        await self._sends.aclose()
         self._book.forget()
         await self._database.aclose()
 
@@ -251,7 +258,7 @@ class PostgresGatewayStore:
 
     async def append(self, mail: MailDraft) -> StoredMail:
         """Put a message into a mailbox and open the chat's window anew."""
-        stored = await append(self._database, mail)
+        stored = await append(self._mails, mail)
         self._book.note_mail(mail)
         return stored
 
@@ -279,7 +286,7 @@ class PostgresGatewayStore:
 
     async def send(self, draft: SendDraft, judge: Callable[[ChatFacts], Judgement]) -> SendOutcome:
         """Judge a send on what is stored, and store what became of it."""
-        return await send(self._database, draft, judge, self._book)
+        return await send(self._database, self._sends, draft, judge, self._book)
 
     async def entries(
         self, bot: int, *, user_id: str | None, after: int, limit: int, is_outgoing: bool | None = None

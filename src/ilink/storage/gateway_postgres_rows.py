@@ -21,12 +21,15 @@ from ilink.storage.gateway import (
     TokenFacts,
 )
 from ilink.storage.gateway_records import BOT_COLUMNS, CODE_COLUMNS, ENTRY_COLUMNS, bot_values, entry_values, read_entry
+from ilink.storage.gathering_postgres import PostgresGathering
 from ilink.storage.postgres import Connection, PostgresDatabase, Row
 
 __all__ = [
     "CHAT_LINES",
     "CLEAR",
+    "POST",
     "PUT_CODE",
+    "SEND",
     "FactsBook",
     "append",
     "forget",
@@ -52,14 +55,24 @@ CHAT_LINES: Final = (
     " AND (direction = 0 OR state = 'shown') ORDER BY n DESC LIMIT 1) AS last ON true"
     " WHERE $1::text IS NULL OR chat.user_id = $1 ORDER BY newest.n DESC NULLS LAST LIMIT $2"
 )
-_POST: Final = "SELECT n, seq FROM post($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+POST: Final = (
+    "SELECT place, done.n, done.seq FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[],"
+    " $6::bytea[], $7::bytea[], $8::bytea[], $9::bigint[]) WITH ORDINALITY AS given(a, b, c, d, e, f, g, h, i, place),"
+    " LATERAL post(a, b, c, d, e, f, g, h, i) AS done"
+)
+"""Puts messages into mailboxes, one after the other; see `PostgresGathering`."""
 _LOOK: Final = (
     "SELECT earlier.n, earlier.state, send_facts($1, $2, $3, $4, $5) FROM (SELECT 1) AS one"
     " LEFT JOIN LATERAL earlier_send($1, $6) AS earlier ON $7::boolean AND $6 <> ''"
 )
-_SEND: Final = (
-    "SELECT n, earlier_state, facts FROM send($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"
+SEND: Final = (
+    "SELECT place, done.n, done.earlier_state, done.facts FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[],"
+    " $5::bigint[], $6::bytea[], $7::boolean[], $8::bigint[], $9::boolean[], $10::jsonb[], $11::text[], $12::bigint[],"
+    " $13::text[], $14::bigint[], $15::boolean[], $16::boolean[])"
+    " WITH ORDINALITY AS given(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, place),"
+    " LATERAL send(a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q) AS done"
 )
+"""Stores sends, one after the other, each unless what it was judged on is no longer so; see `PostgresGathering`."""
 _SPAN_BITS: Final = 32
 """A table of messages holds numbers that are the same but for these bits."""
 _REMEMBERED: Final = 20_000
@@ -71,11 +84,10 @@ def stored_text(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
-async def append(database: PostgresDatabase, mail: MailDraft) -> StoredMail:
+async def append(mails: PostgresGathering, mail: MailDraft) -> StoredMail:
     """Put a message into a mailbox; the database writes its numbers into its bytes."""
     outline = mail.outline
-    row = await database.write_row(
-        _POST,
+    _, n, seq = await mails.write(
         mail.bot,
         stored_text(mail.user_id),
         stored_text(mail.client_id),
@@ -86,8 +98,6 @@ async def append(database: PostgresDatabase, mail: MailDraft) -> StoredMail:
         outline.after_id,
         outline.first_id,
     )
-    assert row is not None
-    n, seq = row
     return StoredMail(n, seq, outline.filled(n, seq))
 
 
@@ -108,9 +118,10 @@ async def _ask(database: PostgresDatabase, statement: str, *values: object) -> i
 
 
 class FactsBook:
-    """What was so of chats after this process sent in them, for the next send: it only saves a look, never replaces it.
+    """What is so of chats once all is stored that this process sends in them, for the next send.
 
-    The database compares what a send was judged on with what is so, and a guess that is wrong costs a round trip.
+    It only saves a look, never replaces it: the database compares what a send was judged on with what is so, and a
+    guess that is wrong costs a round trip.
     """
 
     def __init__(self) -> None:
@@ -121,7 +132,7 @@ class FactsBook:
         return None if draft.recent else self._facts.pop(_key(draft), None)
 
     def note(self, draft: SendDraft, facts: str, judgement: Judgement) -> None:
-        """Remember what is so after a send that was stored."""
+        """Remember what is so once a send is stored: those that come meanwhile are judged on that."""
         if draft.recent:
             return
         values = json.loads(facts)
@@ -138,6 +149,10 @@ class FactsBook:
         values |= {"is_latest": True, "issued": mail.at_ms, "is_used": False}
         self._put((mail.bot, mail.user_id, mail.context_token), values)
 
+    def forget_chat(self, draft: SendDraft) -> None:
+        """Forget what was remembered of a send that became something else."""
+        self._facts.pop(_key(draft), None)
+
     def forget(self) -> None:
         """Forget everything."""
         self._facts.clear()
@@ -149,7 +164,11 @@ class FactsBook:
 
 
 async def send(
-    database: PostgresDatabase, draft: SendDraft, judge: Callable[[ChatFacts], Judgement], book: FactsBook
+    database: PostgresDatabase,
+    sends: PostgresGathering,
+    draft: SendDraft,
+    judge: Callable[[ChatFacts], Judgement],
+    book: FactsBook,
 ) -> SendOutcome:
     """Judge a send on what is so, and store it if that still is so; judge anew if it is not."""
     facts = book.guess(draft)
@@ -171,14 +190,14 @@ async def send(
         facts = str(row[2])
         judgement = judge(_chat_facts(facts))
     while judgement.is_stored:
-        stored = await database.write_row(_SEND, *_send_values(draft, facts, judgement))
-        assert stored is not None
-        if stored[1] is not None:
-            return SendOutcome(stored[0], Judgement(state=stored[1]), is_repeat=True)
-        if stored[0] is not None:
-            book.note(draft, facts, judgement)
-            return SendOutcome(stored[0], judgement)
-        facts = str(stored[2])
+        book.note(draft, facts, judgement)
+        _, n, earlier_state, facts_now = await sends.write(*_send_values(draft, facts, judgement))
+        if n is not None and earlier_state is None:
+            return SendOutcome(n, judgement)
+        book.forget_chat(draft)
+        if n is not None:
+            return SendOutcome(n, Judgement(state=earlier_state), is_repeat=True)
+        facts = str(facts_now)
         judgement = judge(_chat_facts(facts))
     return SendOutcome(None, judgement)
 
