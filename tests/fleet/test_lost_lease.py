@@ -12,9 +12,10 @@ import pytest
 from fleet_people import ENVIRON, Crowd
 
 from ilink import Bot, Message
+from ilink.bot.clock import WallClock
 from ilink.bot.store import Store
 from ilink.fleet.accounts import fleet_accounts
-from ilink.fleet.permits import PollsUnderWay
+from ilink.fleet.beginning import Polls
 from ilink.fleet.settings import FleetSettings
 from ilink.fleet.worker import serve_worker
 from ilink.storage.journal import Arrival
@@ -127,7 +128,7 @@ async def wait_until_storing(database: PostgresDatabase) -> None:
 
 
 async def test_a_poll_is_under_way_until_what_it_brought_is_stored() -> None:
-    polls = PollsUnderWay()
+    polls = Polls(WallClock())
     polls.begin(ONE)
     polls.begin(OTHER)
     waiting = asyncio.create_task(polls.wait_ended())

@@ -32,7 +32,8 @@ INSERT INTO entry (n, bot, user_id, direction, seq, client_id, at_ms, state, wir
     ({last}, 1, 'alice', 0, 2, 'new', {new}, 'stored', 'two');
 SELECT setval('entry_n', {last});
 INSERT INTO chat VALUES (1, 'alice', {new}, 0, 'newest');
-INSERT INTO context_token (token, bot, user_id, issued_ms) VALUES ('older', 1, 'alice', {old}), ('newest', 1, 'alice', {new});
+INSERT INTO context_token (token, bot, user_id, issued_ms) VALUES
+    ('older', 1, 'alice', {old}), ('newest', 1, 'alice', {new});
 """
 
 

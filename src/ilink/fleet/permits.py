@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import Event
-from collections.abc import Callable
+from typing import Protocol
 
 from ilink.bot.runner import BotClient
 from ilink.client.answers import Batch, TypingConfig
@@ -12,9 +11,9 @@ from ilink.fleet.lease import Lease
 from ilink.flows.polling import FAST
 from ilink.messages.media import MediaMover
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
-from ilink.wire.ids import AccountId, Cursor, Secret, UserId
+from ilink.wire.ids import Cursor, Secret, UserId
 
-__all__ = ["Permits", "PermittedClient", "PollsUnderWay"]
+__all__ = ["Permits", "PermittedClient", "WatchesPolls"]
 
 
 class Permits:
@@ -25,19 +24,20 @@ class Permits:
         slot: The slot of the account.
     """
 
+    __slots__ = ("_lease", "_slot")
+
     def __init__(self, lease: Lease, slot: int) -> None:
         self._lease = lease
         self._slot = slot
 
-    @property
     def is_wanted(self) -> bool:
-        """Whether the account is to be worked for, by this process."""
+        """Return whether the account is to be worked for, by this process."""
         return self._lease.wants(self._slot)
 
     async def may_poll(self) -> bool:
         """Wait until a poll may begin; False, after a while, when none will any more."""
         while not self._lease.may_poll(self._slot):
-            if not self.is_wanted:
+            if not self.is_wanted():
                 # Whoever polls is about to be told to stop. At once it would look as if somebody else polled too.
                 await asyncio.sleep(FAST)
                 return False
@@ -50,27 +50,20 @@ class Permits:
             await self._lease.wait_changed()
 
 
-class PollsUnderWay:
-    """The polls of a process that are held, or whose answer is not stored yet."""
+class WatchesPolls(Protocol):
+    """Wants to know how it stands with the polls of one account."""
 
-    def __init__(self) -> None:
-        self._accounts: set[AccountId] = set()
-        self._changed = Event()
+    def begin_poll(self) -> None:
+        """A poll begins."""
+        ...
 
-    def begin(self, account: AccountId) -> None:
-        """A poll for an account begins."""
-        self._accounts.add(account)
+    def note_answer(self) -> None:
+        """It was answered."""
+        ...
 
-    def end(self, account: AccountId) -> None:
-        """What the last poll for an account brought is stored, or it brought nothing."""
-        self._accounts.discard(account)
-        self._changed.set()
-
-    async def wait_ended(self) -> None:
-        """Wait until none is under way."""
-        while self._accounts:
-            self._changed.clear()
-            await self._changed.wait()
+    def end_poll(self) -> None:
+        """What it brought is stored, or it brought nothing."""
+        ...
 
 
 class PermittedClient:
@@ -79,25 +72,15 @@ class PermittedClient:
     Args:
         client: The way to the server.
         permits: The permits of the account.
-        on_poll: Called before every poll.
-        on_answer: Called after every poll that was answered.
-        on_stored: Called when what the last poll brought is stored, or it brought nothing.
+        watch: Is told of every poll.
     """
 
-    def __init__(
-        self,
-        client: BotClient,
-        permits: Permits,
-        *,
-        on_poll: Callable[[], None],
-        on_answer: Callable[[Batch], None],
-        on_stored: Callable[[], None],
-    ) -> None:
+    __slots__ = ("_client", "_permits", "_watch")
+
+    def __init__(self, client: BotClient, permits: Permits, watch: WatchesPolls) -> None:
         self._client = client
         self._permits = permits
-        self._on_poll = on_poll
-        self._on_answer = on_answer
-        self._on_stored = on_stored
+        self._watch = watch
 
     @property
     def media(self) -> MediaMover:
@@ -106,16 +89,16 @@ class PermittedClient:
 
     async def get_updates(self, cursor: Cursor, *, hint_ms: int | None = None) -> Batch:
         """Poll as soon as that is allowed; when it will not be any more, return as from a poll that was cut."""
-        self._on_stored()  # whoever polls again has stored what came before
+        self._watch.end_poll()  # whoever polls again has stored what came before
         if not await self._permits.may_poll():
             return Batch(updates=(), cursor=cursor, hint_ms=hint_ms, is_cut=True)
-        self._on_poll()
+        self._watch.begin_poll()
         try:
             batch = await self._client.get_updates(cursor, hint_ms=hint_ms)
         except BaseException:
-            self._on_stored()
+            self._watch.end_poll()
             raise
-        self._on_answer(batch)
+        self._watch.note_answer()
         return batch
 
     async def notify_start(self) -> None:

@@ -6,19 +6,18 @@ import asyncio
 import logging
 from asyncio import Event, TaskGroup
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from ilink.bot.crew import Crew
-from ilink.bot.runner import Runner
 from ilink.bot.workplace import Workplace
-from ilink.client.answers import Batch
 from ilink.fleet.accounts import LeasedStore, SlotAccounts, fleet_accounts
+from ilink.fleet.beginning import Beginning, Polls
 from ilink.fleet.lease import Lease, SessionLostError
-from ilink.fleet.permits import Permits, PermittedClient, PollsUnderWay
+from ilink.fleet.permits import Permits
 from ilink.fleet.ramp import Ramp
 from ilink.fleet.settings import FleetSettings
 from ilink.storage.accounts import StoredAccount
@@ -61,8 +60,7 @@ class Shift:
         self._slots: dict[AccountId, int] = {}
         self._ramp = Ramp(rate=settings.rate, at_once=settings.at_once, clock=blueprint.clock, random=blueprint.random)
         self._crew: Crew = place.crew(self._find, self._open_runner)
-        self._answered: dict[AccountId, float] = {}
-        self._polls = PollsUnderWay()
+        self._polls = Polls(blueprint.clock)
 
     async def work(self, stop: Event) -> None:
         """Work until `stop` is set, then give everything away in order.
@@ -103,8 +101,7 @@ class Shift:
     def report(self) -> Mapping[str, object]:
         """See `SlotWork.report`."""
         states = Counter(str(state) for state in self._place.states.values())
-        now = self._clock.uptime()
-        ages = [now - at for at in self._answered.values()]
+        ages = self._polls.ages()
         return {
             "accounts": len(self._crew.at_work),
             "states": dict(states),
@@ -148,36 +145,15 @@ class Shift:
             slot = self._slots[account] = slot_of(account)
         return slot
 
-    @asynccontextmanager
-    async def _open_runner(self, stored: StoredAccount, previous: AccountId | None) -> AsyncGenerator[Runner, None]:
-        """Make what works for an account, when it is its turn to begin."""
+    def _open_runner(self, stored: StoredAccount, previous: AccountId | None) -> Beginning:
+        """Return what works for an account, when it is its turn to begin."""
         account_id = stored.account.account_id
         permits = Permits(self._lease, self._slot(account_id))
-        async with self._ramp.admission(stored.account.base_url, lambda: permits.is_wanted) as admission:
-
-            def note_poll() -> None:
-                admission.end()
-                self._polls.begin(account_id)
-                self._answered.setdefault(account_id, self._clock.uptime())
-
-            def note_answer(_batch: Batch) -> None:
-                self._answered[account_id] = self._clock.uptime()
-
-            if permits.is_wanted:
-                # Whoever takes a journal over ends the work of its owner: with a lease that ran out that is wrong.
-                await permits.wait_to_act()
-            wrap = partial(
-                PermittedClient,
-                permits=permits,
-                on_poll=note_poll,
-                on_answer=note_answer,
-                on_stored=partial(self._polls.end, account_id),
-            )
-            try:
-                async with self._place.open_runner(stored, previous, wrap) as runner:
-                    if not self._place.role.polls:
-                        admission.end()  # it opens no connection until there is something to send
-                    yield runner
-            finally:
-                self._answered.pop(account_id, None)
-                self._polls.end(account_id)
+        return Beginning(
+            account_id,
+            permits=permits,
+            admission=self._ramp.admission(stored.account.base_url, permits.is_wanted),
+            polls=self._polls,
+            open_runner=partial(self._place.open_runner, stored, previous),
+            is_polled=self._place.role.polls,
+        )
