@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from bench.machine import cpu_seconds, describe, fast_run, memory_bytes, raise_file_limit
-from bench.people import Bot, count_answers, hear, held_bots, open_windows, sign_in, write_all
+from bench.people import Bot, hear, held_bots, open_windows, read_answers, sign_in, write_all
 from bench.processes import Gateway, Program, start
 from bench.rawhttp import Pool
 from ilink.bot.store import find_place, open_store
@@ -41,7 +41,6 @@ __all__ = ["main"]
 
 _LOT: Final = 1000
 _PATIENCE: Final = 600.0
-_IDLE: Final = 60.0
 _HOLD_MS: Final = 30_000
 """How long a poll without news is held, as by default: a client that is not answered takes its connection for dead."""
 
@@ -227,7 +226,7 @@ class Fleet:
         async def ask(bot: Bot) -> None:
             nonlocal slowest
             began = time.monotonic()
-            await write_all(control, [bot])
+            await write_all(control, [bot], _words(rounds))
             await hear(control, bot.bot_id, bot.owner, after=0, count=rounds, seconds=_PATIENCE)
             slowest = max(slowest, time.monotonic() - began)
 
@@ -237,11 +236,12 @@ class Fleet:
                 await asyncio.sleep(1 / self.given.rate)
         return slowest
 
-    async def miscounted(self, control_url: str, rounds: int) -> list[int]:
-        """Return of those who did not get one answer to each message how many they got."""
+    async def misheard(self, control_url: str, rounds: int) -> list[list[str]]:
+        """Return of those who did not get one answer to each message, in their order, what they got."""
+        wanted = [f"You said: {_words(number)}" for number in range(1, rounds + 1)]
         async with Pool(control_url, 16) as control:
-            counts = await asyncio.gather(*(count_answers(control, bot.bot_id, bot.owner) for bot in self.bots))
-        return [count for count in counts if count != rounds]
+            heard = await asyncio.gather(*(read_answers(control, bot.bot_id, bot.owner) for bot in self.bots))
+        return [answers for answers in heard if answers != wanted]
 
     def memory(self) -> list[float]:
         """Return the MiB that each worker has resident."""
@@ -251,11 +251,11 @@ class Fleet:
         """Return the KiB that an account costs, without what a worker has that works for none."""
         return round((sum(self.memory()) - self.given.base * len(self.workers)) / len(self.bots) * 1024, 1)
 
-    async def write_to_all(self, control_url: str) -> None:
-        """Let everybody write once."""
+    async def write_to_all(self, control_url: str, number: int) -> None:
+        """Let everybody write their next message."""
         async with Pool(control_url, 1) as control:
             for first in range(0, len(self.bots), _LOT):
-                await write_all(control, self.bots[first : first + _LOT])
+                await write_all(control, self.bots[first : first + _LOT], _words(number))
 
     async def ask_all(self, control_url: str, rounds: int) -> float:
         """Let everybody write, wait for all answers, and return how long that took.
@@ -264,11 +264,15 @@ class Fleet:
             BenchError: An answer did not come.
         """
         began = time.monotonic()
-        await self.write_to_all(control_url)
+        await self.write_to_all(control_url, rounds)
         async with Pool(control_url, 64) as control:
             chats = ((bot.bot_id, bot.owner) for bot in self.bots)
             await asyncio.gather(*(hear(control, *chat, after=0, count=rounds, seconds=_PATIENCE) for chat in chats))
         return time.monotonic() - began
+
+
+def _words(number: int) -> str:
+    return f"message {number}"
 
 
 async def _writes(database: PostgresDatabase) -> Counter[str]:
@@ -279,17 +283,17 @@ async def _writes(database: PostgresDatabase) -> Counter[str]:
     return Counter({row["relname"]: int(row["count"]) for row in rows})
 
 
-async def _idle(fleet: Fleet, database: PostgresDatabase) -> dict[str, object]:
+async def _idle(fleet: Fleet, database: PostgresDatabase, seconds: float) -> dict[str, object]:
     """Measure what the fleet does while nobody writes."""
     pids = [worker.pid for worker in fleet.workers]
     before, writes = [cpu_seconds(pid) or 0.0 for pid in pids], await _writes(database)
-    await asyncio.sleep(_IDLE)
+    await asyncio.sleep(seconds)
     after, later = [cpu_seconds(pid) or 0.0 for pid in pids], await _writes(database)
     await asyncio.sleep(1)
     return {
-        "cpu_percent": [round((b - a) / _IDLE * 100, 1) for a, b in zip(before, after, strict=True)],
+        "cpu_percent": [round((b - a) / seconds * 100, 1) for a, b in zip(before, after, strict=True)],
         "rows_written": dict(later - writes),
-        "seconds": _IDLE,
+        "seconds": seconds,
     }
 
 
@@ -319,7 +323,7 @@ async def _kill(
     await asyncio.to_thread(engine.restart, at_once=True)
     await asyncio.sleep(1)
     tell("PostgreSQL killed and started; all answered after s", round(await fleet.ask_all(controls[-1], 4), 1))
-    tell("people without exactly 4 answers", await fleet.miscounted(controls[-1], 4))
+    tell("people without one answer to each of 4 messages, in order", await fleet.misheard(controls[-1], 4))
 
 
 async def main(given: argparse.Namespace) -> None:
@@ -340,10 +344,11 @@ async def main(given: argparse.Namespace) -> None:
         tell("memory of workers MiB", fleet.memory())
         if given.base:
             tell("memory per account KiB", fleet.memory_per_account())
-            await fleet.write_to_all(fleet.gateways[-1][1].control_url)
+            await fleet.write_to_all(fleet.gateways[-1][1].control_url, 1)
             await asyncio.sleep(given.settle)
             tell("the same, when each has had a message", fleet.memory_per_account())
-        tell("idle", await _idle(fleet, database))
+        if given.idle:
+            tell("idle", await _idle(fleet, database, given.idle))
         if given.kill:
             await _kill(fleet, database, engine, tell)
         tell("memory of workers MiB", fleet.memory())
@@ -359,6 +364,7 @@ def arguments() -> argparse.Namespace:
     options.add_argument("--pool", type=int, default=10)
     options.add_argument("--base", type=float, help="MiB of a worker without accounts")
     options.add_argument("--settle", type=float, default=15, help="seconds before anything is measured")
+    options.add_argument("--idle", type=float, default=60, help="seconds for which it is watched while nobody writes")
     options.add_argument("--kill", action="store_true")
     options.add_argument("--rate", type=float, default=50, help="messages a second while a process is killed")
     options.add_argument("--tls", action="store_true", help="poll over TLS; with one gateway")

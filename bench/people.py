@@ -11,7 +11,7 @@ import msgspec
 from bench.processes import BenchError
 from bench.rawhttp import Pool
 
-__all__ = ["Bot", "add_person", "count_answers", "hear", "held_bots", "open_windows", "sign_in", "write", "write_all"]
+__all__ = ["Bot", "add_person", "hear", "held_bots", "open_windows", "read_answers", "sign_in", "write", "write_all"]
 
 _HEAR_SECONDS: Final = 30
 
@@ -53,9 +53,9 @@ async def write(control: Pool, bot_id: str, user_id: str, number: int) -> None:
     await control.call("POST", f"/_sim/people/{user_id}/messages", body)
 
 
-async def write_all(control: Pool, bots: list[Bot]) -> None:
+async def write_all(control: Pool, bots: list[Bot], text: str = "all together") -> None:
     """Let the owner of each bot write to it."""
-    messages = [{"user_id": bot.owner, "bot_id": bot.bot_id, "text": "all together"} for bot in bots]
+    messages = [{"user_id": bot.owner, "bot_id": bot.bot_id, "text": text} for bot in bots]
     await control.call("POST", "/_sim/messages", msgspec.json.encode({"messages": messages}))
 
 
@@ -65,10 +65,11 @@ async def held_bots(control: Pool) -> set[str]:
     return {bot["bot_id"] for bot in bots if bot["waiting_polls"]}
 
 
-async def count_answers(control: Pool, bot_id: str, user_id: str) -> int:
-    """Return how many messages of a bot a person has, hundred at most."""
+async def read_answers(control: Pool, bot_id: str, user_id: str) -> list[str]:
+    """Return the texts a person has of a bot in their order, a hundred at most."""
     chat = urlencode({"bot_id": bot_id, "user_id": user_id, "direction": "out", "after": 0, "count": 100, "timeout": 0})
-    return len(msgspec.json.decode(await control.call("GET", f"/_sim/wait?{chat}"))["messages"])
+    messages = msgspec.json.decode(await control.call("GET", f"/_sim/wait?{chat}"))["messages"]
+    return ["".join(item.get("text", "") for item in message["items"]) for message in messages]
 
 
 async def hear(
