@@ -272,11 +272,13 @@ class JournalMachine(RuleBasedStateMachine):
         for name in messages:
             del self.model.outbox[name]
 
-    @rule(gap_ms=st.integers(-20 * STEP, STEP))
-    def note_a_clock_that_was_set(self, gap_ms: int) -> None:
+    @rule(gap_ms=st.integers(-20 * STEP, STEP), is_last=st.booleans())
+    def note_a_clock_that_was_set(self, gap_ms: int, is_last: bool) -> None:
         """It moves times, and nothing else: what waits, waits."""
         self.model.gap_ms = min(gap_ms, 0)
         self.runner.run(self.journal.note_clock_gap(self.model.gap_ms))
+        if is_last:
+            self.start_anew(is_orderly=True)
 
     @rule(data=st.data(), is_stale=st.booleans(), replies=st.integers(0, 3), has_state=st.booleans())
     def complete(self, data: st.DataObject, is_stale: bool, replies: int, has_state: bool) -> None:
@@ -406,24 +408,50 @@ class JournalMachine(RuleBasedStateMachine):
         journal = self.stale if is_stale else self.journal
         if not page or journal is None:
             return
+        event = data.draw(st.sampled_from(TEACHES.get(state, (WindowEvent.NOTHING,))))
+        self._tell(journal, page[0], state, event, retry_after_ms=retry_after_ms, is_doubtful=is_doubtful)
+
+    def _tell(
+        self,
+        journal: Journal,
+        first: Outgoing,
+        state: OutboxState,
+        event: WindowEvent,
+        *,
+        retry_after_ms: int | None,
+        is_doubtful: bool = False,
+    ) -> None:
+        user = first.draft.user
         outcome = Outcome(
-            out_sequence=page[0].out_sequence,
-            user=UserId(user),
+            out_sequence=first.out_sequence,
+            user=user,
             state=state,
-            event=data.draw(st.sampled_from(TEACHES.get(state, (WindowEvent.NOTHING,)))),
+            event=event,
             retry_after_ms=retry_after_ms,
             message_id=MessageId("1"),
             is_doubtful=is_doubtful,
         )
         self.runner.run(self._settle(journal, outcome))
-        if is_stale and not state.is_final:
+        if journal is self.stale and not state.is_final:
             return
-        message = self.model.outbox[page[0].draft.client_id]
+        message = self.model.outbox[first.draft.client_id]
         message.state, message.attempts = state, message.attempts + 1
         message.is_doubtful = message.is_doubtful or is_doubtful
-        if outcome.event is not WindowEvent.NOTHING:
+        if event is not WindowEvent.NOTHING:
             window = self.model.windows.get(user, Window())
             self.model.windows[user] = after_outcome(window, outcome, self.now_ms)
+
+    @rule(
+        user=users,
+        event=st.sampled_from([WindowEvent.REFUSED, WindowEvent.LIMITED]),
+        retry_after_ms=st.sampled_from([None, STEP // 2, 5 * STEP]),
+    )
+    def be_refused(self, user: str, event: WindowEvent, retry_after_ms: int | None) -> None:
+        """Keep a message that the server refuses for now, and learn from that."""
+        self.enqueue(user=user, name=0)
+        page = self.runner.run(self.journal.read_outgoing(f"u:{user}", limit=1))
+        if page:
+            self._tell(self.journal, page[0], OutboxState.WAITING, event, retry_after_ms=retry_after_ms)
 
     @rule(data=st.data(), is_retry=st.booleans(), is_stale=st.booleans())
     def decide(self, data: st.DataObject, is_retry: bool, is_stale: bool) -> None:
