@@ -120,6 +120,9 @@ class Model:
 
 
 class JournalMachine(RuleBasedStateMachine):
+    keeps_days: ClassVar[bool] = False
+    """Whether updates of the same day are forgotten together; all that happens here happens on one day."""
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
@@ -262,7 +265,9 @@ class JournalMachine(RuleBasedStateMachine):
         updates = [
             update
             for update in self.model.updates
-            if update.state in (InboxState.DONE, InboxState.IGNORED) and update.received < before
+            if update.state in (InboxState.DONE, InboxState.IGNORED)
+            and update.received < before
+            and not self.keeps_days
         ]
         messages = [
             name for name, one in self.model.outbox.items() if one.finished is not None and one.finished < before
@@ -582,6 +587,7 @@ async def _read_all(journal: Journal, names: list[ClientId]) -> list[Outgoing | 
 
 class PostgresJournalMachine(JournalMachine):
     url: ClassVar[str]
+    keeps_days = True
 
     def _journals(self) -> AbstractAsyncContextManager[OpenJournal]:
         return postgres_journals(self.url)

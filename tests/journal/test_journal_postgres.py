@@ -386,6 +386,45 @@ class TestDays:
             await self._keep(database)
             assert 100 not in await self._days(database)
 
+    async def test_days_that_are_to_be_dropped_are_not_deleted_row_by_row(
+        self, database: PostgresDatabase, journal: PostgresJournal
+    ) -> None:
+        (done,) = (await ingest(journal, arrival("m:1"), now_ms=100 * self.DAY)).sequences
+        assert done is not None
+        await journal.complete(done, 0, drafts=[], state=None, now_ms=100 * self.DAY)
+        await self._keep(database)  # so that nobody looks after days now
+        assert await journal.prune(103 * self.DAY) == 0
+        assert (await ingest(journal, arrival("m:1"), now_ms=103 * self.DAY)).sequences == (None,)
+        await self._keep(database)
+        assert 100 not in await self._days(database)
+        assert (await ingest(journal, arrival("m:1"), now_ms=103 * self.DAY)).sequences != (None,)
+
+    async def test_of_days_that_others_need_for_long_an_account_forgets_its_rows(
+        self, database: PostgresDatabase, journal: PostgresJournal
+    ) -> None:
+        await sign_in(database, "slow@im.bot")
+        async with PostgresJournal(database, AccountId("slow@im.bot")) as slow:
+            for one in (journal, slow):
+                (done,) = (await ingest(one, arrival("m:1"), now_ms=100 * self.DAY)).sequences
+                assert done is not None
+                await one.complete(done, 0, drafts=[], state=None, now_ms=100 * self.DAY)
+            await slow.prune(99 * self.DAY)
+            assert await journal.prune(104 * self.DAY - 1) == 0
+            assert await journal.prune(104 * self.DAY) == 1
+            await self._keep(database)
+            rows = await database.read("SELECT account_id FROM inbox WHERE day = 100")
+            assert [row["account_id"] for row in rows] == ["slow@im.bot"]
+
+    async def test_what_outlived_its_day_is_forgotten_row_by_row(
+        self, database: PostgresDatabase, journal: PostgresJournal
+    ) -> None:
+        (waiting,) = (await ingest(journal, arrival("m:1"), now_ms=100 * self.DAY)).sequences
+        assert waiting is not None
+        await journal.prune(101 * self.DAY)
+        await self._keep(database)
+        await journal.complete(waiting, 0, drafts=[], state=None, now_ms=102 * self.DAY)
+        assert await journal.prune(101 * self.DAY) == 1
+
     async def test_a_wrong_clock_does_not_drop_the_days_of_the_others(
         self, database: PostgresDatabase, journal: PostgresJournal
     ) -> None:

@@ -11,7 +11,7 @@ from ilink.bot.planning import next_plan
 from ilink.bot.runner import Runner
 from ilink.errors import ConfigError
 from ilink.storage.accounts import StoredAccount
-from ilink.storage.journal import Counts, added
+from ilink.storage.journal import Counts
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId
 
@@ -39,8 +39,11 @@ class WorksForAccounts:
             ConfigError: The bot is not running, or not for this account.
             StoreError: The journal cannot be read.
         """
-        runners = self._running() if account is None else [self._runner_of(account)]
-        return added([await runner.counts() for runner in runners])
+        if account is not None:
+            return await self._runner_of(account).counts()
+        self._running()
+        assert self._crew is not None
+        return await self._crew.store.count(self._crew.runners)
 
     async def check_store(self) -> None:
         """Look whether the store takes writes, by writing what it holds already, and more after it refused something.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +22,9 @@ from ilink.storage.agenda_sqlite import SqliteAgenda
 from ilink.storage.blobs import open_object_store
 from ilink.storage.history import History
 from ilink.storage.history_sqlite import SqliteHistory
-from ilink.storage.journal import Journal
+from ilink.storage.journal import Counts, Journal
 from ilink.storage.journal_sqlite import SqliteJournal
+from ilink.storage.journal_sqlite_counts import count_journals
 from ilink.storage.keys import no_keys, read_keys
 from ilink.storage.locks import AccountLock
 from ilink.storage.pairings import Pairings
@@ -98,6 +99,14 @@ class Store(Protocol):
 
         Raises:
             StoreError: They cannot be read or written; those that were done stay so.
+        """
+        ...
+
+    async def count(self, accounts: Collection[AccountId]) -> Counts:
+        """Return how much there is in the journals of these accounts together, however many, in one statement.
+
+        Raises:
+            StoreError: They cannot be read.
         """
         ...
 
@@ -209,6 +218,10 @@ class SqliteStore:
         """Seal all tokens with the newest key that are not; see `Store`."""
         return await self._accounts.reseal()
 
+    async def count(self, accounts: Collection[AccountId]) -> Counts:
+        """Return how much there is in the journals of these accounts together; see `Store`."""
+        return await count_journals(self._accounts.database, accounts)
+
     def open_account(self, account: AccountId) -> AccountStore:
         """Return what lasts of one account; see `Store`."""
         database = self._accounts.database
@@ -261,6 +274,12 @@ class PostgresStore:
     async def reseal(self) -> int:
         """Seal all tokens with the newest key that are not; see `Store`."""
         return await self._accounts.reseal()
+
+    async def count(self, accounts: Collection[AccountId]) -> Counts:
+        """Return how much there is in the journals of these accounts together; see `Store`."""
+        from ilink.storage.journal_postgres_counts import count_journals
+
+        return await count_journals(self._accounts.database, accounts)
 
     def open_account(self, account: AccountId) -> AccountStore:
         """Return what lasts of one account; see `Store`."""

@@ -11,7 +11,7 @@ step, once: the newest run of the process that took the journal over last wins, 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, Protocol, Self
 
@@ -36,7 +36,6 @@ __all__ = [
     "Outgoing",
     "OutgoingFile",
     "WindowEvent",
-    "added",
     "after_outcome",
 ]
 
@@ -318,14 +317,6 @@ class Counts(Record, frozen=True, kw_only=True):
     parked: int = 0
 
 
-def added(counts: Iterable[Counts]) -> Counts:
-    """Return how much there is in several journals together."""
-    total = Counts(waiting=0, dead=0, outgoing=0, duplicates=0)
-    for more in counts:
-        total = Counts(**{name: getattr(total, name) + getattr(more, name) for name in Counts.__struct_fields__})
-    return total
-
-
 class Journal(Protocol):
     """The journal of one account.
 
@@ -580,7 +571,10 @@ class Journal(Protocol):
         ...
 
     async def prune(self, before_ms: int) -> int:
-        """Forget what was finished before a moment, and return how many rows. What waits or is dead stays."""
+        """Forget what was finished before a moment, and return how many rows. What waits or is dead stays.
+
+        Updates may be remembered some days longer, where a store drops all those of a day at once.
+        """
         ...
 
     async def count(self) -> Counts:

@@ -35,6 +35,7 @@ from ilink.storage.journal import (
 from ilink.storage.journal_groups import Addition, Completion, Group, Groups, Settlement, Stored
 from ilink.storage.journal_outbox import DROPPED
 from ilink.storage.journal_postgres_changes import Watch, watch
+from ilink.storage.journal_postgres_counts import count_journals
 from ilink.storage.journal_postgres_rows import (
     arrival_columns,
     escaped,
@@ -91,14 +92,6 @@ _FIND_ARRIVED: Final = (
     " (SELECT array_agg(DISTINCT ARRAY[conversation, user_id]) FROM inbox WHERE account_id = $1 AND seq > $2) AS found"
 )
 _OWNER: Final = {Role.ALL: "poller", Role.POLLER: "poller", Role.HANDLER: "handler", Role.SENDER: "sender"}
-_COUNT: Final = (
-    "SELECT (SELECT count(*) FROM inbox WHERE account_id = $1 AND state = 0) AS waiting,"
-    " (SELECT count(*) FROM inbox WHERE account_id = $1 AND (state = 2 OR is_parked) AND state = 2) AS dead,"
-    " (SELECT count(*) FROM outbox WHERE account_id = $1 AND state IN (0, 6, 7)) AS outgoing,"
-    " (SELECT count(*) FROM inbox WHERE account_id = $1 AND (state = 2 OR is_parked) AND state = 0) AS parked,"
-    " coalesce(max(duplicates), 0) AS duplicates, coalesce(max(suspects), 0) AS suspects,"
-    " coalesce(max(suspects_dropped), 0) AS suspects_dropped FROM journals WHERE account_id = $1"
-)
 
 
 class PostgresJournal:
@@ -425,7 +418,8 @@ class PostgresJournal:
         """Forget what was finished before a moment, and return how many rows; see `Journal`.
 
         Updates lie in a table for each day. Now and then one of the processes makes those of the next days, and drops
-        those that no account needs any more.
+        those that no account needs any more. Rows are deleted where that does not come: what outlived its day, and days
+        that another account needs for longer.
         """
         row = await self._database.write_row("SELECT prune_journal($1, $2)", self._key, before_ms)
         assert row is not None
@@ -434,9 +428,7 @@ class PostgresJournal:
 
     async def count(self) -> Counts:
         """Return how much there is."""
-        row = await self._database.read_row(_COUNT, self._key)
-        assert row is not None
-        return Counts(**dict(row))
+        return await count_journals(self._database, [self._account])
 
     async def _store(self, group: Group) -> Stored:
         """Store a group in one round trip."""

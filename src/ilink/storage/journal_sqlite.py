@@ -34,6 +34,7 @@ from ilink.storage.journal_rows import (
     LETTER,
     to_letter,
 )
+from ilink.storage.journal_sqlite_counts import count_journals
 from ilink.storage.roles import Role
 from ilink.storage.sqlite import Database
 from ilink.wire.ids import AccountId, ClientId, Cursor, Secret, UserId
@@ -388,26 +389,7 @@ class SqliteJournal:
 
     async def count(self) -> Counts:
         """Return how much there is."""
-        row = await self._read_one(
-            "SELECT (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 0),"
-            " (SELECT count(*) FROM inbox WHERE account_id = ?1 AND state = 2),"
-            " (SELECT count(*) FROM outbox WHERE account_id = ?1 AND state IN (0, 6, 7)),"
-            f" (SELECT count(*) FROM inbox WHERE account_id = ?1 AND {GIVEN_UP} AND state = 0),"
-            " ifnull(max(duplicates), 0), ifnull(max(suspects), 0), ifnull(max(suspects_dropped), 0)"
-            " FROM journals WHERE account_id = ?1",
-            (self._account,),
-        )
-        assert row is not None
-        waiting, dead, outgoing, parked, duplicates, suspects, suspects_dropped = row
-        return Counts(
-            waiting=waiting,
-            dead=dead,
-            outgoing=outgoing,
-            duplicates=duplicates,
-            suspects=suspects,
-            suspects_dropped=suspects_dropped,
-            parked=parked,
-        )
+        return await count_journals(self._database, [self._account])
 
     def _store(self, group: Group) -> Future[Stored]:
         """Store a group in one unit of work."""
