@@ -69,7 +69,7 @@ class Place:
 
     def command(self, words: list[str], *, ports: int = 1) -> list[str]:
         """Return a command with addresses and folders of this machine."""
-        here = []
+        here: list[str] = []
         for word in words:
             if match := re.fullmatch(r"0\.0\.0\.0:(\d+)", word):
                 word = f"127.0.0.1:{self.port(int(match[1]), count=ports)}"
@@ -107,6 +107,11 @@ async def until_well(process: asyncio.subprocess.Process, url: str) -> None:
     raise AssertionError(url)
 
 
+async def read(url: str) -> str:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.text()
+
+
 @pytest.fixture
 def place(tmp_path: Path, postgres_url: str) -> Place:
     return Place(tmp_path, postgres_url)
@@ -125,7 +130,8 @@ async def test_gateways_and_workers_of_the_compose_file_start_and_are_well(place
         words = place.command(shlex.split(workers["command"]), ports=5)
         async with running(words, place.environ(set(workers["environment"]), base_url=base_url)) as fleet:
             for number in range(4):  # each of the workers has a page
-                await until_well(fleet, f"http://127.0.0.1:{place.port(9464) + number}/readyz")
+                for path in ("/readyz", "/healthz", "/metrics"):
+                    await until_well(fleet, f"http://127.0.0.1:{place.port(9464) + number}{path}")
 
 
 async def test_the_worker_of_kubernetes_starts_and_answers_its_probes(place: Place) -> None:
@@ -136,6 +142,8 @@ async def test_the_worker_of_kubernetes_starts_and_answers_its_probes(place: Pla
         for kind in ("readinessProbe", "livenessProbe"):
             probe = container[kind]["httpGet"]
             await until_well(worker, f"http://127.0.0.1:{place.port(ports[probe['port']])}{probe['path']}")
+        body = await read(f"http://127.0.0.1:{place.port(ports['metrics'])}/metrics")
+        assert 'ilink_inbox_messages{state="waiting"} 0.0' in body, "the journals were counted"
 
 
 def test_what_is_scraped_is_where_the_metrics_are() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import signal
 import sqlite3
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from importlib import resources
@@ -219,6 +222,59 @@ async def test_a_store_of_a_newer_version_is_refused_with_what_to_do(earlier: An
     old = earlier(store)
     await old.make(old.versions[-1])
     await old.be_newer()
-    with pytest.raises(StoreCorruptError, match="newer version of ilink"):
+    with pytest.raises(StoreCorruptError, match=r"newer version of ilink .*; upgrade this program"):
         async with opened(old):
             pass
+
+
+DIES_IN_SQLITE = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from ilink.storage import sqlite
+real, steps = sqlite._statements, []
+def statements(script):
+    steps.append(script)
+    for n, statement in enumerate(real(script)):
+        yield statement
+        if len(steps) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+sqlite._statements = statements
+async def main():
+    async with sqlite.Database(Path(sys.argv[1]) / "ilink.db", schema="local"):
+        pass
+asyncio.run(main())
+"""
+DIES_IN_POSTGRES = """
+import asyncio, os, signal, sys
+from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.postgres_migrations import Migration, migrations
+class Deadly(Migration):
+    @property
+    def checksum(self):  # asked for when its script has run
+        os.kill(os.getpid(), signal.SIGKILL)
+version = int(sys.argv[2])
+steps = list(migrations("local"))
+steps[version + 1] = Deadly(steps[version + 1].number, steps[version + 1].name, steps[version + 1].script)
+async def main():
+    async with PostgresDatabase(sys.argv[1], steps=tuple(steps)):
+        pass
+asyncio.run(main())
+"""
+"""Both bring a store of an earlier version one step further, and are killed within the next."""
+
+
+@pytest.mark.parametrize(("store", "version"), [one for one in EVERY if one[1] in (2, 4, 6)])
+async def test_who_is_killed_while_upgrading_leaves_what_is_upgraded_then(
+    earlier: Any, store: str, version: int
+) -> None:
+    old = earlier(store)
+    await old.make(version)
+    program = DIES_IN_SQLITE if store == "sqlite" else DIES_IN_POSTGRES
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(old.data), str(version))
+    assert await killed.wait() == -signal.SIGKILL
+    async with opened(old) as new, new.open_account(BOT) as own:
+        await own.journal.adopt()
+        await handled_once(own.journal)
+        await sent_once(own.journal)
+        (stored,) = await new.accounts.list()
+        assert stored.account.token.reveal() == "old-token"

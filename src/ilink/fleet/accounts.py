@@ -11,6 +11,7 @@ from ilink.errors import ConfigError, StoreLockedError
 from ilink.fleet.lease import Lease
 from ilink.storage.accounts import Accounts, StoredAccount
 from ilink.storage.accounts_postgres import PostgresAccounts
+from ilink.storage.journal import Counts
 from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.locks import AccountLock
 from ilink.storage.slots import slot_of
@@ -117,6 +118,10 @@ class LeasedStore:
     async def reseal(self) -> int:
         """See `Store.reseal`."""
         return await self._store.reseal()
+
+    async def count(self, accounts: Collection[AccountId]) -> Counts:
+        """See `Store.count`."""
+        return await self._store.count(accounts)
 
     def open_account(self, account: AccountId) -> AccountStore:
         """Return what lasts of an account, which takes over what those before it left; see `Store`.

@@ -484,7 +484,10 @@ def _migrate(connection: sqlite3.Connection, schema: str, path: Path) -> None:
         connection.execute("COMMIT")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):
-        message = f"{path} was written by a newer version of ilink (schema {version}, this one knows {len(scripts)})"
+        message = (
+            f"{path} was written by a newer version of ilink (schema {version}, this one knows {len(scripts)}); upgrade"
+            " this program, or give it a data folder of its own"
+        )
         raise StoreCorruptError(message)
 
 
