@@ -163,6 +163,8 @@ async def test_an_epoch_that_is_over_adopts_nothing_in_the_same_process(
         with pytest.raises(StoreLockedError):
             await journal.adopt()
         assert {one.epoch for one in await fleet.slots.claim(session, limit=16, terms=TERMS)} == {2}
+        with pytest.raises(StoreLockedError):  # the slot is its own again, but not by the lease that is named
+            await journal.adopt()
         journal.adopt_only_with(session, 2)
         assert (await journal.adopt()).epoch > 0
 

@@ -135,8 +135,7 @@ class Torture:
             tasks.create_task(self._trouble(end, kinds))
         await self._calm()
         if not self.variant:
-            # What a stale owner stored is found by a hint, or, where that was lost, by the look of each minute.
-            await self.crowd.wait_answered(100)
+            await self.crowd.wait_answered(60)
         else:
             await self._wait_quiet()
 
