@@ -195,7 +195,7 @@ async def test_a_slow_download_comes_ten_times_a_second_and_leaves_nobody_listen
     await transfer.run()
     assert transfer.bodies == [bytes(800), bytes(800)]
     await asyncio.sleep(0)
-    assert asyncio.all_tasks() == before
+    assert asyncio.all_tasks() <= before
 
 
 async def test_a_download_of_a_few_bytes_a_second_comes_byte_by_byte(there: FaultHouse) -> None:

@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +38,10 @@ PING = b"GET /ilink/bot/get_qrcode_status?qrcode= HTTP/1.1\r\nHost: x\r\n\r\n"
 DESCRIPTORS = Path("/proc/self/fd")
 
 pytestmark = pytest.mark.skipif(not DESCRIPTORS.exists(), reason="descriptors are counted as Linux shows them")
+
+
+POOL = 10
+"""How many connections to a database a gateway opens at most."""
 
 
 def descriptors() -> int:
@@ -78,7 +82,9 @@ class Served:
 
 
 @pytest.fixture
-async def served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Served]:
+async def served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, database_of: Callable[[Path], str | None]
+) -> AsyncIterator[Served]:
     """A gateway with short patience; afterwards no task, descriptor or error of it may be left."""
     async with open_house(tmp_path) as house:
         bot = await house.login(await house.person())
@@ -91,6 +97,8 @@ async def served(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
             app, head_seconds=HEAD_SECONDS, body_seconds=BODY_SECONDS, admission=house.gateway.admission
         )
         tasks, opened = len(asyncio.all_tasks()), descriptors()
+        if database_of(tmp_path) is not None:
+            opened += POOL  # it may open as many connections more, and keep them
         served = Served(house, bot, listener.port)
         try:
             yield served
