@@ -66,10 +66,12 @@ async def _measure(parts: list[str], rounds: int, counts: list[int], result: dic
         print(report.store_table(stores), flush=True)
         result["stores"] = [asdict(one) for one in stores]
     if "shared" in parts:
-        wakes, shared_sends = await measure_shared(200 if rounds == 1 else 1_000)
+        wakes, shared_sends, idle = await measure_shared(200 if rounds == 1 else 1_000)
         print(report.wake_table(wakes), flush=True)
         print(report.send_table(shared_sends), flush=True)
-        result["shared"] = {"wakes": [asdict(one) for one in wakes], "sends": report.as_data(shared_sends)}
+        print(report.idle_line(idle), flush=True)
+        figures_of_all = {"wakes": [asdict(one) for one in wakes], "sends": report.as_data(shared_sends)}
+        result["shared"] = {**figures_of_all, "idle": asdict(idle)}
     if "media" in parts:
         result["media"] = await measure_media(_QUICK_MIB if rounds == 1 else _MIB, rounds)
 

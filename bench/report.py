@@ -10,10 +10,10 @@ from bench.dispatch import ALLOWED_US, DispatchFigures
 from bench.echo import Contestant, EchoFigures
 from bench.polls import PollFigures
 from bench.sends import SendFigures
-from bench.shared import WAKE_MS, WakeFigures
+from bench.shared import WAKE_MS, IdleFigures, WakeFigures
 from bench.stores import OPERATIONS, StoreFigures
 
-__all__ = ["as_data", "disk_line", "echo_rows", "echo_table", "poll_table", "send_table", "store_table"]
+__all__ = ["as_data", "disk_line", "echo_rows", "echo_table", "idle_line", "poll_table", "send_table", "store_table"]
 
 _NONE = "–"
 
@@ -87,9 +87,18 @@ def poll_table(servers: dict[str, list[PollFigures]]) -> str:
 
 def send_table(servers: dict[str, SendFigures]) -> str:
     """Lay the sends of several servers out."""
-    head = ["", "sendmessage/s", "CPU µs each"]
-    rows = [[name, f"{own.rate:,.0f}", _cell(_scaled(own.cpu_of_one, 1e6), "{:,.0f}")] for name, own in servers.items()]
+    head = ["", "sendmessage/s", "of the first", "CPU µs each"]
+    first = next(iter(servers.values())).rate
+    rows = [
+        [name, f"{own.rate:,.0f}", f"{own.rate / first:.2f}", _cell(_scaled(own.cpu_of_one, 1e6), "{:,.0f}")]
+        for name, own in servers.items()
+    ]
     return _table("sendmessage: 64 connections of 16 bots, each answered before its next", head, rows)
+
+
+def idle_line(idle: IdleFigures) -> str:
+    """Say what polls that bring nothing cost the database; nothing is allowed."""
+    return f"\nIdle: {idle.polls} polls brought nothing, {idle.writes} rows were written meanwhile"
 
 
 def wake_table(figures: Sequence[WakeFigures]) -> str:

@@ -16,11 +16,11 @@ from bench.people import Bot, open_windows, sign_in, write
 from bench.processes import BenchError, Gateway
 from bench.rawhttp import Connection, Pool
 
-__all__ = ["SendFigures", "measure_sends"]
+__all__ = ["BOTS", "CONNECTIONS", "SECONDS", "SendFigures", "measure_sends"]
 
-_BOTS: Final = 16
-_CONNECTIONS: Final = 64
-_SECONDS: Final = 2.0
+BOTS: Final = 16
+CONNECTIONS: Final = 64
+SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ async def measure_sends(server: Gateway, *others: Gateway) -> SendFigures:
     """
     async with Pool(server.api_url, 4) as api, Pool(server.control_url, 4) as control:
         await open_windows(control)
-        bots = [await sign_in(api, control, f"sender-{number}") for number in range(_BOTS)]
+        bots = [await sign_in(api, control, f"sender-{number}") for number in range(BOTS)]
         for bot in bots:
             await write(control, bot.bot_id, bot.owner, 0)
     urls = [one.api_url for one in (server, *others)]
-    connections = [await Connection.open(urls[n % len(urls)]) for n in range(_CONNECTIONS)]
+    connections = [await Connection.open(urls[n % len(urls)]) for n in range(CONNECTIONS)]
     before, began, numbers = cpu_seconds(server.pid), time.perf_counter(), itertools.count()
     await asyncio.gather(
         *(
-            _send(connection, bots[n // len(urls) % _BOTS], numbers, began + _SECONDS)
+            _send(connection, bots[n // len(urls) % BOTS], numbers, began + SECONDS)
             for n, connection in enumerate(connections)
         )
     )

@@ -86,7 +86,8 @@ class PostgresGathering:
                     await self._write([one])
         else:
             for row in rows:
-                future = some[row[0] - 1][1]
+                place: int = row[0]
+                future = some[place - 1][1]
                 if not future.done():
                     future.set_result(row)
 
