@@ -57,6 +57,18 @@ def test_a_fleet_is_told_as_json(postgres_url: str, capsys: pytest.CaptureFixtur
     assert told["free_slots"] == 96
 
 
+def test_an_address_of_something_else_is_told_before_the_bots_file_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ILINK_DATABASE_URL", raising=False)
+    (tmp_path / "bot.py").write_text(BOT)
+    assert run(["run", str(tmp_path / "bot.py"), "--workers", "2", "--database-url", "mysql://me:hush@db/bots"]) == 2
+    told = capsys.readouterr().err
+    assert "postgresql://user:password@host:5432/database" in told
+    assert "bot.py" not in told
+    assert "hush" not in told
+
+
 def test_workers_want_a_database(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

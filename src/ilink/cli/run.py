@@ -18,7 +18,7 @@ from ilink.cli.words import say
 from ilink.errors import ConfigError
 from ilink.fleet.roles import ROLE_VARIABLE, place_among_several, read_roles
 from ilink.gateway.listeners import parse_address
-from ilink.storage.postgres_url import DATABASE_URL_VARIABLE
+from ilink.storage.postgres_url import DATABASE_URL_VARIABLE, is_postgres_url
 from ilink.storage.roles import Role
 from ilink.storage.slots_counted import LeaseTally
 
@@ -44,6 +44,8 @@ def run(
     """Run a bot until Ctrl-C."""
     _start_logs(is_verbose=verbose, is_json=log_json)
     if database_url is not None:
+        if not is_postgres_url(database_url):
+            raise ConfigError(say("database_url.unknown"))
         # Read by the bot that the file makes, and by the processes that are started from here.
         os.environ[DATABASE_URL_VARIABLE] = database_url
     bot = find_bot(file)
