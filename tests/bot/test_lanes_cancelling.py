@@ -103,3 +103,29 @@ async def test_what_was_merged_with_a_message_that_is_cancelled_as_it_fails_is_h
     await house.rest()
     assert house.said == ["re stop", "re merge 2", "re more"]
     assert await house.states(letters) == [IGNORED, DONE, DONE, DONE]
+
+
+async def test_what_came_after_a_command_is_handled_though_it_was_merged_with_what_that_cancels(
+    house: LanesHouse,
+) -> None:
+    is_running = asyncio.Event()
+
+    async def handle(text: str, letter: Letter) -> None:
+        if text == "merge 1+merge 2":
+            is_running.set()
+            await asyncio.Event().wait()
+
+    house.handler = handle
+    letters = await house.say("merge 1")
+    letters += await house.store("stop")  # found only when the others are being handled
+    letters += await house.say("merge 2", "more")
+    await is_running.wait()
+    house.lanes.offer(letters[1:2])
+    await house.until(lambda: house.said == ["re stop"])
+    for _ in range(5):
+        await house.rest()
+        house.clock.advance(1.0)
+    await house.until(lambda: len(house.said) == 3)
+    await house.rest()
+    assert house.said == ["re stop", "re merge 2", "re more"]
+    assert await house.states(letters) == [IGNORED, DONE, DONE, DONE]

@@ -72,17 +72,19 @@ class Running:
         policy: How they go through their lane.
         task: Which task runs the handler.
         cancelled: Why it was cancelled; None if it was not.
+        cancelled_by: The message that cancelled it; what came later is handled all the same.
     """
 
     letters: Sequence[Letter]
     policy: LanePolicy | None
     task: Task[object]
     cancelled: str | None = None
+    cancelled_by: int = 0
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, by: int, reason: str) -> None:
         """Let the handler end: nothing that it says counts any more."""
         if self.cancelled is None:
-            self.cancelled = reason
+            self.cancelled, self.cancelled_by = reason, by
             self.task.cancel()
 
 

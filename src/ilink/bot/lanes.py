@@ -270,7 +270,7 @@ class Lanes:
         if lane is None or running is None or running.policy is not policy:
             return True
         if policy.mode == "restart":
-            running.cancel(f"message {letter.sequence} took its place")
+            running.cancel(letter.sequence, f"message {letter.sequence} took its place")
         if policy.mode == "drop":
             reason = f"it came while message {running.letters[-1].sequence} was handled"
             return not self._endings.finish(lane, (letter,), _NOTHING, ignored=reason)
@@ -456,8 +456,11 @@ class Lanes:
         """Be done with messages whose handler was cancelled, whether it noticed or not."""
         if running.task.uncancel():
             raise asyncio.CancelledError  # the bot is stopped as well
-        if not self._endings.finish(lane, running.letters, _NOTHING, ignored=running.cancelled):
+        before = [letter for letter in running.letters if letter.sequence < running.cancelled_by]
+        if not self._endings.finish(lane, before, _NOTHING, ignored=running.cancelled):
             return Retry(again(self._policies.handler_backoff.first), running.letters[0])
+        if len(before) < len(running.letters):
+            lane.starts_over = True  # what was merged with them came later, waits still, and is handled
         return None
 
     async def _run_carefully(self, letter: Letter, following: Sequence[Letter]) -> Handled:
@@ -472,7 +475,7 @@ def _cancel_running(lane: LetterLane, letter: Letter) -> bool:
     """Cancel the running handler if its message came before another one; tell whether one runs."""
     running = lane.running
     if running is not None and running.letters[0].sequence < letter.sequence:
-        running.cancel(_cancelled_by(letter))
+        running.cancel(letter.sequence, _cancelled_by(letter))
     return running is not None
 
 
