@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 
 from ilink import Account, AccountId, Secret, UserId
 from ilink.storage.accounts_postgres import PostgresAccounts
-from ilink.storage.journal import Arrival, Draft, OutboxState, Outcome
+from ilink.storage.journal import Arrival, Draft, OutboxState, Outcome, WindowEvent
 from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.keys import KEY_VARIABLE, new_key, read_keys
 from ilink.storage.postgres import PostgresDatabase
@@ -178,3 +179,18 @@ async def test_what_hints_miss_is_counted_on_the_row(house: House) -> None:
     everything = await house.join(Role.ALL)
     await ingest(everything, "m:2")
     assert await calls() == 3
+
+
+async def test_an_outcome_that_is_stored_again_because_its_answer_was_lost_counts_once(house: House) -> None:
+    handler = await house.join(Role.HANDLER)
+    sender = PostgresJournal(house.database, ACCOUNT, new_id=lambda: UUID(int=7))  # as a group that is asked for again
+    await house.exits.enter_async_context(sender)
+    await sender.adopt(Role.SENDER)
+    [message] = await handler.enqueue([reply("r1")], now_ms=1000)
+    tried = Outcome(
+        out_sequence=message.out_sequence, user=ALICE, state=OutboxState.WAITING, event=WindowEvent.ACCEPTED
+    )
+    for _ in range(2):
+        await sender.settle(tried, now_ms=2000)
+    [waiting] = await sender.read_outgoing(LANE)
+    assert (waiting.attempts, (await sender.read_windows([ALICE]))[ALICE].sent) == (1, 1)
