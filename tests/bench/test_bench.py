@@ -28,7 +28,7 @@ BROKEN = Contestant("broken", [sys.executable, "-c", "raise SystemExit('out of o
 def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(echo, "_WINDOW_SECONDS", 0.1)
     monkeypatch.setattr(echo, "_SINGLE", 5)
-    monkeypatch.setattr(sends, "_SECONDS", 0.2)
+    monkeypatch.setattr(sends, "SECONDS", 0.2)
     monkeypatch.setattr(polls, "_IDLE_SECONDS", 0.2)
 
 

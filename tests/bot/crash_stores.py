@@ -20,11 +20,13 @@ from msgspec.structs import replace
 
 import ilink.bot.store
 import ilink.storage.journal_postgres
+import ilink.storage.journal_sqlite
 import ilink.storage.leases
 import ilink.storage.locks
 import ilink.storage.sqlite
 from ilink.bot.store import StorePlace, open_store
 from ilink.errors import StoreLockedError
+from ilink.storage.journal_inbox import InboxTable
 from ilink.storage.journal_postgres import PostgresJournal
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.postgres import PostgresDatabase
@@ -251,29 +253,22 @@ def _doomed_connection(at: At) -> type[sqlite3.Connection]:
 def _audited(variant: str) -> type[SqliteJournal]:
     """A journal that writes down, in the same transaction, what a process finished that had it as the EPOCH-th."""
 
-    class AuditedJournal(SqliteJournal):
-        def _finish(self, connection: sqlite3.Connection, completions: Any) -> list[bool]:
-            taken = super()._finish(connection, completions)
+    class AuditedInbox(InboxTable):
+        def finish(self, connection: sqlite3.Connection, completions: Any, *, epoch: int) -> list[bool]:
+            (newest,) = connection.execute("SELECT epoch FROM journals").fetchone()
+            taken = super().finish(connection, completions, epoch=newest if variant == "no_fence" else epoch)
             runs = [run for one, is_taken in zip(completions, taken, strict=True) if is_taken for run in one.runs]
             connection.executemany(
                 "INSERT INTO audit (what, epoch, seq) VALUES ('finished', ?, ?)",
-                [(self._epoch, sequence) for sequence, _ in runs],
+                [(epoch, sequence) for sequence, _ in runs],
             )
             return taken
 
+    class AuditedJournal(SqliteJournal):
         def _is_owner(self, connection: sqlite3.Connection) -> bool:
             return variant == "no_fence" or super()._is_owner(connection)
 
-        def _find_waiting(self, connection: sqlite3.Connection, runs: Any) -> set[tuple[int, int]]:
-            if variant != "no_fence":
-                return super()._find_waiting(connection, runs)
-            own = self._epoch
-            (self._epoch,) = connection.execute("SELECT epoch FROM journals").fetchone()
-            try:
-                return super()._find_waiting(connection, runs)
-            finally:
-                self._epoch = own
-
+    ilink.storage.journal_sqlite.InboxTable = AuditedInbox  # type: ignore[misc]
     return AuditedJournal
 
 

@@ -320,6 +320,9 @@ async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
         "SELECT seq, epoch FROM audit WHERE what = 'finished' AND epoch <"
         " (SELECT max(epoch) FROM audit AS adoption WHERE adoption.what = 'adopted' AND adoption.n < audit.n)"
     )
+    unseen = await store.rows(
+        "SELECT seq FROM audit WHERE what = 'done' AND seq NOT IN (SELECT seq FROM audit WHERE what = 'finished')"
+    )
     items = await store.rows("SELECT item FROM outbox")
     texts = Counter(msgspec.json.decode(item)["text_item"]["text"] for (item,) in items)
     ((waiting,),) = await store.rows("SELECT count(*) FROM inbox WHERE state = 0")
@@ -327,6 +330,7 @@ async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
         *(f"journaled {count} times: {text}" for text, count in texts.items() if count > 1),
         *(f"completed {count} times: update {sequence}" for sequence, count in twice),
         *(f"completed by a process that was {TAKEN}: update {sequence}" for sequence, _ in late),
+        *(f"completed, and the audit does not know by whom: update {sequence}" for (sequence,) in unseen),
         *([f"{waiting} updates still wait"] if waiting and variant == "sound" else []),
     ]
 
