@@ -108,6 +108,7 @@ class Server:
         self.confirms = True
         self.batch = 20
         self.empties = 0
+        self.moves_while_empty = False
         self.number = 0
         self.cursor = 0
         self.sending = 0
@@ -178,6 +179,9 @@ class Connection:
             if server.empties:
                 server.empties -= 1
                 await asyncio.sleep(0)
+                if server.moves_while_empty:
+                    server.cursor += 1
+                    return Batch(updates=(), cursor=Cursor(f"cursor-{server.cursor}"), hint_ms=hint_ms)
                 return Batch(updates=(), cursor=cursor, hint_ms=hint_ms, is_cut=True)
             await server._changed.wait()
             if server.poll_errors:

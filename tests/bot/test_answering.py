@@ -314,6 +314,34 @@ async def test_an_idle_poll_writes_nothing(
         assert commits == []
 
 
+async def test_a_cursor_that_comes_without_updates_is_stored_when_the_bot_stops(
+    server: Server, make_bot: Make, clock: HastyClock, commits: list[str]
+) -> None:
+    server.moves_while_empty = True
+    async with running(echo(make_bot(policies=replace(FAST, keep_seconds=1e9)))):
+        await begun(server, clock, commits)
+        server.empties = 50
+        server.change()
+        await server.until(lambda: len(server.polls) == 51)
+        assert commits == []
+    async with running(echo(make_bot())):
+        await server.until(lambda: len(server.polls) == 52)
+    assert server.polls[-1] == "cursor-50"
+
+
+async def test_a_cursor_that_comes_without_updates_is_in_memory_only_for_so_long(
+    server: Server, make_bot: Make, clock: HastyClock, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.moves_while_empty = True
+    async with running(echo(make_bot(policies=replace(FAST, keep_seconds=1e9)))):
+        await begun(server, clock, commits)
+        monkeypatch.setattr("ilink.bot.poller._KEEP_CURSOR", 0.0)
+        server.empties = 1
+        server.change()
+        await server.until(lambda: len(server.polls) == 2)
+        assert commits == ["commit"]
+
+
 async def test_a_batch_costs_one_commit_and_messages_that_are_ready_together_share_theirs(
     server: Server, make_bot: Make, clock: HastyClock, commits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

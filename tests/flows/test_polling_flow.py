@@ -184,6 +184,12 @@ def test_pause_stays_between_floor_and_ceiling(failures: int, jitter: float, fir
     assert 0.05 <= backoff.delay(failures, jitter=jitter) <= ceiling
 
 
+def test_a_pause_doubles_and_is_drawn_from_all_of_its_length() -> None:
+    backoff = Backoff(first=2.0, ceiling=60.0, floor=0.25)
+    assert [backoff.delay(failures, jitter=0.5) for failures in (1, 2, 3, 4, 9)] == [1, 2, 4, 8, 30]
+    assert [backoff.delay(3, jitter=jitter) for jitter in (0.0, 0.25, 0.75)] == [0.25, 2, 6]
+
+
 @given(failures=st.integers(1, 100), jitter=st.floats(0, 1, exclude_max=True, **FINITE), asked=st.floats(0, 3600))
 def test_pause_is_never_shorter_than_the_server_asked(failures: int, jitter: float, asked: float) -> None:
     assert asked <= Backoff().delay(failures, jitter=jitter, retry_after=asked) <= asked + 2.0
