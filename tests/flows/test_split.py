@@ -25,6 +25,13 @@ def test_paragraphs_are_the_first_choice() -> None:
     assert split_text(f"{first.strip()}\n\n{second.strip()}", limit=80) == [first.strip(), second.strip()]
 
 
+def test_a_better_border_is_taken_though_it_is_a_little_off_the_middle() -> None:
+    paragraphs = f"{'a' * 67}\n\n{'b' * 7}\n{'c' * 73}"
+    assert split_text(paragraphs, limit=100) == ["a" * 67, f"{'b' * 7}\n{'c' * 73}"]
+    clauses = f"{'a' * 65}, {'b' * 9} {'c' * 73}"
+    assert split_text(clauses, limit=100) == [f"{'a' * 65},", f"{'b' * 9} {'c' * 73}"]
+
+
 def test_sentences_stay_whole_where_they_can() -> None:
     parts = split_text("这是一个完整的句子。" * 20, limit=200)
     assert all(part.endswith("。") for part in parts)
@@ -51,11 +58,44 @@ def test_a_code_block_is_closed_and_opened_again_with_its_language() -> None:
     assert lines == [f"line_{number} = {number}" for number in range(40)]
 
 
+def test_a_code_block_is_closed_as_it_was_opened() -> None:
+    body = "".join(f"line {number}\n" for number in range(20))
+    for opener, closer in (("~~~", "~~~"), ("````md", "````")):
+        parts = split_text(f"{opener}\n{body}{closer}", limit=100)
+        assert len(parts) > 1
+        for part in parts:
+            assert part.startswith(f"{opener}\n")
+            assert part.endswith(f"\n{closer}")
+
+
+def test_what_only_looks_like_the_end_of_a_code_block_is_in_it() -> None:
+    body = "```python\n" + "".join(f"line {number}\n" for number in range(20))
+    parts = split_text(f"```\n{body}```\nthe end", limit=100)
+    assert parts[1].startswith("```\nline ")
+    assert parts[-1].endswith("```\nthe end")
+
+
+@pytest.mark.parametrize("before", range(60))
+def test_a_line_that_opens_a_code_block_is_not_cut(before: int) -> None:
+    opener = "```text One. Two. Three. Four. Five."
+    parts = split_text(f"{'a' * before}\n{opener}\n{'b' * 30}\n```\n{'c' * 20}", limit=90)
+    lines = [line for part in parts for line in part.splitlines()]
+    assert {line.strip("abc") for line in lines} <= {"", "```", opener}
+
+
+def test_a_code_block_whose_first_line_fills_a_message_is_cut_as_any_text() -> None:
+    text = f"```{'x' * 50}\n{'code ' * 30}\n```"
+    parts = split_text(text, limit=64)
+    assert all(size(part) <= 64 for part in parts)
+    assert "".join("".join(parts).split()) == "".join(text.split())
+
+
 def test_emoji_are_not_torn_apart() -> None:
     family = "👩‍👩‍👧‍👦"
-    parts = split_text(family * 20, limit=100)
-    assert "".join(parts) == family * 20
-    assert all(len(part) % len(family) == 0 for part in parts)
+    for before in ("", "x", "xyz"):
+        parts = split_text(before + family * 20, limit=100)
+        assert "".join(parts) == before + family * 20
+        assert all(len(part.removeprefix(before)) % len(family) == 0 for part in parts)
 
 
 def test_a_limit_that_fits_nothing_is_refused() -> None:
@@ -73,3 +113,26 @@ def test_every_part_is_below_the_limit_and_nothing_is_lost(text: str, limit: int
     if "```" not in text and "~~~" not in text:
         assert "".join("".join(parts).split()) == "".join(text.split())
         assert len(parts) <= -(-size(text) // (limit - 3)) + 1
+
+
+@given(
+    st.lists(st.sampled_from(["words and words\n", "\n", "Sentence. Another one.\n", "长一点的句子。\n"])),
+    st.lists(st.sampled_from(["code()\n", "    indented\n", "x" * 30 + "\n", "\n"]), min_size=1),
+    st.sampled_from(["```", "```python", "~~~~ text", "```a-rather-long-language"]),
+    st.integers(80, 200),
+)
+def test_parts_with_code_are_below_the_limit_and_keep_every_line(
+    words: list[str], code: list[str], opener: str, limit: int
+) -> None:
+    closer = opener.rstrip("abcdefghijklmnopqrstuvwxyz- ")
+    text = "".join([*words, f"{opener}\n", *code, f"{closer}\n", *words])
+    parts = split_text(text, limit=limit)
+    assert all(size(part) <= limit for part in parts)
+    for part in parts:
+        assert sum(line in (opener, closer) for line in part.splitlines()) % 2 == 0
+
+    def said(lines: list[str]) -> str:
+        return "".join("".join(line.split()) for line in lines if line not in (opener, closer))
+
+    lines = [line for part in parts for line in part.splitlines()]
+    assert said(lines) == said(text.splitlines())
