@@ -29,6 +29,7 @@ from ilink.bot import (
     Incident,
     MachineSlept,
     PollAbandoned,
+    PollsShared,
     PollsSlowed,
     ProcessStalled,
 )
@@ -168,6 +169,22 @@ class TestAbsence:
         assert seen == [PollsSlowed(4), PollsSlowed(4)]
         assert bot.incidents == {PollsSlowed: 2}
         assert len([pause for pause in clock.slept if 0.25 <= pause <= 60 and pause != 5.0]) >= 5
+
+    @pytest.mark.parametrize("is_cut", [False, True])
+    async def test_polls_that_the_server_ends_early_are_told_and_those_that_an_edge_cuts_are_not(
+        self, server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+    ) -> None:
+        monkeypatch.setattr("ilink.flows.polling.FAST", 0.0)  # these were held, for a moment
+        bot = make_bot()
+        seen = echo(bot)
+        async with running(bot):
+            server.says("a", "hi")  # its answer names how long polls are held
+            await server.until(lambda: len(server.polls) == 2)
+            server.moves_while_empty = not is_cut
+            server.empties = 12
+            server.change()
+            await server.until(lambda: len(server.polls) == 14)
+        assert seen == ([] if is_cut else [PollsShared(6)])
 
 
 class PassingError(WindowClosedError):
