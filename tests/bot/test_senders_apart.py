@@ -16,23 +16,26 @@ from lanes_house import HandClock, MortalJournal, journals
 from ilink.bot.outbox.drafts import drafts_of
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.senders import Senders
-from ilink.errors import WindowClosedError
+from ilink.errors import StaleTokenError, WindowClosedError
 from ilink.flows.window import ALLOWANCE
+from ilink.messages.receipts import Deferred, DeferredWhy
 from ilink.storage.journal import Arrival, Outcome
 from ilink.storage.spool import FolderSpool
 from ilink.wire.ids import ClientId, Cursor, Secret, UserId
 
 ALICE = UserId("a")
 LANE = "u:a"
+STALE = StaleTokenError("-14", endpoint="sendmessage", ret=-14)
 CLOSED = WindowClosedError("-2", endpoint="sendmessage", ret=-2, errmsg="prepare failed")
 
 
 class Post:
-    """A sender, and the journal that others write to."""
+    """A sender, the journal that others write to, and the refusals of its token it told of."""
 
-    def __init__(self, journal: MortalJournal, senders: Senders, clock: HandClock) -> None:
+    def __init__(self, journal: MortalJournal, senders: Senders, clock: HandClock, told: list[StaleTokenError]) -> None:
         self.journal = journal
         self.senders = senders
+        self.told = told
         self._clock = clock
         self._number = 0
 
@@ -51,11 +54,11 @@ class Post:
             [one], cursor=Cursor(f"{self._number}"), generation=1, hint_ms=None, now_ms=now_ms
         )  # fmt: skip
 
-    async def say(self, text: str) -> ClientId:
+    async def say(self, text: str, *, to: UserId = ALICE) -> ClientId:
         drafts = drafts_of(
             text,
-            conversation=LANE,
-            user=ALICE,
+            conversation=f"u:{to}",
+            user=to,
             policies=FAST,
             now_ms=self._clock.now_ms(),
             name=lambda _part: f"ilink-{text}",
@@ -73,6 +76,7 @@ class Post:
 @asynccontextmanager
 async def sending(folder: Path, server: Server) -> AsyncIterator[Post]:
     clock = HandClock()
+    told: list[StaleTokenError] = []
     async with journals(folder) as open_journal, open_journal() as journal, asyncio.TaskGroup() as tasks:
         await journal.adopt()
         senders = Senders(
@@ -83,14 +87,14 @@ async def sending(folder: Path, server: Server) -> AsyncIterator[Post]:
             clock=clock,
             random=Random(1),
             tasks=tasks,
-            on_stale=lambda _error: None,
+            on_stale=told.append,
             on_quiet=lambda _is_quiet: None,
             on_unknown=lambda _message: None,
             is_shared=True,
         )
         senders.start()
         try:
-            yield Post(journal, senders, clock)
+            yield Post(journal, senders, clock, told)
             await senders.drain(5)
         finally:
             senders.cancel()
@@ -136,3 +140,19 @@ async def test_what_was_sent_before_another_process_heard_something_is_counted_b
         await hearing
         window = await post.senders.ledger.window(ALICE)
         assert (window.sent, window.credit) == (1, ALLOWANCE - 1)
+
+
+async def test_a_refused_token_is_told_once_and_nothing_is_sent_with_it(server: Server, tmp_path: Path) -> None:
+    async with sending(tmp_path, server) as post:
+        server.send_faults.append(STALE)
+        await post.say("one")
+        await post.until_waiting()
+        other = await post.say("two", to=UserId("b"))
+        receipt = await post.senders.wait_receipt(other, seconds=0.1)
+        assert isinstance(receipt, Deferred)
+        assert receipt.why is DeferredWhy.ACCOUNT
+        assert server.sent == []
+        assert post.told == [STALE]
+        post.senders.resume(Connection(server))
+        await server.until(lambda: len(server.sent) == 2)
+    assert (server.heard("a"), server.heard("b")) == (["one"], ["two"])
