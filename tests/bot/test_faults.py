@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from ilink import (
     WindowClosedError,
 )
 from ilink.bot.lanes import Lanes
+from ilink.flows.polling import Backoff
 from ilink.storage.accounts_sqlite import SqliteAccounts
 from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.wire.accounts import Account
@@ -40,6 +42,13 @@ Make = Callable[..., Bot]
 
 CLOSED = WindowClosedError("-2", endpoint="sendmessage", ret=-2, errmsg="prepare failed")
 STALE = StaleTokenError("-14", endpoint="getupdates", ret=-14, errcode=-14)
+
+
+class Halfway(Random):
+    """Draws the middle."""
+
+    def random(self) -> float:
+        return 0.5
 
 
 def echo(bot: Bot) -> Bot:
@@ -332,6 +341,17 @@ class TestOutgoing:
         async with running(echo(make_bot())):
             server.says("a", "one")
             await server.until(lambda: len(server.sent) == 1)
+
+    async def test_pauses_before_the_server_is_tried_again_grow_to_a_ceiling(
+        self, server: Server, make_bot: Make, clock: HastyClock
+    ) -> None:
+        server.send_faults.extend([ConnectError("refused")] * 5)
+        growing = Backoff(first=100.0, ceiling=700.0, floor=100.0)
+        async with running(echo(make_bot(policies=replace(FAST, send_backoff=growing), random=Halfway()))):
+            server.says("a", "one")
+            await server.until(lambda: len(server.sent) == 1)
+        pauses = [round(pause, 1) for pause in clock.slept if 100 <= pause <= 700]
+        assert pauses == [100, 100, 200, 350, 350]
 
     async def test_a_rejected_message_is_not_repeated_and_the_next_goes_out(
         self, server: Server, make_bot: Make
