@@ -104,10 +104,14 @@ async def test_many_gateways_begin_a_day_and_drop_one_once(make_postgres_url):
     async with PostgresDatabase(url, schema="gateway") as one, PostgresDatabase(url, schema="gateway") as other:
         stores = [PostgresGatewayStore(one), PostgresGatewayStore(other)]
         await bound(stores[0])
+
+        def looks(day):
+            return [store.forget(now_ms=day * DAY, before_ms=(day - 1) * DAY) for store in stores * 5]
+
         for day in range(100, 106):
-            looks = [store.forget(now_ms=day * DAY, before_ms=(day - 1) * DAY) for store in stores * 5]
+            await asyncio.gather(*looks(day))  # else the first messages of a day may lie with those of the day before
             writes = [store.append(mail(at_ms=day * DAY + n)) for n, store in enumerate(stores * 5)]
-            await asyncio.gather(*looks, *writes)
+            await asyncio.gather(*looks(day), *writes)
 
         async with asyncio.timeout(30):
             while await spans(one) != [4, 5, 6]:  # a day is left for later while somebody holds its table
