@@ -20,7 +20,7 @@ from typing import Final
 from bench import report
 from bench.disk import measure_disk
 from bench.dispatch import measure_dispatch
-from bench.echo import contestants, measure_on_gateway, measure_on_stub
+from bench.echo import contestants, measure_on_gateway, measure_on_stub, measure_waiting
 from bench.machine import describe, fast_run, raise_file_limit
 from bench.media import measure_media
 from bench.polls import PollFigures, measure_polls
@@ -85,11 +85,14 @@ async def _echo(rounds: int, result: dict[str, object]) -> None:
     rows = report.echo_rows(taking_part, on_stub)
     print(report.echo_table("Echo on a bare server that answers at once: batches of 20", rows), flush=True)
     print(report.disk_line(disk), flush=True)
+    waiting = await measure_waiting(rounds)
+    print(report.wait_line(waiting), flush=True)
     on_gateway = await measure_on_gateway(taking_part, rounds, on_stub)
     gateway_rows = report.echo_rows(taking_part, on_gateway)
     title = "Echo on our gateway, durable: a backlog of 20 people; the delay is from a person's message to the answer"
     print(report.echo_table(title, gateway_rows), flush=True)
     result["disk"] = asdict(disk)
+    result["waiting"] = asdict(waiting)
     result["echo"] = {"bare server": rows, "ilink gateway": gateway_rows, "missing": missing}
 
 

@@ -1,4 +1,4 @@
-"""Echoes: messages a second, processor time of a message, and the delay of a single one."""
+"""Echoes: messages a second, processor time of a message, the delay of a single one, and of many that wait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ from bench.people import add_person, hear, open_windows, write
 from bench.processes import BenchError, Gateway, Program, start, start_gateway, start_stub
 from bench.rawhttp import Connection, Pool
 
-__all__ = ["Contestant", "EchoFigures", "contestants", "measure_on_gateway", "measure_on_stub"]
+__all__ = [
+    "Contestant",
+    "EchoFigures",
+    "WaitFigures",
+    "contestants",
+    "measure_on_gateway",
+    "measure_on_stub",
+    "measure_waiting",
+]
 
 _DRIVERS: Final = Path(__file__).parent / "drivers"
 _OUR_BOT: Final = [sys.executable, "-m", "bench.drivers.ilink_bot"]
@@ -32,6 +40,9 @@ _SINGLE: Final = 100
 _WINDOW_SECONDS: Final = 1.5
 _CALL_SECONDS: Final = 60.0
 _PEOPLE: Final = 20
+_CROWD: Final = 1_000
+"""As many as the bare server knows."""
+_WAIT_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,7 @@ class Contestant:
     remark: str
     is_peer: bool = False
     is_in_memory: bool = False
+    environ: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -125,6 +137,31 @@ async def measure_on_gateway(
 
 
 @dataclass(frozen=True, slots=True)
+class WaitFigures:
+    """How long it takes a bot to answer many people at once when its handler waits."""
+
+    people: int
+    handler_seconds: float
+    seconds: float
+
+
+async def measure_waiting(rounds: int) -> WaitFigures:
+    """Let a thousand people write at once to a bot of ours whose handler waits for a second."""
+    waiting = Contestant("waiting", _OUR_BOT, "", environ={"HANDLER_SECONDS": str(_WAIT_SECONDS)})
+    taken: list[float] = []
+    with _scratch() as scratch:
+        async with start_stub(scratch.disk / "stub") as stub:
+            for number in range(rounds):
+                async with _signed_in(waiting, stub, scratch.folder(waiting, number)) as (program, _):
+                    program.say("go")
+                    load = await Connection.open(stub.control_url)
+                    await _ask(load, "echo", _PEOPLE)
+                    taken.append((await _ask(load, "echo", _CROWD, batch=200, people=_CROWD))["seconds"])
+                    load.close()
+    return WaitFigures(_CROWD, _WAIT_SECONDS, statistics.median(taken))
+
+
+@dataclass(frozen=True, slots=True)
 class _Scratch:
     """Where bots keep what they keep."""
 
@@ -164,6 +201,7 @@ async def _signed_in(
         "ILINK_BASE_URL": gateway.api_url,
         "STATE_DIR": str(folder),
         "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        **contestant.environ,
     }
     async with start(contestant.command, scratch=folder, environ=environ) as program:
         bot_id = ""
@@ -192,8 +230,8 @@ async def _echo_on_stub(contestant: Contestant, stub: Gateway, folder: Path, fig
         load.close()
 
 
-async def _ask(load: Connection, what: str, count: int) -> dict:
-    body = msgspec.json.encode({"count": count, "batch": 20})
+async def _ask(load: Connection, what: str, count: int, *, batch: int = 20, people: int = _PEOPLE) -> dict:
+    body = msgspec.json.encode({"count": count, "batch": batch, "people": people})
     return msgspec.json.decode(await asyncio.wait_for(load.call("POST", f"/bench/{what}", body), _CALL_SECONDS))
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from bench.disk import DiskFigures
 from bench.dispatch import ALLOWED_US, DispatchFigures
-from bench.echo import Contestant, EchoFigures
+from bench.echo import Contestant, EchoFigures, WaitFigures
 from bench.polls import PollFigures
 from bench.sends import SendFigures
 from bench.shared import WAKE_MS, IdleFigures, WakeFigures
@@ -63,6 +63,14 @@ def echo_table(title: str, rows: list[dict[str, object]]) -> str:
 def disk_line(disk: DiskFigures) -> str:
     """Say what the disk alone takes; a single message of a bot that loses nothing waits for it."""
     return f"limit: the disk alone, 28 KiB written through: p50 {disk.p50 * 1e3:.2f} ms, p99 {disk.p99 * 1e3:.2f} ms"
+
+
+def wait_line(figures: WaitFigures) -> str:
+    """Say how soon many have their answers whose handlers wait side by side."""
+    return (
+        f"{figures.people:,} people write at once, each handler waits {figures.handler_seconds:g} s:"
+        f" all have their answers after {figures.seconds:.2f} s"
+    )
 
 
 def poll_table(servers: dict[str, list[PollFigures]]) -> str:

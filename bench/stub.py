@@ -24,8 +24,9 @@ from bench.machine import fast_run, raise_file_limit
 
 __all__ = ["Stub"]
 
-_USERS: Final = [b"o9cq80BenchBenchBenchBench%02d@im.wechat" % n for n in range(20)]
-"""A batch of twenty is one message of each, so that no conversation's allowance is touched."""
+_USERS: Final = [b"o9cq80BenchBenchBenchBench%02d@im.wechat" % n for n in range(1_000)]
+_FEW: Final = 20
+"""A batch of twenty is one message of each of them, so that no conversation's allowance is touched."""
 _BETWEEN_SECONDS: Final = 0.02
 """From a reply to the next single message."""
 _OK: Final = b'{"ret":0}'
@@ -44,6 +45,7 @@ class Envelope(msgspec.Struct):
     msg: SentMessage | None = None
     count: int = 0
     batch: int = 20
+    people: int = _FEW
     bot_id: str = ""
     messages: list[WrittenMessage] = []
 
@@ -161,10 +163,10 @@ class Stub:
             self.queue(self.mailboxes[bot_id.removesuffix("@im.bot").encode() + b"@im.bot:secret"], 1)
         caller.reply(b'{"message_id":"1","seq":1}', status=b"201 Created")
 
-    def queue(self, mailbox: Mailbox, count: int) -> None:
+    def queue(self, mailbox: Mailbox, count: int, *, people: int = _FEW) -> None:
         for _ in range(count):
             n = next(self.numbers)
-            mailbox.pending.append(_MESSAGE % (n, next(self.ids), _USERS[n % 20], mailbox.name, n, n, n))
+            mailbox.pending.append(_MESSAGE % (n, next(self.ids), _USERS[n % people], mailbox.name, n, n, n))
         if mailbox.poll is not None:
             self.hand_out(mailbox)
 
@@ -172,7 +174,7 @@ class Stub:
         assert self.latest is not None
         self.window = Window(caller, command.count, time.perf_counter_ns(), one_at_a_time)
         self.latest.batch = command.batch
-        self.queue(self.latest, 1 if one_at_a_time else command.count)
+        self.queue(self.latest, 1 if one_at_a_time else command.count, people=command.people)
 
     def count_send(self, body: bytes) -> None:
         window = self.window

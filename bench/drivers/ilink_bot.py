@@ -1,4 +1,4 @@
-"""`ilink.Bot` as its README has it: the journal on disk, each commit synchronised."""
+"""`ilink.Bot` as its README has it: the journal on disk, each commit synchronised; its handler may wait for long."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from ilink.flows.login import LoginCode
     from ilink.storage.accounts import Accounts, StoredAccount
 
+_WAIT = float(os.environ.get("HANDLER_SECONDS", "0"))
+
 bot = Bot(allow="anyone", data=os.environ["STATE_DIR"])
 
 
 @bot.on_text()
 async def echo(message: Message) -> None:
+    if _WAIT:
+        await asyncio.sleep(_WAIT)
     await message.reply(f"echo: {message.text}")
 
 

@@ -45,6 +45,15 @@ async def test_bots_echo_on_both_servers_and_a_broken_one_is_told_apart() -> Non
     assert [line.split("  ")[0] for line in table.splitlines()[3:]] == ["limit", "ilink.Bot", "broken"]
 
 
+async def test_a_crowd_is_answered_while_every_handler_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(echo, "_CROWD", 50)
+    monkeypatch.setattr(echo, "_WAIT_SECONDS", 0.2)
+    figures = await echo.measure_waiting(1)
+    assert figures.people == 50
+    assert figures.seconds > figures.handler_seconds == 0.2
+    assert report.wait_line(figures).startswith("50 people write at once, each handler waits 0.2 s: all have")
+
+
 @pytest.mark.parametrize("open_server", [start_stub, start_gateway])
 async def test_polls_are_held_and_woken_and_sends_are_counted(open_server: object, tmp_path: Path) -> None:
     async with open_server(tmp_path) as server:
