@@ -252,7 +252,10 @@ def run(store: CrashStore, base_url: str, *, variant: str, point: str, count: in
         base_url=base_url,
         open_client=open_client,
         random=random,
-        policies=Policies(handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000),
+        # Handlers fail by chance and answers get lost, so that some message would be given up in thousands.
+        policies=Policies(
+            handler_backoff=HASTE, send_backoff=HASTE, interruptions=10_000, attempts=10_000, send_attempts=10_000
+        ),
     )
 
     if variant in ("policies", "unsaid"):

@@ -19,10 +19,12 @@ from ilink import (
     DeferredWhy,
     ImageMessage,
     Message,
+    StoreError,
     TextMessage,
 )
 from ilink.messages.incoming import read_message, read_update
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
+from ilink.storage.journal_sqlite import SqliteJournal
 from ilink.storage.sqlite import Database
 
 Make = Callable[..., Bot]
@@ -340,6 +342,27 @@ async def test_a_cursor_that_comes_without_updates_is_in_memory_only_for_so_long
         server.change()
         await server.until(lambda: len(server.polls) == 2)
         assert commits == ["commit"]
+
+
+async def test_a_cursor_that_cannot_be_stored_is_stored_later_and_ends_nothing(
+    server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_ingest, failures = SqliteJournal.ingest, [StoreError("the disk is full")] * 3
+
+    async def ingest(self: SqliteJournal, arrivals: Any, **options: Any) -> Any:
+        if not arrivals and failures:
+            raise failures.pop()
+        return await true_ingest(self, arrivals, **options)
+
+    monkeypatch.setattr(SqliteJournal, "ingest", ingest)
+    monkeypatch.setattr("ilink.bot.poller._KEEP_CURSOR", 0.0)
+    server.moves_while_empty = True
+    async with running(echo(make_bot())):
+        server.empties = 6
+        await server.until(lambda: len(server.polls) == 7)
+        assert failures == []
+        server.says("a", "hi")
+        await server.until(lambda: len(server.sent) == 1)
 
 
 async def test_a_batch_costs_one_commit_and_messages_that_are_ready_together_share_theirs(

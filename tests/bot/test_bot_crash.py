@@ -326,11 +326,15 @@ async def journal_complaints(store: CrashStore, variant: str) -> list[str]:
     items = await store.rows("SELECT item FROM outbox")
     texts = Counter(msgspec.json.decode(item)["text_item"]["text"] for (item,) in items)
     ((waiting,),) = await store.rows("SELECT count(*) FROM inbox WHERE state = 0")
+    dead = await store.rows("SELECT seq, error FROM inbox WHERE state = 2 AND conversation <> '?'")
+    unsent = await store.rows("SELECT state, reason FROM outbox WHERE state IN (3, 4, 5)")
     return [
         *(f"journaled {count} times: {text}" for text, count in texts.items() if count > 1),
         *(f"completed {count} times: update {sequence}" for sequence, count in twice),
         *(f"completed by a process that was {TAKEN}: update {sequence}" for sequence, _ in late),
         *(f"completed, and the audit does not know by whom: update {sequence}" for (sequence,) in unseen),
+        *(f"given up: update {sequence}, {error}" for sequence, error in dead),
+        *(f"a reply that was not accepted: state {state}, {reason}" for state, reason in unsent),
         *([f"{waiting} updates still wait"] if waiting and variant == "sound" else []),
     ]
 

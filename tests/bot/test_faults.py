@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -336,8 +337,13 @@ class TestOutgoing:
             await server.until(lambda: len(server.sent) == 1)
         assert names == [server.sent[0].client_id]
 
-    async def test_while_the_server_is_away_nothing_is_given_up(self, server: Server, make_bot: Make) -> None:
-        server.send_faults.extend([ConnectError("refused")] * 30)
+    @pytest.mark.parametrize(
+        "away", [ConnectError("refused"), ServerError("HTTP 503", endpoint="sendmessage", http_status=503)], ids=str
+    )
+    async def test_while_the_server_is_away_nothing_is_given_up(
+        self, server: Server, make_bot: Make, away: Any
+    ) -> None:
+        server.send_faults.extend([away] * 30)
         async with running(echo(make_bot())):
             server.says("a", "one")
             await server.until(lambda: len(server.sent) == 1)
@@ -352,6 +358,32 @@ class TestOutgoing:
             await server.until(lambda: len(server.sent) == 1)
         pauses = [round(pause, 1) for pause in clock.slept if 100 <= pause <= 700]
         assert pauses == [100, 100, 200, 350, 350]
+
+    async def test_words_that_no_store_takes_end_nothing(
+        self, server: Server, make_bot: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.CRITICAL)  # what is logged has them too, and no report of a test can
+        bot, half = make_bot(), "half an emoji: \ud83d"
+        dead: list[str | None] = []
+        bot.on_dead_letter(lambda letter, _error: (dead.append(letter.error), server.change())[0])
+
+        @bot.on_text()
+        async def answer(message: Message) -> None:
+            if message.text == "bad":
+                raise ValueError(half)
+            await message.reply(message.text)
+
+        async with running(bot):
+            server.says("a", "bad")
+            await server.until(lambda: len(dead) == 1)
+            server.send_faults.append(RequestRejectedError(half, endpoint="sendmessage", ret=-3))
+            receipt = await bot.send("a", "hi", wait=5)
+            server.says("b", "good")
+            await server.until(lambda: server.heard("b") == ["good"])
+        assert dead[0] is not None
+        assert "half an emoji: \\ud83d" in dead[0]
+        assert isinstance(receipt, Rejected)
+        assert receipt.reason == "half an emoji: \\ud83d"
 
     async def test_a_rejected_message_is_not_repeated_and_the_next_goes_out(
         self, server: Server, make_bot: Make

@@ -61,7 +61,6 @@ FINAL = [
     ({"ret": -1}, HASTY, Rejected, R, RequestRejectedError),
     ({"ret": 77}, HASTY, Rejected, R, RequestRejectedError),
     ({"http_status": 500}, HASTY, Rejected, R, RequestRejectedError),
-    ({"http_status": 503}, HASTY, Rejected, R, RequestRejectedError),
     # nobody knows, tried again as often as may be
     ({"http_status": 502}, HASTY, Unknown, U, OutcomeUnknownError),
     ({"http_status": 504}, HASTY, Unknown, U, OutcomeUnknownError),

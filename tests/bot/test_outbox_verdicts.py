@@ -65,7 +65,8 @@ def http(status: int) -> ServerError:
         *((http(status), DROP, 0, U, None, True) for status in (502, 504, 524)),
         *((http(status), ASK, 0, A, DeferredWhy.DECISION, True) for status in (502, 504, 524)),
         *((http(status), DROP, 0, W, DeferredWhy.CONNECTION, False) for status in (500, 503, 200)),
-        *((http(status), RETRY, 2, R, None, False) for status in (500, 503, 200)),
+        *((http(status), RETRY, 2, R, None, False) for status in (500, 200)),
+        (http(503), RETRY, 99, W, DeferredWhy.CONNECTION, False),
         (STRANGE, RETRY, 0, W, DeferredWhy.CONNECTION, False),
         (STRANGE, RETRY, 2, R, None, False),
     ],
@@ -98,14 +99,15 @@ def test_only_refusals_that_are_about_the_window_teach_about_it(error: IlinkErro
 
 
 @pytest.mark.parametrize("policies", [ASK, DROP, RETRY])
-@pytest.mark.parametrize("error", [LOST, ODD, http(502), http(500), AWAY])
+@pytest.mark.parametrize("error", [LOST, ODD, http(502), http(503), http(500), AWAY])
 def test_an_upload_that_fails_is_repeated_whatever_the_policy_because_nothing_was_sent(
     error: IlinkError, policies: Policies
 ) -> None:
     verdict = judge_upload(error, failures=0, policies=policies)
     assert (verdict.state, verdict.is_doubtful) == (OutboxState.WAITING, False)
     last = judge_upload(error, failures=policies.send_attempts - 1, policies=policies)
-    assert last.state is (OutboxState.WAITING if error is AWAY else OutboxState.REJECTED)
+    may_end = error is not AWAY and getattr(error, "http_status", None) != 503
+    assert last.state is (OutboxState.REJECTED if may_end else OutboxState.WAITING)
 
 
 @pytest.mark.parametrize("error", [WRONG, IntegrityError("damaged"), ConfigError("no host")])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from lanes_house import HandClock, MortalJournal, journals
 from ilink.bot.outbox.drafts import drafts_of
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.senders import Senders
+from ilink.bot.settings import OnUnknown, Policies
 from ilink.errors import StaleTokenError, WindowClosedError
 from ilink.flows.window import ALLOWANCE
 from ilink.messages.receipts import Deferred, DeferredWhy
@@ -32,12 +34,24 @@ CLOSED = WindowClosedError("-2", endpoint="sendmessage", ret=-2, errmsg="prepare
 class Post:
     """A sender, the journal that others write to, and the refusals of its token it told of."""
 
-    def __init__(self, journal: MortalJournal, senders: Senders, clock: HandClock, told: list[StaleTokenError]) -> None:
+    def __init__(
+        self,
+        journal: MortalJournal,
+        senders: Senders,
+        clock: HandClock,
+        told: list[StaleTokenError],
+        open_journal: Callable[[], AbstractAsyncContextManager[MortalJournal]],
+    ) -> None:
         self.journal = journal
         self.senders = senders
         self.told = told
         self._clock = clock
+        self._open_journal = open_journal
         self._number = 0
+
+    async def be_taken_over(self) -> None:
+        async with self._open_journal() as heir:
+            await heir.adopt()
 
     async def user_writes(self) -> None:
         """Let another process store that alice wrote; nobody is told."""
@@ -74,7 +88,7 @@ class Post:
 
 
 @asynccontextmanager
-async def sending(folder: Path, server: Server) -> AsyncIterator[Post]:
+async def sending(folder: Path, server: Server, policies: Policies = FAST) -> AsyncIterator[Post]:
     clock = HandClock()
     told: list[StaleTokenError] = []
     async with journals(folder) as open_journal, open_journal() as journal, asyncio.TaskGroup() as tasks:
@@ -83,7 +97,7 @@ async def sending(folder: Path, server: Server) -> AsyncIterator[Post]:
             journal,
             Connection(server),
             files=OutgoingFiles(journal, FolderSpool(folder / "spool"), clock=clock),
-            policies=FAST,
+            policies=policies,
             clock=clock,
             random=Random(1),
             tasks=tasks,
@@ -94,7 +108,7 @@ async def sending(folder: Path, server: Server) -> AsyncIterator[Post]:
         )
         senders.start()
         try:
-            yield Post(journal, senders, clock, told)
+            yield Post(journal, senders, clock, told, open_journal)
             await senders.drain(5)
         finally:
             senders.cancel()
@@ -156,3 +170,17 @@ async def test_a_refused_token_is_told_once_and_nothing_is_sent_with_it(server: 
         post.senders.resume(Connection(server))
         await server.until(lambda: len(server.sent) == 2)
     assert (server.heard("a"), server.heard("b")) == (["one"], ["two"])
+
+
+@pytest.mark.parametrize("policy", [OnUnknown.DROP, OnUnknown.ASK])
+async def test_whoever_was_taken_over_from_sends_nothing_that_may_go_out_once_only(
+    server: Server, tmp_path: Path, policy: OnUnknown
+) -> None:
+    async with sending(tmp_path, server, replace(FAST, on_unknown=policy)) as post:
+        await post.say("before")
+        await server.until(lambda: server.heard("a") == ["before"])
+        await post.be_taken_over()
+        await post.say("after")  # the heir finds it in the journal
+        await post.until_waiting()
+        post.senders.cancel()
+    assert server.heard("a") == ["before"]

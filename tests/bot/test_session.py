@@ -33,6 +33,7 @@ from ilink.bot import (
     PollsSlowed,
     ProcessStalled,
 )
+from ilink.bot.outbox.senders import Senders
 from ilink.client.answers import Batch
 from ilink.storage.accounts import Accounts
 from ilink.storage.accounts_sqlite import SqliteAccounts
@@ -323,6 +324,30 @@ class TestTakeover:
 
 
 class TestStopping:
+    async def test_a_handler_that_hangs_leaves_time_for_what_is_on_its_way(
+        self, server: Server, make_bot: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bot = make_bot(policies=replace(FAST, stop_seconds=0.5))
+        left: list[float] = []
+        true_drain = Senders.drain
+
+        async def drain(self: Senders, seconds: float) -> None:
+            left.append(seconds)
+            await true_drain(self, seconds)
+
+        monkeypatch.setattr(Senders, "drain", drain)
+
+        @bot.on_text()
+        async def hang(message: Message) -> None:
+            server.texts["hangs"].append(message.text)
+            server.change()
+            await asyncio.Event().wait()
+
+        async with running(bot):
+            server.says("a", "hi")
+            await server.until(lambda: bool(server.heard("hangs")))
+        assert 0 < left[0] <= 0.1
+
     async def test_an_answer_that_is_on_its_way_is_waited_for_and_stored(self, server: Server, make_bot: Make) -> None:
         bot = make_bot()
         echo(bot)

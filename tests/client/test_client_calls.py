@@ -285,6 +285,12 @@ class TestLoginStatus:
 
 
 class TestUpdates:
+    @pytest.mark.parametrize("named", [0, -1, 300_001, 10**20])
+    async def test_a_time_limit_that_nobody_can_mean_leaves_the_one_before(self, named: int) -> None:
+        async with opened(StubServer(getupdates={"ret": 0, "longpolling_timeout_ms": named})) as client:
+            batch = await client.get_updates(CURSOR, hint_ms=20_000)
+        assert batch.hint_ms == 20_000
+
     async def test_batch_keeps_the_messages_as_they_came(self) -> None:
         raw = b'{"ret":0,"msgs":[{"message_id":18446744073709551615, "new_field":{"x":[1,2]}},\n{"seq":"2"}],'
         raw += b'"get_updates_buf":"next","longpolling_timeout_ms":20000}'

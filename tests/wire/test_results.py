@@ -60,6 +60,10 @@ def test_success_is_spelled_in_several_ways(body: str) -> None:
         ('{"ret":[]}', ApiError, None, None),
         ('{"ret":0,"errcode":null}', ApiError, 0, None),
         ('{"ret":-2.5}', ApiError, None, None),
+        ('{"ret":2147483647}', ApiError, 2**31 - 1, None),
+        ('{"ret":100000000000000000000,"errcode":-14}', StaleTokenError, None, -14),
+        ('{"ret":"9999999999999999999"}', ApiError, None, None),
+        ('{"ret":1e300}', ApiError, None, None),
     ],
 )
 def test_either_slot_tells_a_failure(body: str, kind: type[ApiError], ret: int | None, errcode: int | None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace as with_values
 
@@ -15,6 +14,7 @@ from ilink.bot.backlog import SUMMARY, Backlog, BacklogHandler
 from ilink.bot.conversation import ConversationPolicy, MergedUpdate, OpenForm, Stored, is_same_handler
 from ilink.bot.conversation_book import ASK_MARK, Book
 from ilink.bot.conversation_run import Incoming, SuspendedError, Talk
+from ilink.bot.error_text import error_text
 from ilink.bot.handled import Handled
 from ilink.bot.job_keeper import JOB_MARK, JobKeeper
 from ilink.bot.lane_policy import LanePolicy
@@ -263,7 +263,7 @@ class Handling:
         return _handled(turn, await talk.kept())
 
     def _failed(self, name: str, message: Message, error: BaseException) -> HandlerError:
-        words = f"the handler {name} failed on message {message.sequence}: {_words(error)}"
+        words = f"the handler {name} failed on message {message.sequence}: {error_text(error)}"
         return HandlerError(words, handler=name, message_id=message.id)
 
     async def _run(self, match: Match, message: Message, turn: Turn) -> None:
@@ -295,7 +295,3 @@ def _handled(turn: Turn, stored: Stored | None) -> Handled:
     if stored is None:
         return Handled(drafts=turn.drafts)
     return Handled(drafts=turn.drafts, state=stored.data, due_ms=stored.due_ms, expires_ms=stored.expires_ms)
-
-
-def _words(error: BaseException) -> str:
-    return "".join(traceback.format_exception_only(error)).strip()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ import msgspec
 
 from ilink.bot.clock import Clock
 from ilink.bot.conversation_results import KeepsResults, Results
+from ilink.bot.error_text import error_text
 from ilink.bot.handled import Handled
 from ilink.bot.job_turn import JobTurn
 from ilink.bot.jobs import Job, JobDefinition, JobFunction, Jobs
@@ -162,8 +162,7 @@ class JobKeeper:
                     if (function := await self._function(definition, job)) is not None:
                         await function(job)
         except Exception as error:
-            words = "".join(traceback.format_exception_only(error)).strip()
-            message = f"the job {job.name} of {job.moment:%Y-%m-%d %H:%M:%S} UTC failed: {words}"
+            message = f"the job {job.name} of {job.moment:%Y-%m-%d %H:%M:%S} UTC failed: {error_text(error)}"
             raise HandlerError(message, handler=definition.name) from error
         return Handled(drafts=turn.drafts)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from asyncio import Future
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from random import Random
 from typing import Final
 
 from ilink.bot.clock import Clock
+from ilink.bot.error_text import error_text
 from ilink.bot.handled import Handled
 from ilink.bot.lane_plans import LetterLane
 from ilink.bot.scheduler import Pause, Scheduler
@@ -145,7 +145,7 @@ class Endings:
             _log.warning("message %d could not be handled, trying again: %s", letter.sequence, error)
             return Retry(again(self._policies.handler_backoff.first), letter)
         attempt = letter.attempts + 1
-        words = "".join(traceback.format_exception_only(error)).strip()
+        words = error_text(error)
         _log.warning("handling message %d failed, attempt %d: %s", letter.sequence, attempt, words, exc_info=error)
         is_last = attempt >= self._policies.attempts
         return await self._store_failure(lane, letters, words, error, is_last=is_last, may_park=may_park)

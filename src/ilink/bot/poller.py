@@ -168,21 +168,39 @@ class Poller:
             self.renew()
 
     async def store_cursor(self) -> None:
-        """Store where polling goes on, if that is not stored yet.
+        """Store where polling goes on, if that is not stored yet and is ours to say.
 
         Raises:
             StoreError: It is not stored; the next process begins where the stored one says.
         """
         if self._cursor == self._stored_cursor:
             return
-        await self._journal.ingest(
+        ingested = await self._journal.ingest(
             [],
             cursor=self._cursor,
             generation=self._generation,
             hint_ms=self._hint_ms,
             now_ms=self._clock.now_ms(),
         )
-        self._stored_cursor = self._cursor
+        if ingested.has_moved:
+            self._stored_cursor = self._cursor
+
+    async def _keep_cursor(self) -> bool:
+        """Store where polling goes on; False when a newer login took over.
+
+        A store that fails now is asked again later: nothing came, so nothing can be lost.
+        """
+        try:
+            await self.store_cursor()
+        except StoreLockedError:
+            raise
+        except StoreError as error:
+            _log.warning("cannot store where polling goes on, trying again in %.0f s: %s", _KEEP_CURSOR, error)
+            return True
+        if self._cursor == self._stored_cursor:
+            return True
+        await self._check_owner()
+        return False
 
     async def _greet(self, client: PollsUpdates) -> None:
         """Say that polling begins. What it is good for is unknown; the official client ignores failures as well."""
@@ -291,7 +309,8 @@ class Poller:
                 self._cursor_kept_at = now
             self._cursor = batch.cursor
             if now - self._cursor_kept_at >= _KEEP_CURSOR:
-                await self.store_cursor()
+                self._cursor_kept_at = now
+                return await self._keep_cursor()
         return True
 
     async def _store(self, batch: Batch, stop: StopSignal, *, is_live: bool) -> bool:

@@ -19,7 +19,7 @@ from ilink.client.media import MediaClient
 from ilink.client.settings import Addresses, as_url, refused_host
 from ilink.errors import ApiError, ConfigError, IlinkError, LoginError, RemoteProtocolError
 from ilink.flows.login import LoginReport
-from ilink.flows.polling import MAX_SLACK, MIN_SLACK, is_empty_poll, poll_timeout
+from ilink.flows.polling import MAX_SLACK, MIN_SLACK, is_empty_poll, is_hint, poll_timeout
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
 from ilink.transport.seam import Transport
 from ilink.wire.accounts import Account
@@ -297,10 +297,11 @@ class Client:
             if not is_empty_poll(error):
                 raise
             return Batch(updates=(), cursor=cursor, hint_ms=hint_ms, is_cut=True)
+        named_ms = given(answer.longpolling_timeout_ms, 0)
         return Batch(
             updates=tuple(bytes(raw) for raw in given(answer.msgs, [])),
             cursor=Cursor(given(answer.get_updates_buf, "") or cursor),
-            hint_ms=given(answer.longpolling_timeout_ms, 0) or hint_ms,
+            hint_ms=named_ms if is_hint(named_ms) else hint_ms,
         )
 
     async def send_message(self, message: OutgoingMessage, *, timeout: float = 15.0) -> SendReceipt:

@@ -32,6 +32,7 @@ __all__ = [
     "after_batch",
     "after_error",
     "is_empty_poll",
+    "is_hint",
     "poll_timeout",
     "was_unanswered",
     "zombie_after",
@@ -166,6 +167,11 @@ def poll_timeout(hint_ms: int | None, *, base_url: str, slack: float = MIN_SLACK
     return wanted if ceiling is None else min(wanted, ceiling)
 
 
+def is_hint(milliseconds: int) -> bool:
+    """Tell whether a server can mean this as the time limit of a poll."""
+    return 0 < milliseconds <= MAX_HOLD * 1000
+
+
 def zombie_after(hint_ms: int | None) -> float:
     """Return after how many seconds a poll is given up that should have been answered or have timed out long before.
 
@@ -246,7 +252,7 @@ def after_error(
 
 
 def _hold(hint_ms: int | None) -> float:
-    return DEFAULT_HOLD if hint_ms is None or not 0 < hint_ms <= MAX_HOLD * 1000 else hint_ms / 1000
+    return DEFAULT_HOLD if hint_ms is None or not is_hint(hint_ms) else hint_ms / 1000
 
 
 def _asked_pause(error: IlinkError) -> float | None:

@@ -38,6 +38,9 @@ RATE_LIMIT: Final = -12
 """Claimed by one peer, unconfirmed (peer: dsh-bridge)."""
 STALE_TOKEN: Final = -14
 
+_NO_CODE: Final = 2**31
+"""A number of this size is no code: it is kept with the answer's words, not as a number."""
+
 EDGE_TIMEOUT_STATUSES: Final = frozenset({504, 524})
 """What a proxy in front of the server says when it cut a poll: the poll was empty (observed: ocw#44)."""
 
@@ -96,18 +99,21 @@ def _is_success(slot: object) -> bool:
 
 
 def _number(slot: object) -> int | None:
-    if isinstance(slot, bool):
-        return None
-    if isinstance(slot, int):
-        return slot
-    if isinstance(slot, float):
-        return int(slot) if slot.is_integer() else None
-    if isinstance(slot, str) and len(slot) < 20:
-        try:
-            return int(slot)
-        except ValueError:
+    number: int | float
+    match slot:
+        case bool():
             return None
-    return None
+        case int() | float():
+            number = slot
+        case str() if len(slot) < 20:
+            try:
+                number = int(slot)
+            except ValueError:
+                return None
+        case _:
+            return None
+    is_code = abs(number) < _NO_CODE and number == int(number)
+    return int(number) if is_code else None
 
 
 def _classify(ret: int | None, errcode: int | None, errmsg: str) -> tuple[type[ApiError], str]:

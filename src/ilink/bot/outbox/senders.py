@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ilink.bot.clock import Clock
+from ilink.bot.error_text import storable
 from ilink.bot.outbox.confirmations import Confirmations
 from ilink.bot.outbox.files import OutgoingFiles
 from ilink.bot.outbox.known import Waiters, deferred_by, moment, receipt_of
@@ -28,7 +29,7 @@ from ilink.bot.outbox.settling import Settling
 from ilink.bot.outbox.verdicts import Verdict, code_of, judge_send, judge_unknown, judge_upload
 from ilink.bot.scheduler import Pause, Scheduler
 from ilink.bot.settings import OnUnknown, Policies
-from ilink.errors import IlinkError, RateLimitedError, StaleTokenError, StoreError
+from ilink.errors import IlinkError, RateLimitedError, StaleTokenError, StoreError, StoreLockedError
 from ilink.flows.window import Gate, Window, gate
 from ilink.messages.media import MediaMover
 from ilink.messages.outgoing import OutgoingMessage, SendReceipt
@@ -363,6 +364,9 @@ class Senders:
         if self._policies.on_unknown is not OnUnknown.RETRY:
             self._hand_over(lane, message, OutboxState.IN_FLIGHT, was_tried=False)
             await self._settling.finish(lane)
+            if not await self._journal.is_ours():  # then nothing was marked, and whoever has it now may send it too
+                taken = "another process took the journal of this account over; nothing is sent any more"
+                raise StoreLockedError(taken)
         try:
             receipt = await self._client.send_message(outgoing)
         except IlinkError as error:
@@ -400,7 +404,7 @@ class Senders:
         event = verdict.event if teaches else WindowEvent.NOTHING
         code = None if error is None else code_of(error)
         is_doubtful = message.is_doubtful or verdict.is_doubtful
-        judged = replace(message, state=verdict.state, is_doubtful=is_doubtful, code=code, reason=reason)
+        judged = replace(message, state=verdict.state, is_doubtful=is_doubtful, code=code, reason=storable(reason))
         lane.failures = lane.failures + 1 if verdict.is_failure else 0
         if verdict.state.is_final:
             self._finish(lane, judged, event=event)

@@ -32,6 +32,9 @@ __all__ = ["Verdict", "code_of", "judge_send", "judge_unknown", "judge_upload"]
 _EDGE: Final = frozenset({502, 504, 524})
 """What something in front of the server answers when it lost the server's answer: nobody knows what became of it."""
 
+_AWAY: Final = 503
+"""What a server answers, or something in front of it, that takes nothing now and will again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -83,6 +86,8 @@ def judge_send(error: IlinkError, *, failures: int, policies: Policies) -> Verdi
             return judge_unknown(failures=failures, policies=policies)
         case ConnectError():
             return _AGAIN  # nothing was refused, so while the server is away this has no end but the message's own
+        case ServerError() if error.http_status == _AWAY:
+            return _AGAIN  # likewise
         case _:
             return _REJECTED if failures + 1 >= policies.send_attempts else _AGAIN
 
@@ -114,6 +119,8 @@ def judge_upload(error: IlinkError, *, failures: int, policies: Policies) -> Ver
         case RequestRejectedError() | MediaError() | ConfigError():
             return _REJECTED
         case ConnectError():
+            return _AGAIN
+        case ServerError() if error.http_status == _AWAY:
             return _AGAIN
         case _:
             return _REJECTED if failures + 1 >= policies.send_attempts else _AGAIN
