@@ -13,6 +13,7 @@ from bot_house import running
 from ilink import AccountId, Bot, ConfigError, Context, Message, StoreError, StoreLockedError, UserId
 from ilink.bot.store import find_place, open_store
 from ilink.storage.accounts import AccountState
+from ilink.storage.accounts_postgres import PostgresAccounts
 from ilink.storage.accounts_sqlite import local_database
 from ilink.storage.keys import new_key
 from ilink.storage.leases import AccountLeases
@@ -236,6 +237,25 @@ class TestKeys:
         async with street.store() as store:
             with pytest.raises(StoreError, match=r"the stored token of b@im\.bot was damaged or moved"):
                 await store.accounts.find(AccountId("b@im.bot"))
+
+    async def test_a_token_that_does_not_open_stops_no_other_account(
+        self, street: Street, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for name in ("a", "b", "c"):
+            await street.sign_in(name)
+        moved = "(SELECT token FROM accounts WHERE account_id = 'a@im.bot')"
+        await change(street, f"UPDATE accounts SET token = {moved} WHERE account_id = 'b@im.bot'")
+        async with street.store() as store:
+            accounts = store.accounts
+            for _ in range(2):
+                found = {one.account.account_id for one in await accounts.list()}
+                assert found == {"a@im.bot", "c@im.bot"}
+                assert len(await accounts.known_tokens()) == 2
+                if isinstance(accounts, PostgresAccounts):
+                    assert {one.account.account_id for one in await accounts.list_slots(range(4096))} == found
+        told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+        words = "the stored token of b@im.bot was damaged or moved; restore it, or sign in again"
+        assert told == [f"the account b@im.bot is left out: {words}"]
 
     async def test_a_displaced_account_has_no_token_left(self, street: Street) -> None:
         await street.sign_in("a", owner="mia")

@@ -108,7 +108,6 @@ def test_polls_that_end_long_before_the_time_the_server_names_are_counted() -> N
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param({"is_empty": False, "held": 3.0, "hint_ms": 35_000}, id="something came"),
         pytest.param({"is_empty": True, "held": 7.0, "hint_ms": 35_000}, id="held for long enough"),
         pytest.param({"is_empty": True, "held": 3.0, "hint_ms": None}, id="the server names no time"),
         pytest.param({"is_empty": True, "held": 3.0, "hint_ms": 5_000}, id="the server names a short time"),
@@ -182,6 +181,17 @@ def test_rate_limit_is_waited_out_in_full(asked: float | None, least: float) -> 
 def test_pause_stays_between_floor_and_ceiling(failures: int, jitter: float, first: float, ceiling: float) -> None:
     backoff = Backoff(first=first, ceiling=ceiling, floor=0.05)
     assert 0.05 <= backoff.delay(failures, jitter=jitter) <= ceiling
+
+
+def test_polls_that_end_early_are_counted_though_people_write_in_between() -> None:
+    state = PollState()
+    for polls in range(1, 20):
+        for held, is_empty in ((3.0, True), (0.5, False), (0.5, False)):
+            state, _ = after_batch(state, is_empty=is_empty, held=held, hint_ms=35_000, jitter=0.5)
+        assert state.is_shared == (polls > 6)
+    for _ in range(200):
+        state, _ = after_batch(state, is_empty=False, held=0.5, hint_ms=35_000, jitter=0.5)
+    assert state == PollState()
 
 
 def test_a_pause_doubles_and_is_drawn_from_all_of_its_length() -> None:

@@ -137,6 +137,18 @@ class TestMigrations:
         async with PostgresDatabase(postgres_url, steps=STEPS) as database:
             assert await database.read_row("SELECT to_regclass('half') AS half") == (None,)
 
+    async def test_a_step_takes_as_long_as_it_takes_and_others_wait_for_it(
+        self, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("ilink.storage.postgres._MARGIN", 0.0)
+        slow = (Migration(1, "slow", "CREATE TABLE notes (name text); SELECT pg_sleep(1);"),)
+
+        async def open_one() -> None:
+            async with PostgresDatabase(postgres_url, steps=slow, statement_timeout=0.5) as database:
+                assert await database.read("SELECT name FROM notes") == []
+
+        await asyncio.gather(open_one(), open_one())
+
     async def test_a_newer_schema_is_refused_and_not_touched(self, postgres_url: str) -> None:
         async with PostgresDatabase(postgres_url, steps=STEPS):
             pass

@@ -28,7 +28,7 @@ from ilink.storage.sqlite import Database
 from ilink.telemetry.logs import JsonLines
 from ilink.telemetry.page import Page, serve_page
 from ilink.telemetry.traces import Traces
-from ilink.telemetry.vitals import Vitals
+from ilink.telemetry.vitals import Finding, Vitals
 from ilink.testing.gateway import LocalGateway
 
 ECHO = """from ilink import Bot, Message
@@ -113,6 +113,20 @@ async def test_health_is_that_polls_are_answered(ilink_gateway: LocalGateway) ->
     await alice.says("still there?")
     await alice.hears()
     assert vitals.health().is_well
+
+
+async def test_a_process_that_only_handles_or_sends_is_well_without_polls(ilink_gateway: LocalGateway) -> None:
+    bot = answering()
+    now = 1_000.0
+    vitals = Vitals(bot, polls=False, late_seconds=60.0, now=lambda: now)
+    alice = await ilink_gateway.person("alice")
+    await alice.befriend(bot)
+    await alice.says("hi")
+    await alice.hears()
+    assert vitals.poll_ages() == {}
+    now += 600.0
+    assert vitals.health() == Finding(True, "this process does not poll; it works for 1 accounts")
+    assert vitals.poll_ages() == {}
 
 
 async def test_ready_is_that_the_store_takes_writes(
@@ -200,7 +214,14 @@ async def test_a_refused_attempt_is_a_failed_span_of_the_same_trace(
     ilink_gateway.fault("sendmessage", ret=-2, errmsg="rate limited", times=1)
     await alice.says("one")
     await alice.hears(within=120)
-    sends = [span for span in exporter.get_finished_spans() if span.name == "ilink.send"]
+
+    def finished() -> list[ReadableSpan]:
+        return [span for span in exporter.get_finished_spans() if span.name == "ilink.send"]
+
+    async with asyncio.timeout(30):
+        while len(finished()) < 2:  # she hears it before the bot knows that she does  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    sends = finished()
     assert [(span.attributes["ilink.state"], span.status.status_code) for span in sends] == [  # type: ignore[index]
         ("waiting", StatusCode.ERROR),
         ("accepted", StatusCode.UNSET),

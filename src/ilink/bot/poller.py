@@ -287,11 +287,11 @@ class Poller:
             self._on_incident(PollsSlowed(self._state.fast_empties))
         if self._state.is_shared and not was_shared:
             _log.warning(
-                "the server ended %d polls long before their time: most likely another program polls with this token;"
+                "the server ended %.0f polls long before their time: most likely another program polls with this token;"
                 " end the other one (a fleet on another database, an older process), or sign in again",
                 self._state.short_empties,
             )
-            self._on_incident(PollsShared(self._state.short_empties))
+            self._on_incident(PollsShared(round(self._state.short_empties)))
         return step
 
     def _note_abandoned(self, held: float) -> None:

@@ -62,8 +62,8 @@ class Policies:
         on_failure: What happens to a message whose handler failed so often: "dead-letter", it is put aside and its lane
             goes on; or "park", its lane waits until somebody replays or drops it, because what follows needs it.
         handler_seconds: How long one run of a handler may take; a handler gets more with `message.extend(seconds)`.
-        stop_seconds: How long running handlers and sends may go on after the bot was told to stop; the last fifth is kept
-            for sends.
+        stop_seconds: How long running handlers and sends may go on after the bot was told to stop; handlers leave a
+            fifth of it to sends.
         last_poll_seconds: How long a poll may go on after the bot was told to stop: an answer that is on its way was
             handed out for good, and a server that hands out once would never repeat it (observed: ocw#164).
         send_attempts: How often a message is tried that the server fails to take.

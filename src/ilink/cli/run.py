@@ -56,7 +56,8 @@ def run(
         # Loaded late: it brings a web server, which most runs do not need.
         from ilink.telemetry.page import serve_page
 
-        serve_page(bot, _own_address(metrics_listen), leases=None if is_alone else tally)
+        polls = any(one.polls for one in roles)
+        serve_page(bot, _own_address(metrics_listen), leases=None if is_alone else tally, polls=polls)
     if is_alone:
         bot.run()
         return 0

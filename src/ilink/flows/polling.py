@@ -64,7 +64,11 @@ SHORT: Final = 0.2
 """Share of the time the server names; a poll that it ends empty sooner than this was ended by something else."""
 
 PATIENCE_WITH_SHORT_EMPTIES: Final = 5
-"""How many of those in a row are taken without a word: a server that is restarted ends polls too."""
+"""How many of those are taken without a word: a server that is restarted ends polls too."""
+
+FORGIVEN: Final = 0.1
+"""How many of those a poll that brings something makes up for: where people write all the time none is held for long,
+and somebody else's polls end ours all the same."""
 
 MAX_REJECTIONS: Final = 5
 """How often in a row a poll may be refused as wrong before the loop ends; a proxy may say 404 for a moment."""
@@ -111,14 +115,15 @@ class PollState:
         failures: How many polls in a row failed.
         rejections: How many of the last ones in a row were refused as wrong.
         fast_empties: How many polls in a row came back empty without having been held.
-        short_empties: How many came back empty long before the time the server names, and no other in between.
+        short_empties: How many came back empty long before the time the server names since one was held as it should
+            be, less a tenth for each that brought something.
         is_revived: Whether notifystart was tried since the token was refused first.
     """
 
     failures: int = 0
     rejections: int = 0
     fast_empties: int = 0
-    short_empties: int = 0
+    short_empties: float = 0.0
     is_revived: bool = False
 
     @property
@@ -220,10 +225,10 @@ def after_batch(
         holds polls for a moment before it ends them for another's is not slowed down, and noticed.
     """
     if not is_empty:
-        return PollState(), PollAfter()
+        return PollState(short_empties=max(0.0, state.short_empties - FORGIVEN)), PollAfter()
     if held >= FAST:
         is_short = hint_ms is not None and held < SHORT * _hold(hint_ms)
-        return PollState(short_empties=state.short_empties + 1 if is_short else 0), PollAfter()
+        return PollState(short_empties=state.short_empties + 1 if is_short else 0.0), PollAfter()
     empties = state.fast_empties + 1
     too_many = empties - PATIENCE_WITH_FAST_EMPTIES
     pause = backoff.delay(too_many, jitter=jitter) if too_many > 0 else 0.0

@@ -9,14 +9,16 @@ a process that still runs on an older login is refused, so that it cannot overwr
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
+from ilink.errors import StoreError
 from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
@@ -25,12 +27,17 @@ __all__ = [
     "AccountState",
     "Accounts",
     "Position",
+    "Readable",
     "StoredAccount",
     "data_folder",
     "from_ms",
     "to_ms",
     "usable_tokens",
 ]
+
+Row = TypeVar("Row")
+
+_log = logging.getLogger(__name__)
 
 DATA_VARIABLE: Final = "ILINK_DATA"
 
@@ -147,6 +154,30 @@ class Accounts(Protocol):
             StoreError: The account was signed in again or removed meanwhile; nothing was stored.
         """
         ...
+
+
+class Readable:
+    """Reads accounts, and leaves those out whose tokens do not open: one that is damaged stops no other.
+
+    Whoever looks for changes reads all accounts again and again, so each of them is told of once.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+
+    def read(
+        self, rows: Iterable[Row], read: Callable[[Row], StoredAccount], *, name: Callable[[Row], str]
+    ) -> tuple[StoredAccount, ...]:
+        """Return what rows hold, in their order."""
+        found: list[StoredAccount] = []
+        for row in rows:
+            try:
+                found.append(read(row))
+            except StoreError as error:
+                if (told := (name(row), str(error))) not in self._told:
+                    self._told.add(told)
+                    _log.error("the account %s is left out: %s", *told)
+        return tuple(found)
 
 
 def usable_tokens(stored: Iterable[StoredAccount]) -> tuple[Secret, ...]:

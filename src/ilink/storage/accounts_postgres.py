@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from ilink.errors import StoreError
-from ilink.storage.accounts import AccountState, Position, StoredAccount, from_ms, to_ms, usable_tokens
+from ilink.storage.accounts import AccountState, Position, Readable, StoredAccount, from_ms, to_ms, usable_tokens
 from ilink.storage.keys import Sealed, StoreKeys
 from ilink.storage.postgres import PostgresDatabase, Row
 from ilink.storage.postgres_text import escaped, unescaped
@@ -46,6 +46,7 @@ class PostgresAccounts:
         self._keys = keys
         self._now = now
         self._opened: dict[AccountId, tuple[bytes, Secret]] = {}
+        self._readable = Readable()
 
     @property
     def database(self) -> PostgresDatabase:
@@ -125,7 +126,7 @@ class PostgresAccounts:
     async def list(self) -> tuple[StoredAccount, ...]:
         """Return all accounts, the newest login first."""
         rows = await self._database.read(f"{_STORED} ORDER BY created_at_ms DESC, account_id")
-        return tuple(self._stored(row) for row in rows)
+        return self._read(rows)
 
     async def changes(self) -> tuple[int, ...]:
         """Return how often accounts were changed, by the slots they are in: the n-th for each slot that is n modulo 16.
@@ -138,7 +139,7 @@ class PostgresAccounts:
     async def list_slots(self, slots: Collection[int]) -> tuple[StoredAccount, ...]:
         """Return the accounts in some slots; see `slot_of`."""
         rows = await self._database.read(f"{_STORED} WHERE slot_of(account_id) = ANY ($1::int[])", list(slots))
-        return tuple(self._stored(row) for row in rows)
+        return self._read(rows)
 
     async def list_displaced(self, slots: Collection[int]) -> Mapping[AccountId, tuple[AccountId, ...]]:
         """Return for the accounts in some slots those before them, of the same person, the oldest first."""
@@ -153,7 +154,7 @@ class PostgresAccounts:
         rows = await self._database.read(
             f"{_STORED} WHERE state <> 'displaced' ORDER BY created_at_ms DESC, account_id LIMIT 10"
         )
-        return usable_tokens(self._stored(row) for row in rows)
+        return usable_tokens(self._read(rows))
 
     async def remove(self, account_id: AccountId) -> bool:
         """Forget an account with its position and context tokens; False if there is none."""
@@ -205,6 +206,9 @@ class PostgresAccounts:
             escaped(token.reveal()),
             to_ms(self._now()),
         )
+
+    def _read(self, rows: Iterable[Row]) -> tuple[StoredAccount, ...]:
+        return self._readable.read(rows, self._stored, name=lambda row: unescaped(row["account_id"]))
 
     def _stored(self, row: Row) -> StoredAccount:
         account = Account(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ilink.errors import StoreError
-from ilink.storage.accounts import AccountState, Position, StoredAccount, from_ms, to_ms, usable_tokens
+from ilink.storage.accounts import AccountState, Position, Readable, StoredAccount, from_ms, to_ms, usable_tokens
 from ilink.storage.keys import Sealed, StoreKeys, no_keys_for
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
@@ -21,6 +21,8 @@ from ilink.wire.accounts import Account
 from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
 __all__ = ["SqliteAccounts", "local_database", "write_context_token", "write_position"]
+
+_Row = tuple[str, str | None, str, str, str, int, str, int]
 
 
 def local_database(folder: Path, *, synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL") -> Database:
@@ -51,6 +53,7 @@ class SqliteAccounts:
         self._is_shared = database is not None
         self._keys = keys
         self._now = now
+        self._readable = Readable()
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -121,7 +124,8 @@ class SqliteAccounts:
 
     async def list(self) -> tuple[StoredAccount, ...]:
         """Return all accounts, the newest login first."""
-        return await self._database.read(lambda connection: _list(connection, self._keys))
+        rows = await self._database.read(_list)
+        return self._readable.read(rows, lambda row: _stored(row, self._keys), name=lambda row: row[0])
 
     async def known_tokens(self) -> tuple[Secret, ...]:
         """Return the tokens a login sends along, newest first, ten at most: those that may still work."""
@@ -281,12 +285,11 @@ def _find(connection: sqlite3.Connection, account_id: AccountId, keys: StoreKeys
     return None if row is None else _stored(row, keys)
 
 
-def _list(connection: sqlite3.Connection, keys: StoreKeys | None) -> tuple[StoredAccount, ...]:
-    rows = connection.execute(
+def _list(connection: sqlite3.Connection) -> list[_Row]:
+    return connection.execute(
         "SELECT account_id, owner_id, base_url, key_id, token, generation, state, created_at_ms FROM accounts"
         " ORDER BY created_at_ms DESC, account_id"
     ).fetchall()
-    return tuple(_stored(row, keys) for row in rows)
 
 
 def _position(connection: sqlite3.Connection, account_id: AccountId) -> Position:
@@ -297,7 +300,7 @@ def _position(connection: sqlite3.Connection, account_id: AccountId) -> Position
     return Position() if row is None else Position(cursor=Cursor(row[0]), hint_ms=row[1])
 
 
-def _stored(row: tuple[str, str | None, str, str, str, int, str, int], keys: StoreKeys | None) -> StoredAccount:
+def _stored(row: _Row, keys: StoreKeys | None) -> StoredAccount:
     account_id, owner_id, base_url, key_id, token, generation, state, at_ms = row
     account = Account(
         account_id=AccountId(account_id),

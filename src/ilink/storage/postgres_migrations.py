@@ -24,6 +24,9 @@ __all__ = ["OLDEST_SERVER", "Migration", "check_path", "migrate", "migrations"]
 OLDEST_SERVER: Final = 14
 """The oldest major version of PostgreSQL that is known to work."""
 
+_AS_LONG_AS_IT_TAKES: Final = 7 * 86_400.0
+"""Seconds for a step, and for waiting until another process has done it; the driver has a limit for everything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -157,14 +160,15 @@ async def _apply(
 ) -> None:
     """Apply one step inside a transaction, unless another process was faster."""
     await connection.execute("SET LOCAL statement_timeout = 0")
-    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"ilink:{namespace}")
+    lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
+    await connection.execute(lock, f"ilink:{namespace}", timeout=_AS_LONG_AS_IT_TAKES)
     applied = await _applied(connection, namespace)
     _check(applied, steps, place)
     if step.number in applied:
         return
     if not applied:
         await _create_namespace(connection, namespace)
-    await connection.execute(step.script)
+    await connection.execute(step.script, timeout=_AS_LONG_AS_IT_TAKES)
     await connection.execute(
         f"INSERT INTO {namespace}.ilink_migrations (number, name, checksum) VALUES ($1, $2, $3)",  # noqa: S608 # checked
         step.number,

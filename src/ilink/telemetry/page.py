@@ -82,18 +82,19 @@ class Page:
         return _answer(await self._vitals.readiness())
 
 
-def serve_page(bot: Bot, address: str, *, leases: LeaseTally | None = None) -> Page:
+def serve_page(bot: Bot, address: str, *, leases: LeaseTally | None = None, polls: bool = True) -> Page:
     """Let a bot be watched and answer at an address while it runs; call it before.
 
     Args:
         bot: The bot.
         address: HOST:PORT; port 0 takes a free one.
         leases: What becomes of the leases of a process in a fleet.
+        polls: Whether this process polls; see `Vitals`.
 
     Raises:
         ConfigError: It is no address.
     """
-    vitals = Vitals(bot)
+    vitals = Vitals(bot, polls=polls)
     registry = CollectorRegistry()
     metrics = Metrics(bot, vitals, registry=registry)
     if leases is not None:

@@ -37,12 +37,21 @@ class Vitals:
 
     Args:
         bot: The bot.
+        polls: Whether this process polls; one that only handles or sends is well without.
         late_seconds: How long no poll of an account may have been answered.
         now: A clock that only goes forward, in seconds.
     """
 
-    def __init__(self, bot: Bot, *, late_seconds: float = _LATE, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        *,
+        polls: bool = True,
+        late_seconds: float = _LATE,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._bot = bot
+        self._polls = polls
         self._late = late_seconds
         self._now = now
         self._answered: dict[AccountId, float] = {}
@@ -63,6 +72,8 @@ class Vitals:
 
         One that has just become active is as old as this question was first asked about it.
         """
+        if not self._polls:
+            return {}
         active = [account for account, state in self._bot.states.items() if state is SessionState.ACTIVE]
         for account in self._answered.keys() - set(active):
             del self._answered[account]
@@ -74,6 +85,8 @@ class Vitals:
 
         An account whose owner has to sign in again is no reason to: nothing that a process does helps it.
         """
+        if not self._polls:
+            return Finding(True, f"this process does not poll; it works for {len(self._bot.states)} accounts")
         ages = self.poll_ages()
         late = {account: age for account, age in ages.items() if age > self._late}
         if not late:
