@@ -11,6 +11,8 @@ import pytest
 from fleet_house import WORKER, new_session, opened
 
 from ilink.cli.app import run
+from ilink.storage.postgres import PostgresDatabase
+from ilink.storage.postgres_migrations import migrations
 from ilink.storage.slots import LeaseTerms
 from ilink.storage.slots_postgres import PostgresSlots
 
@@ -25,6 +27,10 @@ def with_slots(url: str, work: Callable[[PostgresSlots], object]) -> None:
     asyncio.run(main())
 
 
+async def nothing(_slots: PostgresSlots) -> None:
+    return
+
+
 async def populate(slots: PostgresSlots) -> None:
     one, two = new_session(), new_session()
     await slots.open_session(one, WORKER, ttl=60)
@@ -34,8 +40,36 @@ async def populate(slots: PostgresSlots) -> None:
 
 
 def test_an_empty_fleet_says_how_to_start_one(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with_slots(postgres_url, nothing)
     assert run(["fleet", "status", "--database-url", postgres_url]) == 1
     assert "ilink run FILE --workers" in capsys.readouterr().err
+
+
+def test_looking_at_a_database_without_a_fleet_makes_nothing_there(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert run(["fleet", "status", "--database-url", postgres_url]) == 1
+        told = " ".join(capsys.readouterr().err.split())
+        assert "holds nothing of ilink; mend the database URL, or begin with `ilink run FILE --workers N`" in told
+
+
+def test_looking_at_an_older_versions_fleet_changes_nothing(
+    postgres_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = migrations("local")
+
+    async def make_older() -> None:
+        async with PostgresDatabase(postgres_url, steps=steps[:-1]):
+            pass
+
+    asyncio.run(make_older())
+    for _ in range(2):
+        assert run(["fleet", "status", "--database-url", postgres_url]) == 1
+        told = capsys.readouterr().err
+        assert f"an older version's (schema {steps[-2].number}, this one wants {steps[-1].number})" in " ".join(
+            told.split()
+        )
 
 
 def test_a_fleet_is_shown_with_who_is_not_heard_of(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ except ImportError as error:
 
 from ilink.storage.postgres_errors import DRIVER_ERRORS, lost_connection, nothing_happened, translate, translated
 from ilink.storage.postgres_hints import PostgresHints
-from ilink.storage.postgres_migrations import Migration, check_path, migrate, migrations
+from ilink.storage.postgres_migrations import Migration, check_path, check_schema, migrate, migrations
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -57,7 +57,7 @@ class _Connection(_BareConnection):
 
 
 class PostgresDatabase:
-    """One schema in one PostgreSQL database; open it with `async with`. That applies migrations.
+    """One schema in one PostgreSQL database; open it with `async with`. That applies migrations, unless told not to.
 
     Args:
         url: `postgresql://user:password@host:5432/database`, with what the driver knows (`sslmode`, several hosts…)
@@ -68,6 +68,8 @@ class PostgresDatabase:
         statement_timeout: Seconds after which the server gives a statement up.
         connect_timeout: Seconds after which a connection that does not open is given up.
         steps: The migrations; those of the schema unless a test says otherwise.
+        is_made: Whether the schema is made and brought up to date. Otherwise it has to be as this version wants it, and
+            the server may be a replica: for whoever only looks.
 
     Raises:
         ConfigError: The URL cannot be read.
@@ -81,6 +83,7 @@ class PostgresDatabase:
         statement_timeout: float = 30.0,
         connect_timeout: float = 10.0,
         steps: Sequence[Migration] | None = None,
+        is_made: bool = True,
     ) -> None:
         self._url = PostgresUrl.parse(url)
         self._namespace = self._url.namespace if schema == "local" else f"{self._url.namespace}_{schema}"
@@ -88,6 +91,7 @@ class PostgresDatabase:
         self._statement_timeout = statement_timeout
         self._connect_timeout = connect_timeout
         self._steps = migrations(schema) if steps is None else tuple(steps)
+        self._is_made = is_made
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._hints = PostgresHints(self._connect, place=self._place)
         self._exits = AsyncExitStack()
@@ -111,11 +115,13 @@ class PostgresDatabase:
             StoreUnavailableError: The server cannot be reached, or takes no writes for now.
             StoreError: It refused the user, has no such database, or is too old.
             StoreCorruptError: The schema was made by a newer version of ilink.
+            StoreError: There is no schema, or it is an older version's, and it is not to be made.
         """
         with translated(self._place, was_asked=False):
             connection = await self._connect()
             try:
-                await migrate(connection, self._steps, namespace=self._namespace, place=self._place)
+                prepare = migrate if self._is_made else check_schema
+                await prepare(connection, self._steps, namespace=self._namespace, place=self._place)
             finally:
                 await connection.close(timeout=self._connect_timeout)
             self._pool = await asyncpg.create_pool(

@@ -19,7 +19,7 @@ from ilink.errors import StoreCorruptError, StoreError, StoreUnavailableError
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
-__all__ = ["OLDEST_SERVER", "Migration", "check_path", "migrate", "migrations"]
+__all__ = ["OLDEST_SERVER", "Migration", "check_path", "check_schema", "migrate", "migrations"]
 
 OLDEST_SERVER: Final = 14
 """The oldest major version of PostgreSQL that is known to work."""
@@ -75,6 +75,30 @@ async def migrate(
         if step.number not in applied:
             async with connection.transaction():
                 await _apply(connection, step, steps, namespace=namespace, place=place)
+
+
+async def check_schema(
+    connection: asyncpg.Connection[asyncpg.Record], steps: tuple[Migration, ...], *, namespace: str, place: str
+) -> None:
+    """Make sure that a schema is as this version wants it, and change nothing.
+
+    Raises:
+        StoreError: There is none, or it is another version's.
+    """
+    applied = await _applied(connection, namespace)
+    if not applied:
+        message = (
+            f"{place} holds nothing of ilink; mend the database URL, or begin with `ilink run FILE --workers N`, which"
+            " makes what it needs"
+        )
+        raise StoreError(message)
+    _check(applied, steps, place)
+    if len(applied) < len(steps):
+        message = (
+            f"{place} is an older version's (schema {max(applied)}, this one wants {steps[-1].number}); look with the"
+            " version that works there, or let `ilink run` of this one bring it up to date"
+        )
+        raise StoreError(message)
 
 
 async def _check_server(connection: asyncpg.Connection[asyncpg.Record], place: str) -> None:
