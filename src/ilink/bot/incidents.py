@@ -54,7 +54,7 @@ class PollsShared:
     Lingtai-AI/lingtai#83). Messages reach whoever polls last: end one of them.
 
     Attributes:
-        polls: How many in a row came back like that.
+        polls: How many came back like that since one was held as it should be.
     """
 
     polls: int
