@@ -421,7 +421,7 @@ async def test_thousands_of_hostile_requests_leave_no_memory_behind(served: Serv
     tracemalloc.start()
     try:
         held = []
-        for round_ in range(3):
+        for round_ in range(5):
             await attack(served, range(round_ * HOSTILE_REQUESTS, (round_ + 1) * HOSTILE_REQUESTS))
             served.house.gateway.wire.clear()
             served.house.gateway.events.clear()
@@ -429,7 +429,7 @@ async def test_thousands_of_hostile_requests_leave_no_memory_behind(served: Serv
             held.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    # What is made once shows in one round, and a leak in every one.
+    # What is made once, or for a connection to the store, shows in a round or two, and a leak in every one.
     assert min(later - earlier for earlier, later in pairwise(held)) < 15 * HOSTILE_REQUESTS, held
 
 
