@@ -374,7 +374,7 @@ class Runner:
         seconds = self._made_with.policies.stop_seconds
         deadline = self._clock.monotonic() + seconds
         if self._handlers is not None:
-            await self._handlers.drain(seconds * (1 - _FOR_SENDS))
+            await self._handlers.drain(seconds if self._sending is None else seconds * (1 - _FOR_SENDS))
         if self._sending is not None:
             await self._sending.drain(max(0.0, deadline - self._clock.monotonic()))
         if self._poller is None:

@@ -63,7 +63,7 @@ def status(
 
 
 async def _read(database_url: str) -> FleetStatus:
-    async with PostgresDatabase(database_url, is_made=False) as database:
+    async with PostgresDatabase(database_url, migrates=False) as database:
         return await read_status(database)
 
 

@@ -24,10 +24,10 @@ from ilink.wire.ids import AccountId, Cursor, Secret, UserId
 
 __all__ = [
     "DATA_VARIABLE",
+    "AccountReader",
     "AccountState",
     "Accounts",
     "Position",
-    "Readable",
     "StoredAccount",
     "data_folder",
     "from_ms",
@@ -156,7 +156,7 @@ class Accounts(Protocol):
         ...
 
 
-class Readable:
+class AccountReader:
     """Reads accounts, and leaves those out whose tokens do not open: one that is damaged stops no other.
 
     Whoever looks for changes reads all accounts again and again, so each of them is told of once.

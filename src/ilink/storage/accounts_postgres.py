@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ilink.errors import StoreError
-from ilink.storage.accounts import AccountState, Position, Readable, StoredAccount, from_ms, to_ms, usable_tokens
+from ilink.storage.accounts import AccountReader, AccountState, Position, StoredAccount, from_ms, to_ms, usable_tokens
 from ilink.storage.keys import Sealed, StoreKeys
 from ilink.storage.postgres import PostgresDatabase, Row
 from ilink.storage.postgres_text import escaped, unescaped
@@ -46,7 +46,7 @@ class PostgresAccounts:
         self._keys = keys
         self._now = now
         self._opened: dict[AccountId, tuple[bytes, Secret]] = {}
-        self._readable = Readable()
+        self._reader = AccountReader()
 
     @property
     def database(self) -> PostgresDatabase:
@@ -208,7 +208,7 @@ class PostgresAccounts:
         )
 
     def _read(self, rows: Iterable[Row]) -> tuple[StoredAccount, ...]:
-        return self._readable.read(rows, self._stored, name=lambda row: unescaped(row["account_id"]))
+        return self._reader.read(rows, self._stored, name=lambda row: unescaped(row["account_id"]))
 
     def _stored(self, row: Row) -> StoredAccount:
         account = Account(

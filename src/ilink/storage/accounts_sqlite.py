@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from ilink.errors import StoreError
-from ilink.storage.accounts import AccountState, Position, Readable, StoredAccount, from_ms, to_ms, usable_tokens
+from ilink.storage.accounts import AccountReader, AccountState, Position, StoredAccount, from_ms, to_ms, usable_tokens
 from ilink.storage.keys import Sealed, StoreKeys, no_keys_for
 from ilink.storage.locks import ProcessLock
 from ilink.storage.private import make_private_folder
@@ -53,7 +53,7 @@ class SqliteAccounts:
         self._is_shared = database is not None
         self._keys = keys
         self._now = now
-        self._readable = Readable()
+        self._reader = AccountReader()
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -125,7 +125,7 @@ class SqliteAccounts:
     async def list(self) -> tuple[StoredAccount, ...]:
         """Return all accounts, the newest login first."""
         rows = await self._database.read(_list)
-        return self._readable.read(rows, lambda row: _stored(row, self._keys), name=lambda row: row[0])
+        return self._reader.read(rows, lambda row: _stored(row, self._keys), name=lambda row: row[0])
 
     async def known_tokens(self) -> tuple[Secret, ...]:
         """Return the tokens a login sends along, newest first, ten at most: those that may still work."""

@@ -68,8 +68,8 @@ class PostgresDatabase:
         statement_timeout: Seconds after which the server gives a statement up.
         connect_timeout: Seconds after which a connection that does not open is given up.
         steps: The migrations; those of the schema unless a test says otherwise.
-        is_made: Whether the schema is made and brought up to date. Otherwise it has to be as this version wants it, and
-            the server may be a replica: for whoever only looks.
+        migrates: Whether the schema is made and brought up to date. Otherwise it has to be as this version wants it,
+            and the server may be a replica: for whoever only looks.
 
     Raises:
         ConfigError: The URL cannot be read.
@@ -83,7 +83,7 @@ class PostgresDatabase:
         statement_timeout: float = 30.0,
         connect_timeout: float = 10.0,
         steps: Sequence[Migration] | None = None,
-        is_made: bool = True,
+        migrates: bool = True,
     ) -> None:
         self._url = PostgresUrl.parse(url)
         self._namespace = self._url.namespace if schema == "local" else f"{self._url.namespace}_{schema}"
@@ -91,7 +91,7 @@ class PostgresDatabase:
         self._statement_timeout = statement_timeout
         self._connect_timeout = connect_timeout
         self._steps = migrations(schema) if steps is None else tuple(steps)
-        self._is_made = is_made
+        self._migrates = migrates
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._hints = PostgresHints(self._connect, place=self._place)
         self._exits = AsyncExitStack()
@@ -113,14 +113,14 @@ class PostgresDatabase:
 
         Raises:
             StoreUnavailableError: The server cannot be reached, or takes no writes for now.
-            StoreError: It refused the user, has no such database, or is too old.
+            StoreError: It refused the user, has no such database, or is too old; or there is no schema, or an older
+                version's, and it is not to be made.
             StoreCorruptError: The schema was made by a newer version of ilink.
-            StoreError: There is no schema, or it is an older version's, and it is not to be made.
         """
         with translated(self._place, was_asked=False):
             connection = await self._connect()
             try:
-                prepare = migrate if self._is_made else check_schema
+                prepare = migrate if self._migrates else check_schema
                 await prepare(connection, self._steps, namespace=self._namespace, place=self._place)
             finally:
                 await connection.close(timeout=self._connect_timeout)

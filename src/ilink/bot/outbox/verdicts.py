@@ -84,10 +84,8 @@ def judge_send(error: IlinkError, *, failures: int, policies: Policies) -> Verdi
             return judge_unknown(failures=failures, policies=policies)
         case ServerError() if error.http_status in _EDGE:
             return judge_unknown(failures=failures, policies=policies)
-        case ConnectError():
-            return _AGAIN  # nothing was refused, so while the server is away this has no end but the message's own
-        case ServerError() if error.http_status == _AWAY:
-            return _AGAIN  # likewise
+        case _ if _is_away(error):
+            return _AGAIN
         case _:
             return _REJECTED if failures + 1 >= policies.send_attempts else _AGAIN
 
@@ -118,12 +116,15 @@ def judge_upload(error: IlinkError, *, failures: int, policies: Policies) -> Ver
             return _STALE
         case RequestRejectedError() | MediaError() | ConfigError():
             return _REJECTED
-        case ConnectError():
-            return _AGAIN
-        case ServerError() if error.http_status == _AWAY:
+        case _ if _is_away(error):
             return _AGAIN
         case _:
             return _REJECTED if failures + 1 >= policies.send_attempts else _AGAIN
+
+
+def _is_away(error: IlinkError) -> bool:
+    """Whether the server took nothing and refused nothing: trying again has no end then but the message's own."""
+    return isinstance(error, ConnectError) or (isinstance(error, ServerError) and error.http_status == _AWAY)
 
 
 def code_of(error: IlinkError) -> int | None:
