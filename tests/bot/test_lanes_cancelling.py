@@ -32,6 +32,17 @@ async def house(tmp_path: Path) -> AsyncIterator[LanesHouse]:
         yield house
 
 
+async def expect_that_only_the_first_was_left_out(house: LanesHouse, letters: list[int]) -> None:
+    """Let time pass until the lane is at rest: the command was handled first, then what was merged with the first."""
+    for _ in range(5):
+        await house.rest()
+        house.clock.advance(1.0)
+    await house.until(lambda: len(house.said) == 3)
+    await house.rest()
+    assert house.said == ["re stop", "re merge 2", "re more"]
+    assert await house.states(letters) == [IGNORED, DONE, DONE, DONE]
+
+
 async def test_nothing_goes_past_a_message_whose_cancellation_is_refused_as_its_lane_goes_on(
     house: LanesHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,13 +107,7 @@ async def test_what_was_merged_with_a_message_that_is_cancelled_as_it_fails_is_h
     letters += await house.say("stop")
     await house.until(lambda: house.said == ["re stop"])
     is_cancelled.set()
-    for _ in range(5):
-        await house.rest()
-        house.clock.advance(1.0)
-    await house.until(lambda: len(house.said) == 3)
-    await house.rest()
-    assert house.said == ["re stop", "re merge 2", "re more"]
-    assert await house.states(letters) == [IGNORED, DONE, DONE, DONE]
+    await expect_that_only_the_first_was_left_out(house, letters)
 
 
 async def test_what_came_after_a_command_is_handled_though_it_was_merged_with_what_that_cancels(
@@ -122,10 +127,4 @@ async def test_what_came_after_a_command_is_handled_though_it_was_merged_with_wh
     await is_running.wait()
     house.lanes.offer(letters[1:2])
     await house.until(lambda: house.said == ["re stop"])
-    for _ in range(5):
-        await house.rest()
-        house.clock.advance(1.0)
-    await house.until(lambda: len(house.said) == 3)
-    await house.rest()
-    assert house.said == ["re stop", "re merge 2", "re more"]
-    assert await house.states(letters) == [IGNORED, DONE, DONE, DONE]
+    await expect_that_only_the_first_was_left_out(house, letters)

@@ -121,3 +121,17 @@ def test_leases_that_cannot_be_kept_are_refused(
     file.write_text(BOT, "utf-8")
     assert run(["run", str(file), "--workers", "2", "--lease", "0"]) == 2
     assert "--lease" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("role", "polls"), [("handler", False), ("sender", False), ("poller", True)])
+def test_a_process_is_watched_as_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str, polls: bool
+) -> None:
+    watched: list[bool] = []
+    monkeypatch.setattr("ilink.telemetry.page.serve_page", lambda *_, polls, **__: watched.append(polls))
+    monkeypatch.setattr("ilink.cli.workers.run_workers", lambda *_, **__: 0)
+    monkeypatch.setenv("ILINK_DATABASE_URL", "postgresql://db/bots")  # which the command sets, too
+    (tmp_path / "bot.py").write_text(BOT)
+    arguments = ["--role", role, "--metrics-listen", "127.0.0.1:0", "--database-url", "postgresql://db/bots"]
+    assert run(["run", str(tmp_path / "bot.py"), *arguments]) == 0
+    assert watched == [polls]
